@@ -1,0 +1,1 @@
+"""See the design notes in the modules."""
