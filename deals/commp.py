@@ -237,7 +237,9 @@ def data_commitment(pieces: Iterable[tuple[bytes, int]], total_size: int) -> byt
             raise TreeTooLarge(
                 f"a piece of {piece.padded_size} at {piece.offset} ends behind the sector's {total} bytes"
             )
-        while end < piece.offset:  # the largest zero subtrees that are aligned at `end` fill the gap
+        while (
+            end < piece.offset
+        ):  # the largest zero subtrees that are aligned at `end` fill the gap
             step = end & -end or piece.offset
             step = min(step, 1 << (piece.offset - end).bit_length() - 1)
             _merge(roots, step.bit_length() - 6, _ZERO[step.bit_length() - 6])

@@ -120,7 +120,9 @@ class BitField:
                 pending >>= 8
                 width -= 8
         out.append(pending)
-        return bytes(out).rstrip(b"\0")  # readers take missing bits for zeros and refuse a zero last byte
+        return bytes(out).rstrip(
+            b"\0"
+        )  # readers take missing bits for zeros and refuse a zero last byte
 
     @property
     def count(self) -> int:
