@@ -117,7 +117,7 @@ def materialise(
     record = _load_record(home)
     if record is None:
         cache.mkdir(parents=True, exist_ok=True)
-        record = _make(UnixFs(_Recorder(blocks), tree_limits), entry, home, limits)
+        record = _make(_Recorder(blocks), tree_limits, entry, home, limits)
     if record.size_bytes > limits.max_bytes or record.files > limits.max_entries:
         raise VolumeTooLarge(f"{entry.cid} has {record.size_bytes} bytes in {record.files} files")
     read = recorder.sizes | record.blocks
@@ -204,13 +204,17 @@ class _Maker:
             raise VolumeTooLarge(f"more than {self._limits.max_bytes} bytes")
 
 
-def _make(fs: UnixFs, entry: Entry, home: Path, limits: VolumeLimits) -> _Record:
+def _make(
+    recorder: _Recorder,
+    tree_limits: UnixFsLimits,
+    entry: Entry,
+    home: Path,
+    limits: VolumeLimits,
+) -> _Record:
     temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=home.parent))
     try:
-        maker = _Maker(fs, limits)
+        maker = _Maker(UnixFs(recorder, tree_limits), limits)
         maker.write(entry, temporary / _DATA, ())
-        recorder = fs._blocks
-        assert isinstance(recorder, _Recorder)
         record = _Record(maker.files, maker.size, recorder.sizes)
         _save_record(temporary, record)
         temporary.chmod(0o755)
