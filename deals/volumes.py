@@ -145,14 +145,21 @@ def clean_cache(cache: Path) -> None:
 
 
 class _Recorder:
-    """A `BlockStore` that remembers which blocks were given out."""
+    """A `BlockStore` that remembers which blocks were given out, and the last one's bytes.
+
+    A node is asked what it is and then for what it holds: the second time it need not be read and hashed again.
+    """
 
     def __init__(self, blocks: BlockStore) -> None:
         self._blocks = blocks
+        self._last: tuple[Cid, bytes] | None = None
         self.sizes: dict[Cid, int] = {}
 
     def get(self, cid: Cid) -> bytes:
+        if self._last is not None and self._last[0] == cid:
+            return self._last[1]
         data = self._blocks.get(cid)
+        self._last = (cid, data)
         self.sizes.setdefault(cid, len(data))
         return data
 
