@@ -11,7 +11,7 @@ from deals import volumes
 from deals.blocks import BadBlock, BlockStore, MissingBlock
 from deals.car import CarBlocks
 from deals.dag_pb import PbLink, PbNode, UnixFsData, UnixFsType
-from deals.unixfs import UnixFsNotFound
+from deals.unixfs import UnixFs, UnixFsNotFound
 from deals.unixfs_write import add_file
 from deals.volumes import (
     UnsafeContent,
@@ -20,6 +20,7 @@ from deals.volumes import (
     clean_cache,
     materialise,
     remove_volume,
+    write_tree,
 )
 from lotus_client.cid import DAG_PB, RAW, Cid
 from tests.piece_samples import SamplePiece, content, sample_piece
@@ -199,3 +200,16 @@ def test_a_dag_that_repeats_one_directory_is_stopped_by_the_entry_limit(cache: P
         cid = dag.directory(PbLink(cid, "a", 1), PbLink(cid, "b", 1))
     with pytest.raises(VolumeTooLarge, match="more than 50"):
         materialise(dag, cid, (), cache, VolumeLimits(max_entries=50))
+
+
+def test_unpacking_writes_ordinary_files_once(sample: SamplePiece, tmp_path: Path) -> None:
+    fs = UnixFs(CarBlocks(io.BytesIO(sample.car)))
+    assert write_tree(fs, sample.root, tmp_path / "out" / "x") == len(FILES)
+    assert files_in(tmp_path / "out" / "x") == FILES
+    assert (tmp_path / "out" / "x" / "a.txt").stat().st_mode & stat.S_IWUSR
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["x"]
+    with pytest.raises(FileExistsError):
+        write_tree(fs, sample.root, tmp_path / "out" / "x")
+    with pytest.raises(VolumeTooLarge):
+        write_tree(fs, sample.root, tmp_path / "out" / "y", VolumeLimits(max_bytes=10))
+    assert not (tmp_path / "out" / "y").exists()
