@@ -64,7 +64,9 @@ def test_the_508_byte_family_has_its_published_cids() -> None:
     assert checked == 4
 
 
-@pytest.mark.parametrize("name", ["cat.png.car", "verifiable-data-aggregation.png.car", "index.data"])
+@pytest.mark.parametrize(
+    "name", ["cat.png.car", "verifiable-data-aggregation.png.car", "index.data"]
+)
 def test_files_of_the_data_segment_sample_have_their_recorded_commitments(name: str) -> None:
     folder = COMMP / "go-data-segment"
     recorded = (folder / f"{name}.commp").read_text().split()[1]
@@ -82,7 +84,9 @@ def test_an_aggregate_has_the_same_root_streamed_and_combined() -> None:
     deal = deal.ljust(1040384 - 508, b"\0") + index
     found = commp(io.BytesIO(deal))
     # published in go-data-segment's sample as the 1 MiB deal of these two CARs and their index
-    assert str(found.piece_cid) == "baga6ea4seaqnqkeoqevjjjfe46wo2lpfclcbmkyms4wkz5srou3vzmr3w3c72bq"
+    assert (
+        str(found.piece_cid) == "baga6ea4seaqnqkeoqevjjjfe46wo2lpfclcbmkyms4wkz5srou3vzmr3w3c72bq"
+    )
     pieces = [commp(io.BytesIO(part)) for part in (cat, other)]
     gap = [(zero_commitment(size.bit_length() - 6), size) for size in _gap_before_index()]
     parts = [(piece.root, int(piece.padded_size)) for piece in pieces]
