@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any, Final, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from sp_plugin.config.fields import SecretFile, Section
@@ -17,7 +17,7 @@ from sp_plugin.config.sections import Config
 from sp_plugin.config.yaml_lines import Path, YamlDocument, parse_scalar, read_yaml
 from sp_plugin.errors import ConfigError, Problem
 
-__all__ = ["ENV_PREFIX", "load_config", "parse_config"]
+__all__ = ["ENV_PREFIX", "load_config", "models_in", "parse_config"]
 
 ENV_PREFIX: Final = "SP_PLUGIN__"
 
@@ -176,22 +176,23 @@ def _description(path: Path) -> str:
     return found.description or "" if found else ""
 
 
-def _section_at(path: Path) -> type[BaseModel] | None:
+def _section_at(path: Path) -> type[Section] | None:
     """The model of the section at `path`, through lists and optional types."""
-    section: type[BaseModel] | None = Config
+    section: type[Section] | None = Config
     for part in path:
         if isinstance(part, int):
             continue
         found = section.model_fields.get(part) if section else None
-        section = next(_models_in(found.annotation), None) if found else None
+        section = next(models_in(found.annotation), None) if found else None
     return section
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def models_in(annotation: Any) -> Iterator[type[Section]]:
+    """The sections in a type, through lists and optional types."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
         yield annotation
     for argument in get_args(annotation):
-        yield from _models_in(argument)
+        yield from models_in(argument)
 
 
 def _secret_file_problems(part: Any, path: Path, document: YamlDocument) -> Iterator[Problem]:

@@ -235,12 +235,18 @@ class DatasetConfig(Section):
 class ApproverConfig(Section):
     """A key whose signature counts."""
 
-    name: Text = Field(description="for people", examples=["Ada, steward of quakes"])
+    name: Text = Field(
+        description="for people", examples=["Ada, steward of quakes", "Ben, allocator"]
+    )
     address: AddressField = Field(
-        description="f1 or f3 key address", examples=["f1abjxfbp274xpdqcpuaykwkfb43omjotacm2p3za"]
+        description="f1 or f3 key address (nobody holds the keys of these examples)",
+        examples=[
+            "f1n3ts562ht4xeeneo7lkmhaxbfqvqha4dh3i636q",
+            "f1hs3253fbld2lnmyafyh7cpp6dspitteowo4zsyy",
+        ],
     )
     roles: tuple[Text, ...] = Field(
-        description="e.g. steward, allocator, operator", examples=[["steward"]]
+        description="e.g. steward, allocator, operator", examples=[["steward"], ["allocator"]]
     )
 
 
