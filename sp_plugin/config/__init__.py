@@ -14,7 +14,6 @@ from __future__ import annotations
 from sp_plugin.config.loading import ENV_PREFIX, load_config, parse_config
 from sp_plugin.config.sections import (
     ApprovalsConfig,
-    Basis,
     Config,
     DatasetConfig,
     EarningsConfig,
@@ -29,7 +28,6 @@ from sp_plugin.config.sections import (
 __all__ = [
     "ENV_PREFIX",
     "ApprovalsConfig",
-    "Basis",
     "Config",
     "DatasetConfig",
     "EarningsConfig",

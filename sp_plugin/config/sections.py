@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from fil_plus.terms import Basis
 from lotus_client.types import AttoFil
 from sp_plugin.config.fields import (
     ActorIdField,
@@ -344,22 +345,17 @@ class JobsConfig(Section):
     )
 
 
-class Basis(StrEnum):
-    """What a share is a share of; written into the approved bundle, never switched by the software."""
-
-    VERIFIED_EXTRA = "verified_extra"
-    QAP_SHARE = "qap_share"
-    FIXED_BUDGET = "fixed_budget"
-
-
 class EarningsConfig(Section):
     """How rewards become shares: the terms offered to new bundles."""
 
     basis: Basis = Field(
         default=Basis.VERIFIED_EXTRA, description="verified_extra, qap_share or fixed_budget"
     )
-    fixed_budget_fil_per_period: Amount = Field(
-        default=AttoFil(0), description="FIL divided per period under fixed_budget"
+    fixed_budget_fil: Amount = Field(
+        default=AttoFil(0), description="FIL for each job under fixed_budget, and only there"
+    )
+    fixed_budget_epochs: Count = Field(
+        default=0, description="epochs over which the budget comes due; 0 is at the first win"
     )
     output_bps: Bps = Field(
         default=1000, description="basis points for the author of the job whose output the piece is"
@@ -385,6 +381,8 @@ class EarningsConfig(Section):
     def _terms_add_up(self) -> Self:
         if self.output_bps + self.input_bps > self.max_share_bps:
             raise _wrong("output_bps", "output_bps + input_bps must not exceed max_share_bps")
+        if self.basis is not Basis.FIXED_BUDGET and self.fixed_budget_fil:
+            raise _wrong("fixed_budget_fil", f"belongs to basis fixed_budget, not to {self.basis}")
         if self.basis is Basis.VERIFIED_EXTRA and self.capital_cost_apr_bps is None:
             raise _wrong(
                 "capital_cost_apr_bps",
@@ -402,7 +400,7 @@ class SignerConfig(Section):
         description="API info of a lotus-wallet that holds only the payout key (recommended)",
     )
     key_file: SecretFileField | None = Field(
-        default=None, description="a `lotus wallet export` file: for tests and local networks"
+        default=None, description="file with a secp256k1 key as 64 hex digits: for tests and local networks"
     )
 
     @model_validator(mode="after")
