@@ -333,7 +333,7 @@ class JobQueue:
                     revision=executions.c.revision + 1,
                 )
             )
-            await _note(connection, execution, state, "State Update", message, now)
+            await _note(connection, execution, state, message, now)
 
     async def finish(self, lease: Lease, result: ExecutionResult, *, retry: bool = False) -> None:
         """Record how an execution ended, and the job's next state, in one step.
@@ -453,17 +453,17 @@ async def _end(
             revision=executions.c.revision + 1,
         )
     )
-    await _note(connection, execution, result.state, "Execution", result.message, now)
+    await _note(connection, execution, result.state, result.message, now)
 
 
 async def _note(
     connection: AsyncConnection,
     execution: ExecutionRecord,
     state: ExecutionState,
-    topic: str,
     message: str,
     now: int,
 ) -> None:
+    topic = "Execution" if state.is_terminal else "State Update"
     details = {"FailsExecution": "true"} if state is ExecutionState.FAILED else {}
     await add_history(
         connection,

@@ -1,0 +1,75 @@
+"""Reading actor events over any range, within the limits that a node sets on one request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from lotus_client import codec
+from lotus_client.address import Address, NetworkPrefix
+from lotus_client.cbor import CborValue
+from lotus_client.errors import LotusError, LotusNotSupported, LotusRpcError
+from lotus_client.state import ActorEvent
+from lotus_client.transport.base import RpcTransport
+from lotus_client.types import Epoch
+
+__all__ = ["MAX_EPOCHS_PER_REQUEST", "collect_actor_events"]
+
+_METHOD: Final = "Filecoin.GetActorEventsRaw"
+
+# Lotus `MaxFilterHeightRange`, its default: heights may differ by this much, we stay one below.
+MAX_EPOCHS_PER_REQUEST: Final = 2880
+
+# Lotus `chain/index/events.go` ("filter matches too many events"), go-jsonrpc range limit code -32005.
+_TOO_MANY: Final = "too many"
+_RANGE_LIMIT: Final = -32005
+
+
+async def collect_actor_events(
+    transport: RpcTransport,
+    emitters: Sequence[Address],
+    fields: Mapping[str, Sequence[CborValue]],
+    from_height: Epoch,
+    to_height: Epoch,
+    prefix: NetworkPrefix,
+) -> list[ActorEvent]:
+    """Matching events at heights `from_height` to `to_height`, both counted, in the order of requests.
+
+    Raises:
+        LotusNotSupported: the node has its actor events switched off.
+        LotusRpcError: among others, one single epoch has more matches than the node gives out.
+    """
+    found: list[ActorEvent] = []
+    # A stack of (low, high), lowest on top: halves go back on it, so the order of heights is kept.
+    waiting = [
+        (low, min(low + MAX_EPOCHS_PER_REQUEST - 1, to_height))
+        for low in range(from_height, to_height + 1, MAX_EPOCHS_PER_REQUEST)
+    ][::-1]
+    while waiting:
+        low, high = waiting.pop()
+        asked = codec.event_filter_to_json(emitters, fields, Epoch(low), Epoch(high), prefix)
+        try:
+            answer = await transport.call(_METHOD, [asked])
+        except LotusRpcError as error:
+            if low == high or not _is_too_many(error):
+                raise _explained(error) from error
+            middle = (low + high) // 2
+            waiting += [(middle + 1, high), (low, middle)]
+            continue
+        found += codec.actor_events_from_json(answer, "GetActorEventsRaw")
+    return found
+
+
+def _is_too_many(error: LotusRpcError) -> bool:
+    return error.code == _RANGE_LIMIT or _TOO_MANY in error.message
+
+
+def _explained(error: LotusRpcError) -> LotusError:
+    if not isinstance(error, LotusNotSupported):
+        return error
+    return LotusNotSupported(
+        error.method,
+        error.code,
+        f"{error.message}; set [Events] EnableActorEventsAPI and [ChainIndexer] EnableIndexer to true "
+        "in the node's config.toml and restart it",
+    )
