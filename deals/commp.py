@@ -24,6 +24,7 @@ from deals.fr32 import (
     read_up_to,
 )
 from deals.piece_cid import encode_piece_cid_v1, encode_piece_cid_v2
+from fil_plus.pieces import aligned_offsets
 from lotus_client.cid import Cid
 from lotus_client.types import PaddedPieceSize
 
@@ -207,19 +208,15 @@ class PlacedPiece:
 def place_pieces(pieces: Iterable[tuple[bytes, int]]) -> tuple[PlacedPiece, ...]:
     """Where pieces, given in order as (root, padded size), lie: each at the next multiple of its own size.
 
-    Source: the CommD construction of `ComputeUnsealedSectorCID` and Lotus' `GetRequiredPadding`.
-
     Raises:
         ValueError: a size is no padded piece size.
     """
-    placed: list[PlacedPiece] = []
-    end = 0
-    for root, padded_size in pieces:
-        size = check_padded_piece_size(padded_size)
-        offset = -(-end // size) * size
-        placed.append(PlacedPiece(offset, size, root))
-        end = offset + size
-    return tuple(placed)
+    ordered = [(root, check_padded_piece_size(size)) for root, size in pieces]
+    offsets = aligned_offsets(tuple(size for _, size in ordered))
+    return tuple(
+        PlacedPiece(offset, size, root)
+        for offset, (root, size) in zip(offsets, ordered, strict=True)
+    )
 
 
 def data_commitment(pieces: Iterable[tuple[bytes, int]], total_size: int) -> bytes:
