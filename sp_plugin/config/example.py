@@ -18,7 +18,7 @@ from sp_plugin.config.fields import Section
 from sp_plugin.config.loading import models_in
 from sp_plugin.config.sections import Config
 
-__all__ = ["example_config"]
+__all__ = ["example_config", "first_config", "plain_values"]
 
 _WIDTH: Final = 110
 _HEAD: Final = """\
@@ -99,3 +99,61 @@ def _plain(value: Any) -> str:
 def _comment(text: str, indent: str) -> Iterator[str]:
     for line in textwrap.wrap(text, _WIDTH - len(indent) - 2):
         yield f"{indent}# {line}"
+
+
+def plain_values(part: Any) -> Any:
+    """A config as plain values for printing: amounts in FIL, secrets as `***`, addresses and paths as text."""
+    if isinstance(part, Section):
+        return {key: plain_values(getattr(part, key)) for key in type(part).model_fields}
+    if isinstance(part, AttoFil):
+        return part.to_fil()
+    if isinstance(part, tuple):
+        return [plain_values(item) for item in part]
+    if part is None or isinstance(part, bool | int):
+        return part
+    return str(part)
+
+
+def first_config(
+    *, actor: str, data_dir: str, network: str, endpoint: str, token_file: str | None
+) -> str:
+    """A short configuration for a first start: no datasets, no approvers, no payouts."""
+    prefix = "f" if network == "mainnet" else "t"
+    return f"""\
+# Written by `sp-plugin init`. All keys with their defaults: sp-plugin config default
+data_dir: {_plain(data_dir)}
+
+node:
+  endpoint: {_plain(endpoint)}
+  token_file: {_plain(token_file)}
+  network: {_plain(network)}
+
+provider:
+  actor: {_plain(actor)}
+  # directories that hold `unsealed/`, only read from
+  storage_paths: []
+
+# A piece in no dataset cannot be computed over. An entry looks like this:
+#  - name: quakes
+#    licence: CC0-1.0
+#    steward: Open Data Trust
+#    consent: public
+#    selector:
+#      clients: [{prefix}01234]
+datasets: []
+
+approvals:
+  k: 2
+  # - name: Ada
+  #   address: {prefix}1…
+  #   roles: [steward]
+  approvers: []
+
+earnings:
+  basis: verified_extra
+  # The yearly cost of your pledge in basis points, netted before anything is shared. 0 shares without it.
+  capital_cost_apr_bps: 0
+
+payouts:
+  enabled: false
+"""

@@ -197,8 +197,10 @@ class ShareTerms(Section):
 class DatasetSelector(Section):
     """Which held pieces belong to a dataset: any of the lists naming a piece is enough."""
 
-    clients: tuple[AddressField, ...] = Field(
-        default=(), description="clients whose claims and deals belong to it", examples=[["f01234"]]
+    clients: tuple[ActorIdField, ...] = Field(
+        default=(),
+        description="ids (f0…) of clients whose claims and deals belong to it",
+        examples=[["f01234"]],
     )
     claims: tuple[Count, ...] = Field(default=(), description="claim ids", examples=[[]])
     pieces: tuple[CidField, ...] = Field(
@@ -400,7 +402,8 @@ class SignerConfig(Section):
         description="API info of a lotus-wallet that holds only the payout key (recommended)",
     )
     key_file: SecretFileField | None = Field(
-        default=None, description="file with a secp256k1 key as 64 hex digits: for tests and local networks"
+        default=None,
+        description="file with a secp256k1 key as 64 hex digits: for tests and local networks",
     )
 
     @model_validator(mode="after")

@@ -64,5 +64,7 @@ async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamR
             hint="send Authorization: Bearer <token>; `sp-plugin token create` makes one",
         )
     if scope not in scopes:
-        raise NotAllowed(f"this token may {', '.join(sorted(scopes)) or 'nothing'}; {scope} is needed")
+        raise NotAllowed(
+            f"this token may {', '.join(sorted(scopes)) or 'nothing'}; {scope} is needed"
+        )
     return await handler(request)

@@ -86,7 +86,11 @@ def _of_error(error: Exception, request: web.Request, request_id: str) -> web.Re
         if isinstance(error, classes):
             return error_response(kind.status, kind.code, str(error), request_id=request_id)
     log.error(
-        "request_failed", method=request.method, path=request.path, request_id=request_id, exc_info=error
+        "request_failed",
+        method=request.method,
+        path=request.path,
+        request_id=request_id,
+        exc_info=error,
     )
     return error_response(
         500, "InternalError", "an unexpected error; the log has it", request_id=request_id

@@ -110,7 +110,10 @@ async def list_jobs(request: web.Request) -> web.Response:
     page = jobs[offset : offset + limit]
     more = offset + limit < len(jobs)
     return web.json_response(
-        {"Items": [job_json(job) for job in page], "NextToken": _token(offset + limit) if more else ""}
+        {
+            "Items": [job_json(job) for job in page],
+            "NextToken": _token(offset + limit) if more else "",
+        }
     )
 
 

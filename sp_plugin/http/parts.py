@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from aiohttp import web
+from sp_plugin.views import Views
 
 from sp_plugin.approvals.desk import ApprovalDesk
 from sp_plugin.config import HttpConfig
@@ -15,7 +16,6 @@ from sp_plugin.health import Health
 from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.store.jobs import JobRecord
 from sp_plugin.store.tokens import TokenRepository
-from sp_plugin.views import Views
 
 __all__ = ["PARTS", "Intake", "Parts", "Wake"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lotus_client.address import Address
 from lotus_client.types import AttoFil, Epoch
-from sp_plugin.ledger import Entry, EntryKind, payable, payee_of
+from sp_plugin.ledger import Entry, payable, payee_of
 
 __all__ = [
     "Decision",
@@ -166,7 +166,9 @@ class _Decider:
         if amount < self.limits.minimum.value or amount <= 0:
             return Decision(due.payee, due.amount, f"limit: {limit}")
         if self.released is not None and amount > self.released:
-            return Decision(due.payee, AttoFil(amount), "unreleased: the miner could not withdraw it")
+            return Decision(
+                due.payee, AttoFil(amount), "unreleased: the miner could not withdraw it"
+            )
         need = amount + self.limits.max_fee.value
         self.wanted += need
         if self.unfunded or need > self.float_:
