@@ -14,7 +14,7 @@ from typing import Any, Self
 from lotus_client import codec
 from lotus_client.address import Address
 from lotus_client.api_info import ApiInfo
-from lotus_client.bitfield import Bitfield
+from lotus_client.bitfield import BitField
 from lotus_client.chain import TipSetKey
 from lotus_client.chain_client import ChainClient, key_param
 from lotus_client.cid import Cid
@@ -131,7 +131,7 @@ class LotusClient(ChainClient):
         self,
         provider: Address | ActorId,
         tsk: TipSetKey | None = None,
-        only: Bitfield | None = None,
+        only: BitField | None = None,
     ) -> list[SectorOnChainInfo]:
         """The committed sectors, of `only` these numbers if given; expired ones stay until compacted."""
         chosen = None if only is None else codec.bitfield_to_json(only)
@@ -157,7 +157,7 @@ class LotusClient(ChainClient):
             lambda here: here.optional(codec.sector_from_json),
         )
 
-    async def faults(self, provider: Address | ActorId, tsk: TipSetKey | None = None) -> Bitfield:
+    async def faults(self, provider: Address | ActorId, tsk: TipSetKey | None = None) -> BitField:
         """Numbers of the faulty sectors."""
         return await self._call(
             "StateMinerFaults", [self._text(provider), key_param(tsk)], codec.bitfield_from_json
@@ -165,7 +165,7 @@ class LotusClient(ChainClient):
 
     async def recoveries(
         self, provider: Address | ActorId, tsk: TipSetKey | None = None
-    ) -> Bitfield:
+    ) -> BitField:
         """Numbers of the faulty sectors declared recovered."""
         return await self._call(
             "StateMinerRecoveries", [self._text(provider), key_param(tsk)], codec.bitfield_from_json
