@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from lotus_client import codec
 from lotus_client.address import Address, NetworkPrefix
@@ -13,7 +14,7 @@ from lotus_client.state import ActorEvent
 from lotus_client.transport.base import RpcTransport
 from lotus_client.types import Epoch
 
-__all__ = ["MAX_EPOCHS_PER_REQUEST", "collect_actor_events"]
+__all__ = ["MAX_EPOCHS_PER_REQUEST", "EventQuery", "collect_actor_events"]
 
 _METHOD: Final = "Filecoin.GetActorEventsRaw"
 
@@ -25,15 +26,32 @@ _TOO_MANY: Final = "too many"
 _RANGE_LIMIT: Final = -32005
 
 
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """Which events: of these emitters, with these indexed values, included at heights `low` to `high`, both counted."""
+
+    emitters: Sequence[Address]
+    fields: Mapping[str, Sequence[CborValue]]
+    low: Epoch
+    high: Epoch
+
+    def part(self, low: int, high: int) -> EventQuery:
+        """The same events in a smaller range."""
+        return replace(self, low=Epoch(low), high=Epoch(high))
+
+    def to_json(self, prefix: NetworkPrefix) -> dict[str, Any]:
+        """The filter as the node takes it."""
+        return codec.event_filter_to_json(
+            self.emitters, self.fields, from_height=self.low, to_height=self.high, prefix=prefix
+        )
+
+
 async def collect_actor_events(
     transport: RpcTransport,
-    emitters: Sequence[Address],
-    fields: Mapping[str, Sequence[CborValue]],
-    from_height: Epoch,
-    to_height: Epoch,
+    query: EventQuery,
     prefix: NetworkPrefix,
 ) -> list[ActorEvent]:
-    """Matching events at heights `from_height` to `to_height`, both counted, in the order of requests.
+    """The matching events of the whole range, in the order of heights.
 
     Raises:
         LotusNotSupported: the node has its actor events switched off.
@@ -42,14 +60,13 @@ async def collect_actor_events(
     found: list[ActorEvent] = []
     # A stack of (low, high), lowest on top: halves go back on it, so the order of heights is kept.
     waiting = [
-        (low, min(low + MAX_EPOCHS_PER_REQUEST - 1, to_height))
-        for low in range(from_height, to_height + 1, MAX_EPOCHS_PER_REQUEST)
+        (low, min(low + MAX_EPOCHS_PER_REQUEST - 1, query.high))
+        for low in range(query.low, query.high + 1, MAX_EPOCHS_PER_REQUEST)
     ][::-1]
     while waiting:
         low, high = waiting.pop()
-        asked = codec.event_filter_to_json(emitters, fields, Epoch(low), Epoch(high), prefix)
         try:
-            answer = await transport.call(_METHOD, [asked])
+            answer = await transport.call(_METHOD, [query.part(low, high).to_json(prefix)])
         except LotusRpcError as error:
             if low == high or not _is_too_many(error):
                 raise _explained(error) from error

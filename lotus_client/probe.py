@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from lotus_client import codec
+from lotus_client.actor_events import EventQuery, collect_actor_events
 from lotus_client.address import Address, NetworkPrefix
 from lotus_client.chain import TipSet
 from lotus_client.codec import At
@@ -17,7 +18,7 @@ from lotus_client.types import NetworkVersion
 __all__ = ["probe_node"]
 
 # What a request without a token may do. Source: go-jsonrpc `auth/handler.go`, Lotus `api/permissioned.go`.
-_WITHOUT_TOKEN: Final = ("read",)
+_WITHOUT_TOKEN: Final[tuple[str, ...]] = ("read",)
 
 
 async def probe_node(transport: RpcTransport, token: Secret | None) -> NodeCapabilities:
@@ -61,9 +62,9 @@ def _prefix_of(raw_head: At) -> NetworkPrefix:
 
 
 async def _has_actor_events(transport: RpcTransport, head: TipSet) -> bool | None:
-    asked = codec.event_filter_to_json([Address.of_id(6)], {}, head.height, head.height, "t")
+    query = EventQuery([Address.of_id(6)], {}, head.height, head.height)
     try:
-        await transport.call("Filecoin.GetActorEventsRaw", [asked])
+        await collect_actor_events(transport, query, "t")
     except LotusNotSupported:
         return False
     except LotusRpcError:

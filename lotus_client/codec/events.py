@@ -95,8 +95,9 @@ def actor_events_to_json(
 def event_filter_to_json(
     emitters: Sequence[Address],
     fields: Mapping[str, Sequence[CborValue]],
-    from_height: Epoch | None,
-    to_height: Epoch | None,
+    *,
+    from_height: Epoch,
+    to_height: Epoch,
     prefix: NetworkPrefix,
 ) -> dict[str, Any]:
     """The filter: keys are ANDed, the values of one key ORed; values are compared as CBOR.
@@ -107,7 +108,7 @@ def event_filter_to_json(
     empty = [key for key, values in fields.items() if not values]
     if empty:
         raise ValueError(f"the event field {empty[0]!r} has no value to match: leave it out")
-    out: dict[str, Any] = {
+    return {
         "addresses": [address.to_text(prefix) for address in emitters],
         "fields": {
             key: [
@@ -116,12 +117,10 @@ def event_filter_to_json(
             ]
             for key, values in fields.items()
         },
+        # both always: without fromHeight a node means "from now" and gives nothing historic
+        "fromHeight": from_height,
+        "toHeight": to_height,
     }
-    if from_height is not None:
-        out["fromHeight"] = from_height
-    if to_height is not None:
-        out["toHeight"] = to_height
-    return out
 
 
 def emitted_entries_from_json(

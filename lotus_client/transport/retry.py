@@ -85,12 +85,12 @@ class RetryingTransport:
     def __init__(
         self,
         inner: RpcTransport,
-        policy: RetryPolicy = RetryPolicy(),
+        policy: RetryPolicy | None = None,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._inner = inner
-        self._policy = policy
+        self._policy = policy or RetryPolicy()
         self._sleep = sleep
 
     async def call(self, method: str, params: Sequence[Any]) -> Any:
