@@ -227,6 +227,7 @@ def decide_approval(
     policy: ApprovalPolicy,
     at_epoch: Epoch,
     conflicts: Conflicts,
+    *,
     revocations: Iterable[Revocation] = (),
 ) -> ApprovalDecision:
     """Whether a run of `bundle` may start at `at_epoch`.
