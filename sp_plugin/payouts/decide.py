@@ -166,7 +166,9 @@ class _Decider:
         if amount < self.limits.minimum.value or amount <= 0:
             return Decision(due.payee, due.amount, f"limit: {limit}")
         if self.released is not None and amount > self.released:
-            return Decision(due.payee, AttoFil(amount), "unreleased: the miner could not withdraw it")
+            return Decision(
+                due.payee, AttoFil(amount), "unreleased: the miner could not withdraw it"
+            )
         need = amount + self.limits.max_fee.value
         self.wanted += need
         if self.unfunded or need > self.float_:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from lotus_client.address import Address
@@ -28,7 +28,6 @@ class PayoutChain(Protocol):
         ...
 
     async def mpool_nonce(self, address: Address) -> int: ...
-    async def mpool_pending(self) -> Sequence[SignedMessage]: ...
     async def mpool_push(self, signed: SignedMessage) -> Cid: ...
     async def estimate_gas(self, message: Message, max_fee: AttoFil) -> Message: ...
     async def search_msg(

@@ -74,7 +74,9 @@ class KeySigner:
     async def sign(self, message: Message) -> Signature:
         """The key's signature over the message's CID bytes."""
         if message.from_ != self._key.address:
-            raise SignerError(f"this key is {self._key.address}, the message is from {message.from_}")
+            raise SignerError(
+                f"this key is {self._key.address}, the message is from {message.from_}"
+            )
         return self._key.sign(message.cid.raw)
 
 
