@@ -39,6 +39,8 @@ _NONCES_IN_FLIGHT: Final = (
     4  # a node takes at most this nonce gap from a sender (Lotus messagepool)
 )
 
+_FINALITY: Final = 900  # epochs; a reorg is never deeper (Lotus build/buildconstants)
+
 Alert = Callable[[str, str], Awaitable[None]]  # (event, text)
 
 
@@ -132,8 +134,8 @@ class Sender:
 
     async def _execution_of(self, payout: Payout, head: TipSet) -> MessageLookup | None:
         for message in await self._payouts.messages(payout.id):
-            # Nothing can have been executed before it was signed, so the search may end there.
-            lookback = max(1, head.height - message.signed_at + 1)
+            # It cannot have been executed before it was signed, save for what a reorg takes back.
+            lookback = max(0, head.height - message.signed_at) + _FINALITY
             lookup = await self._chain.search_msg(message.cid, lookback, allow_replaced=False)
             if lookup is not None and lookup.message == message.cid:
                 return lookup
