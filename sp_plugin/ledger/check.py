@@ -19,6 +19,7 @@ _FROM_TIPSETS: Final = frozenset(
         EntryKind.PENALTY,
         EntryKind.VESTING,
         EntryKind.ACCRUAL,
+        EntryKind.OPENING,
     }
 )
 _FROM_MESSAGES: Final = frozenset({EntryKind.FUNDING, EntryKind.PAYOUT, EntryKind.FEE})

@@ -48,6 +48,7 @@ class EntryKind(StrEnum):
     VESTING = "vesting"  # miner_locked became miner_available
     ACCRUAL = "accrual"  # provider owes payees their shares of a closed period
     RELEASE = "release"  # accrued became payable
+    OPENING = "opening"  # what was in the payout wallet when it was first seen
     FUNDING = "funding"  # a transfer arrived in the payout wallet
     PAYOUT = "payout"  # a payable was paid on chain
     FEE = "fee"  # gas of one of our messages

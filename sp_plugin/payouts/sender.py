@@ -28,7 +28,7 @@ from sp_plugin.ledger import (
     payable,
 )
 from sp_plugin.payouts.fees import FeePolicy, gas_cost, replacement_of
-from sp_plugin.payouts.ports import PayoutChain, Signer
+from sp_plugin.payouts.ports import PayoutChain, Signer, find_actor
 from sp_plugin.payouts.signer import SignerError
 from sp_plugin.payouts.states import UNDECIDED, Payout, PayoutState
 from sp_plugin.store.payouts import NonceTaken, PayoutRepository, StoredMessage
@@ -136,7 +136,7 @@ class Sender:
         for message in await self._payouts.messages(payout.id):
             # It cannot have been executed before it was signed, save for what a reorg takes back.
             lookback = max(0, head.height - message.signed_at) + _FINALITY
-            lookup = await self._chain.search_msg(message.cid, lookback, allow_replaced=False)
+            lookup = await self._chain.search_msg(message.cid, limit=lookback, allow_replaced=False)
             if lookup is not None and lookup.message == message.cid:
                 return lookup
         return None
@@ -188,7 +188,7 @@ class Sender:
                 f"{wallet} has a message with nonce {pool_nonce - 1} that is not ours (ours end at "
                 f"{expected - 1}): find out who else uses this key, then `payouts reconcile`"
             )
-        actor = await self._chain.actor(wallet, head.key)
+        actor = await find_actor(self._chain, wallet, head.key)
         used_up = 0 if actor is None else actor.nonce
         for payout in await self._payouts.payouts(PayoutState.SIGNED, PayoutState.SENT):
             if payout.nonce is None or payout.nonce >= used_up:
@@ -299,7 +299,7 @@ class Sender:
         fee = message.gas_limit * message.gas_fee_cap.value
         if fee > self._settings.fees.max_fee.value:
             return f"fee: {AttoFil(fee).to_fil()} FIL is above the cap"
-        actor = await self._chain.actor(self._settings.wallet, head.key)
+        actor = await find_actor(self._chain, self._settings.wallet, head.key)
         balance = 0 if actor is None else actor.balance.value
         for payout in await self._payouts.payouts(PayoutState.SIGNED, PayoutState.SENT):
             newest = (await self._payouts.messages(payout.id))[-1]

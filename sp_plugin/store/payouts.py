@@ -160,7 +160,7 @@ class PayoutRepository:
         """
         async with self._store.transaction() as connection:
             digest = batch.digest()
-            if not await _batch_row(connection, digest):
+            if batch.items and not await _batch_row(connection, digest):
                 content = json.dumps(batch.to_json())
                 await connection.execute(
                     insert(payout_batches).values(digest=digest, content=content)
