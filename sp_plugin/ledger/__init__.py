@@ -3,9 +3,9 @@
 Design notes
 ------------
 * An entry is a set of postings whose amounts add up to zero. Assets are positive, what is owed is negative.
-* `miner_locked` and `miner_available` are what the provider's awards brought into its miner actor, by vesting.
-  `owner` is the operator's money outside: withdrawals from the miner and transfers to the payout wallet pass it.
-  `payout_wallet` equals the wallet's balance on chain. `fees` is gas that our payouts cost. `provider` is the
+* `miner_locked` is what the provider's awards brought and vesting still holds; `miner_available` what vesting has
+  released, less penalties burnt and less what was moved on to the payout wallet (below zero: the operator put in
+  other money). `payout_wallet` equals the wallet's balance on chain. `fees` is gas that our payouts cost. `provider` is the
   provider's own result. `accrued:<payee>` is a share earned but still vesting; `payable:<payee>` is released and due.
 * Every entry has a key. Appending the same key with the same content again changes nothing, so that a crashed step
   is simply done again; the same key with other content is an error.
@@ -20,7 +20,6 @@ from sp_plugin.ledger.accounts import (
     FEES,
     MINER_AVAILABLE,
     MINER_LOCKED,
-    OWNER,
     PAYOUT_WALLET,
     PROVIDER,
     Account,
@@ -49,7 +48,6 @@ __all__ = [
     "GENESIS_HASH",
     "MINER_AVAILABLE",
     "MINER_LOCKED",
-    "OWNER",
     "PAYOUT_WALLET",
     "PROVIDER",
     "Account",

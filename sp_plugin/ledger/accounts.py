@@ -10,7 +10,6 @@ __all__ = [
     "FEES",
     "MINER_AVAILABLE",
     "MINER_LOCKED",
-    "OWNER",
     "PAYOUT_WALLET",
     "PROVIDER",
     "Account",
@@ -24,12 +23,11 @@ Account = NewType("Account", str)
 
 MINER_LOCKED: Final = Account("miner_locked")
 MINER_AVAILABLE: Final = Account("miner_available")
-OWNER: Final = Account("owner")
 PAYOUT_WALLET: Final = Account("payout_wallet")
 FEES: Final = Account("fees")
 PROVIDER: Final = Account("provider")
 
-_FIXED: Final = frozenset({MINER_LOCKED, MINER_AVAILABLE, OWNER, PAYOUT_WALLET, FEES, PROVIDER})
+_FIXED: Final = frozenset({MINER_LOCKED, MINER_AVAILABLE, PAYOUT_WALLET, FEES, PROVIDER})
 _ACCRUED: Final = "accrued:"
 _PAYABLE: Final = "payable:"
 

@@ -19,15 +19,12 @@ _FROM_TIPSETS: Final = frozenset(
         EntryKind.PENALTY,
         EntryKind.VESTING,
         EntryKind.ACCRUAL,
-        EntryKind.BUDGET,
-        EntryKind.COST,
+        EntryKind.OPENING,
     }
 )
-_FROM_MESSAGES: Final = frozenset(
-    {EntryKind.FUNDING, EntryKind.WITHDRAWAL, EntryKind.PAYOUT, EntryKind.FEE}
-)
+_FROM_MESSAGES: Final = frozenset({EntryKind.FUNDING, EntryKind.PAYOUT, EntryKind.FEE})
 _FROM_ENTRIES: Final = frozenset({EntryKind.RELEASE, EntryKind.REVERSAL})
-_MAY_ACCRUE: Final = frozenset({EntryKind.ACCRUAL, EntryKind.BUDGET})
+_MAY_ACCRUE: Final = frozenset({EntryKind.ACCRUAL})
 _MAY_RELEASE: Final = frozenset({EntryKind.RELEASE})
 
 

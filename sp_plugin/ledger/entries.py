@@ -47,12 +47,8 @@ class EntryKind(StrEnum):
     PENALTY = "penalty"  # burnt out of the miner with an award
     VESTING = "vesting"  # miner_locked became miner_available
     ACCRUAL = "accrual"  # provider owes payees their shares of a closed period
-    BUDGET = (
-        "budget"  # provider owes payees an amount that the operator named (basis `fixed_budget`)
-    )
     RELEASE = "release"  # accrued became payable
-    COST = "cost"  # costs beyond a payee's share of a period: a deficit in payable, carried forward
-    WITHDRAWAL = "withdrawal"  # miner_available went to the owner
+    OPENING = "opening"  # what was in the payout wallet when it was first seen
     FUNDING = "funding"  # a transfer arrived in the payout wallet
     PAYOUT = "payout"  # a payable was paid on chain
     FEE = "fee"  # gas of one of our messages
@@ -66,6 +62,7 @@ class RefKind(StrEnum):
     MESSAGE = "message"
     ENTRY = "entry"  # the key of an earlier entry
     ROOT = "root"  # the Merkle root of a period, hexadecimal
+    VESTING = "vesting"  # the proving period start that an accrual's vesting counts from
 
 
 @dataclass(frozen=True, slots=True, order=True)

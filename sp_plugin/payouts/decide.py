@@ -100,8 +100,8 @@ def dues_of(entries: Iterable[Entry], in_flight: Mapping[Address, AttoFil]) -> t
     """
     open_: defaultdict[Address, deque[list[int]]] = defaultdict(deque)  # [epoch, amount]
     taken: defaultdict[Address, int] = defaultdict(int)
-    for payee, amount in in_flight.items():
-        taken[payee] += amount.value
+    for payee, under_way in in_flight.items():
+        taken[payee] += under_way.value
     for entry in entries:
         for posting in entry.draft.postings:
             payee_here = payee_of(posting.account)
@@ -117,8 +117,8 @@ def dues_of(entries: Iterable[Entry], in_flight: Mapping[Address, AttoFil]) -> t
         while parts and left >= parts[0][1]:
             left -= parts.popleft()[1]
         if parts:
-            amount = sum(part[1] for part in parts) - left
-            dues.append(Due(payee, AttoFil(amount), Epoch(parts[0][0])))
+            total = sum(part[1] for part in parts) - left
+            dues.append(Due(payee, AttoFil(total), Epoch(parts[0][0])))
     return tuple(sorted(dues, key=lambda due: (due.since, due.payee)))
 
 
