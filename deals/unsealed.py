@@ -44,7 +44,7 @@ _MAX_READ: Final = 1 << 20
 _BUFFER: Final = 512 * UNPADDED_QUAD
 
 
-class UnsealedError(Exception):
+class UnsealedError(OSError):
     """Base: an unsealed sector file cannot give the bytes asked for."""
 
 
@@ -92,10 +92,11 @@ class UnsealedFile:
         """Whether all padded bytes of the range are present."""
         return self.allocated.covers(offset, offset + padded_size)
 
-    def read_piece(self, offset: int, padded_size: int) -> BinaryIO:
+    def read_piece(self, offset: int, padded_size: int, *, owns_file: bool = False) -> BinaryIO:
         """The unpadded bytes of the piece at a padded offset: a seekable reader of bounded memory.
 
-        The reader depends on this file staying open. Its reads raise `UnsealedChanged` when the file changed.
+        The reader depends on this file staying open; with `owns_file` closing the reader closes the file too. Its reads
+        raise `UnsealedChanged` when the file changed.
 
         Raises:
             ValueError: the range is no piece of this sector (alignment, size, end).
@@ -112,7 +113,7 @@ class UnsealedFile:
                 f"{self.path}: padded bytes {offset}..{offset + size} are not unsealed here; "
                 "ask the miner to unseal the sector"
             )
-        return io.BufferedReader(_PieceBytes(self, offset, size), _BUFFER)
+        return io.BufferedReader(_PieceBytes(self, offset, size, owns_file=owns_file), _BUFFER)
 
     def _read_padded(self, start: int, length: int) -> bytes:
         data = os.pread(self._fd, length, start)
@@ -150,12 +151,20 @@ class UnsealedFile:
 class _PieceBytes(io.RawIOBase):
     """The raw reader below a piece: unpads whole quads around what is asked."""
 
-    def __init__(self, file: UnsealedFile, offset: int, padded_size: int) -> None:
+    def __init__(
+        self, file: UnsealedFile, offset: int, padded_size: int, *, owns_file: bool
+    ) -> None:
         super().__init__()
+        self._owns_file = owns_file
         self._file = file
         self._offset = offset
         self._size = unpadded_length(padded_size)
         self._position = 0
+
+    def close(self) -> None:
+        if self._owns_file and not self.closed:
+            self._file.close()
+        super().close()
 
     def readable(self) -> bool:
         return True
