@@ -149,8 +149,23 @@ def _pieces_of(
         for index, piece in free.items():
             deal = deals.get(index)
             end = None if deal is None else state.ended_deals.get(deal.deal)
-            held = _unclaimed(provider, number, piece, offsets[index], sector.content.since, deal)
-            pieces.append(replace(held, to_epoch=_earliest(expiration, end)))
+            provenance = Provenance(ProvenanceKind.DDO, None)
+            if deal is not None:
+                provenance = Provenance(ProvenanceKind.MARKET_DEAL, deal.deal)
+            pieces.append(
+                HeldPiece(
+                    provider=provider,
+                    piece_cid=piece.cid,
+                    padded_size=piece.padded_size,
+                    payload_size=None,
+                    sector=number,
+                    offset=offsets[index],
+                    provenance=provenance,
+                    client=None if deal is None else deal.client,
+                    from_epoch=sector.content.since,
+                    to_epoch=_earliest(expiration, end),
+                )
+            )
     if sector.terminated is not None:
         ended = sector.terminated
         pieces = [replace(piece, to_epoch=_earliest(piece.to_epoch, ended)) for piece in pieces]
@@ -169,31 +184,6 @@ def _claimed(claim: Claim, offset: int | None, removed: Epoch | None) -> HeldPie
         client=claim.client,
         from_epoch=claim.term_start,
         to_epoch=_earliest(claim.end, removed),
-    )
-
-
-def _unclaimed(
-    provider: ActorId,
-    sector: SectorNumber,
-    piece: SectorPiece,
-    offset: int,
-    since: Epoch,
-    deal: DealActivated | None,
-) -> HeldPiece:
-    provenance = Provenance(ProvenanceKind.DDO, None)
-    if deal is not None:
-        provenance = Provenance(ProvenanceKind.MARKET_DEAL, deal.deal)
-    return HeldPiece(
-        provider=provider,
-        piece_cid=piece.cid,
-        padded_size=piece.padded_size,
-        payload_size=None,
-        sector=sector,
-        offset=offset,
-        provenance=provenance,
-        client=None if deal is None else deal.client,
-        from_epoch=since,
-        to_epoch=since,
     )
 
 

@@ -251,10 +251,10 @@ _DEALS: Final[dict[str, type[DealPublished | DealActivated | DealTerminated | De
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """What to ask `GetActorEventsRaw` for: emitters, and per key the CBOR values of which one must match."""
+    """What to ask `GetActorEventsRaw` for: emitters, and per key the values (sent as CBOR) of which one must match."""
 
     emitters: tuple[Address, ...]
-    fields: Mapping[str, tuple[bytes, ...]]
+    fields: Mapping[str, tuple[CborValue, ...]]
 
 
 def provider_filters(provider: ActorId) -> tuple[EventFilter, ...]:
@@ -262,15 +262,11 @@ def provider_filters(provider: ActorId) -> tuple[EventFilter, ...]:
 
     They cannot be one: keys of a filter must all match, and sector events do not name their provider.
     """
-    of_provider = (cbor.encode(provider),)
+    of_provider = (provider,)
     return (
-        EventFilter(
-            (_REGISTRY,), {"$type": _types(*_ALLOCATIONS, *_CLAIMS), "provider": of_provider}
-        ),
-        EventFilter((_MARKET,), {"$type": _types(*_DEALS), "provider": of_provider}),
-        EventFilter(
-            (Address.of_id(provider),), {"$type": _types(*_SECTORS, *_SECTORS_WITH_PIECES)}
-        ),
+        EventFilter((_REGISTRY,), {"$type": (*_ALLOCATIONS, *_CLAIMS), "provider": of_provider}),
+        EventFilter((_MARKET,), {"$type": tuple(_DEALS), "provider": of_provider}),
+        EventFilter((Address.of_id(provider),), {"$type": (*_SECTORS, *_SECTORS_WITH_PIECES)}),
     )
 
 
@@ -332,10 +328,6 @@ def claim_entries(kind: str, claim: Claim) -> tuple[EventEntry, ...]:
 
 def _entry(flags: int, key: str, value: CborValue) -> EventEntry:
     return EventEntry(flags, key, _CBOR_CODEC, cbor.encode(value))
-
-
-def _types(*names: str) -> tuple[bytes, ...]:
-    return tuple(cbor.encode(name) for name in names)
 
 
 def _kind_of(event: ActorEvent) -> str | None:
