@@ -15,7 +15,6 @@ from fil_plus.events import (
     ClaimRemoved,
     ClaimUpdated,
     DealActivated,
-    DealTerminated,
     SectorActivated,
     SectorPiece,
     SectorTerminated,
@@ -80,7 +79,6 @@ class _Sector:
 class _Fold:
     sectors: dict[SectorNumber, _Sector] = field(default_factory=lambda: defaultdict(_Sector))
     deals: dict[Cid, list[DealActivated]] = field(default_factory=lambda: defaultdict(list))
-    ended_deals: dict[int, Epoch] = field(default_factory=dict)
     listed: dict[Cid, list[SectorNumber]] = field(default_factory=lambda: defaultdict(list))
 
     def take(self, event: TypedEvent) -> None:
@@ -98,8 +96,6 @@ class _Fold:
             self.sectors[event.sector].terminated = event.at.epoch
         elif isinstance(event, DealActivated):
             self.deals[event.at.message].append(event)
-        elif isinstance(event, DealTerminated):
-            self.ended_deals[event.deal] = event.at.epoch
 
     def deals_of(self, sector: SectorNumber) -> dict[int, DealActivated]:
         """The deals of a sector's pieces by position, where they can be told for certain.
@@ -148,7 +144,6 @@ def _pieces_of(
         deals = state.deals_of(number)
         for index, piece in free.items():
             deal = deals.get(index)
-            end = None if deal is None else state.ended_deals.get(deal.deal)
             provenance = Provenance(ProvenanceKind.DDO, None)
             if deal is not None:
                 provenance = Provenance(ProvenanceKind.MARKET_DEAL, deal.deal)
@@ -163,7 +158,7 @@ def _pieces_of(
                     provenance=provenance,
                     client=None if deal is None else deal.client,
                     from_epoch=sector.content.since,
-                    to_epoch=_earliest(expiration, end),
+                    to_epoch=expiration,
                 )
             )
     if sector.terminated is not None:

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-class CursorMoved(Exception):  # noqa: N818 - says what is the case
+class CursorMoved(Exception):
     """Another process has moved the cursor of this provider: only one sidecar may follow for it."""
 
 

@@ -24,7 +24,6 @@ __all__ = [
     "apply_snapshot",
     "check_sectors",
     "lookback_height",
-    "revert_intervals",
     "sectors_for_election",
     "total_qap",
 ]
@@ -87,20 +86,6 @@ def apply_snapshot(
             parts.append(SectorInterval(now[number], at, until))
         result += _merged(parts)
     return result
-
-
-def revert_intervals(
-    intervals: Iterable[SectorInterval], from_height: Epoch
-) -> list[SectorInterval]:
-    """The intervals without anything learned at `from_height` or above; the inverse of `apply_snapshot` at the end."""
-    kept = []
-    for interval in intervals:
-        if interval.from_epoch >= from_height:
-            continue
-        if interval.to_epoch is not None and interval.to_epoch >= from_height:
-            interval = SectorInterval(interval.info, interval.from_epoch, None)  # noqa: PLW2901
-        kept.append(interval)
-    return kept
 
 
 def _outside(interval: SectorInterval, at: Epoch, until: Epoch | None) -> list[SectorInterval]:
