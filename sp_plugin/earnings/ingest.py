@@ -77,6 +77,7 @@ class Earnings:
         chain: EarningsChain,
         holdings: Holdings,
         register: ShareRegister,
+        *,
         earnings: EarningsRepository,
         ledger: LedgerRepository,
         settings: EarningsSettings,
@@ -206,8 +207,9 @@ class Earnings:
         closed: list[tuple[int, int]] = []
         waiting: list[str] = []
         for period in await self._with_late_wins(next_period):
+            revision = await self._earnings.revisions(self._provider, period)
             if await self._close_one(period, final, waiting, late=True):
-                closed.append((period, await self._earnings.revisions(self._provider, period) - 1))
+                closed.append((period, revision))
         while (next_period + 1) * PERIOD_EPOCHS - 1 <= ingested:
             late = ingested - (next_period + 1) * PERIOD_EPOCHS >= _RETRY_EPOCHS
             if not await self._close_one(next_period, final, waiting, late=late):
