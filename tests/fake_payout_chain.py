@@ -84,9 +84,7 @@ class FakePayoutChain:
         state = State(dict(top.after.balances), dict(top.after.nonces))
         included, receipts = [], []
         while take:
-            ready = [
-                m for (a, n), m in sorted(self.pool.items()) if n == state.nonces.get(a, 0)
-            ]
+            ready = [m for (a, n), m in sorted(self.pool.items()) if n == state.nonces.get(a, 0)]
             ready = [m for m in ready if self._affordable(m.message, state)]
             if not ready:
                 break

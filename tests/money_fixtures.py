@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_payout_chain import FakePayoutChain
 from lotus_client.address import Address
 from lotus_client.chain import TipSetKey
 from lotus_client.cid import dag_cbor_cid
@@ -36,6 +35,7 @@ from sp_plugin.payouts.signer import KeySigner
 from sp_plugin.store.base import Store, metadata
 from sp_plugin.store.ledger import LedgerRepository
 from sp_plugin.store.payouts import PayoutRepository
+from tests.fake_payout_chain import FakePayoutChain
 
 WALLET_KEY = Secp256k1Key(b"\x01" * 32)
 PAYEE = Secp256k1Key(b"\x02" * 32).address

@@ -113,7 +113,7 @@ class Earnings:
         up_to = Epoch(min(last, final.height))
         known = {w.win.block: w for w in await self._earnings.wins(self._provider, first, up_to)}
         count = 0
-        for block in await self._holdings.own_blocks(self._provider, Epoch(first - 1), up_to):
+        for block in await self._holdings.own_blocks(self._provider, first, Epoch(up_to + 1)):
             stored = known.get(block.cid)
             if stored is None or not stored.win.is_complete:
                 await self._save(await self._read_win(block, final), final)
@@ -138,7 +138,8 @@ class Earnings:
         up_to = Epoch(min(final.height, followed.tipset.height) if followed else done)
         if up_to <= done:
             return 0
-        for block in await self._holdings.own_blocks(self._provider, done, up_to):
+        blocks = await self._holdings.own_blocks(self._provider, Epoch(done + 1), Epoch(up_to + 1))
+        for block in blocks:
             there = await self._chain.tipset_by_height(block.epoch, final.key)
             if there.key != block.tipset:
                 continue  # followed, but orphaned before it was final: it earned nothing
@@ -279,7 +280,7 @@ class Earnings:
         if sectors is None:
             return {}
         at = Epoch(height - 1)
-        pieces = await self._holdings.held_pieces(self._provider, at)
+        pieces = await self._holdings.held_pieces(self._provider, at=at)
         holdings = HoldingsAt(
             at, sectors, self._settings.sector_size, pieces, self._settings.solstice_epoch
         )
@@ -312,7 +313,7 @@ async def win_inputs(
     sectors = None
     if win.lookback_height is not None:
         sectors = await holdings.active_sectors(win.provider, win.lookback_height)
-    pieces = await holdings.held_pieces(win.provider, win.lookback_epoch)
+    pieces = await holdings.held_pieces(win.provider, at=win.lookback_epoch)
     version = win.network_version
     if version is None:
         # without a version there are no rules: a win without credited value is split as unknown

@@ -51,7 +51,9 @@ class NeverTwice(RuleBasedStateMachine):
             planned = await self.money.planner().plan()
             if planned.batch.items:
                 try:
-                    await self.money.payouts.approve(planned.digest, "operator", planned.batch.created)
+                    await self.money.payouts.approve(
+                        planned.digest, "operator", planned.batch.created
+                    )
                 except BatchRefused as error:  # a batch of the same content was approved before
                     raise AssertionError from error
 

@@ -6,17 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_payout_chain import FakePayoutChain
 from lotus_client.address import Address
 from lotus_client.crypto import Secp256k1Key, Signature
 from lotus_client.errors import LotusConnectError
 from lotus_client.messages import Message, SignedMessage
 from lotus_client.types import ActorId, AttoFil, Epoch
-from tests.money_fixtures import PAYEE, PAYEE_TWO, Money, WALLET_KEY
 from sp_plugin.ledger import FEES, PAYOUT_WALLET, WalletOnChain, payable
 from sp_plugin.payouts.batch import BatchRefused
 from sp_plugin.payouts.signer import KeySigner
 from sp_plugin.payouts.states import PayoutState
+from tests.money_fixtures import PAYEE, PAYEE_TWO, WALLET_KEY, Money
 
 
 class Killed(Exception):
