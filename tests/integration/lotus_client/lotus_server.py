@@ -68,7 +68,7 @@ class LotusServer:
             case "Deep":
                 return web.Response(text="[" * 100_000)
             case "NotANumber":
-                return web.Response(text='{"jsonrpc":"2.0","id":%d,"result":NaN}' % asked["id"])
+                return web.Response(text=f'{{"jsonrpc":"2.0","id":{asked["id"]},"result":NaN}}')
         return web.json_response(self._envelope(asked), status=self._status(asked))
 
     def _status(self, asked: dict[str, Any]) -> int:

@@ -222,7 +222,9 @@ def test_go_s_null_is_an_empty_list(raw: Any) -> None:
     assert codec.bitfield_from_json(raw) == BitField()
 
 
-@pytest.mark.parametrize(("text", "atto"), [("", 0), ("0", 0), ("-5", -5), ("1" + "0" * 30, 10**30)])
+@pytest.mark.parametrize(
+    ("text", "atto"), [("", 0), ("0", 0), ("-5", -5), ("1" + "0" * 30, 10**30)]
+)
 def test_big_numbers_are_texts(text: str, atto: int) -> None:
     assert codec.amount_from_json(text) == AttoFil(atto)
 

@@ -203,7 +203,8 @@ def test_a_message_with_one_impossible_field_is_refused(index: int, value: objec
 
 def test_the_envelope_is_the_published_one() -> None:
     assert (
-        envelope(b"hello").hex() == "1946696c65636f696e205369676e6564204d6573736167653a0a3568656c6c6f"
+        envelope(b"hello").hex()
+        == "1946696c65636f696e205369676e6564204d6573736167653a0a3568656c6c6f"
     )
 
 
