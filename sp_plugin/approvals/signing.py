@@ -7,7 +7,14 @@ from pathlib import Path
 
 from lotus_client.address import Address
 from lotus_client.api_info import ApiInfo, ApiInfoError
-from lotus_client.crypto import Secp256k1Key, Signature, SignatureError, SignatureType, envelope, verify_signature
+from lotus_client.crypto import (
+    Secp256k1Key,
+    Signature,
+    SignatureError,
+    SignatureType,
+    envelope,
+    verify_signature,
+)
 from lotus_client.transport import NodeTransport
 from sp_plugin.config.fields import SecretFile
 from sp_plugin.errors import BadInput

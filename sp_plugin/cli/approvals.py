@@ -23,7 +23,9 @@ KeyFile = Annotated[
 ]
 WalletInfo = Annotated[
     Path | None,
-    typer.Option(help="File with the API info of a node or lotus-wallet that holds the key, mode 600."),
+    typer.Option(
+        help="File with the API info of a node or lotus-wallet that holds the key, mode 600."
+    ),
 ]
 ApproverOption = Annotated[
     str | None, typer.Option("--approver", help="The approver's address, with a wallet.")
@@ -44,7 +46,9 @@ def list_(job_id: JobId, config: ConfigOption = None, json: JsonOption = False) 
     if json:
         print_json(answer)
         return
-    print_fields({"digest": answer["digest"], "approved": answer["approved"], "epoch": answer["at_epoch"]})
+    print_fields(
+        {"digest": answer["digest"], "approved": answer["approved"], "epoch": answer["at_epoch"]}
+    )
     print_rows(answer["approvals"], ["approver", "role", "counts", "detail"], "nobody has signed")
     for refusal in answer["refusals"]:
         typer.echo(f"missing: {refusal['detail']}")
@@ -78,7 +82,9 @@ def verify(job_id: JobId, config: ConfigOption = None, json: JsonOption = False)
     if json:
         print_json({"digest": answer["digest"], "approved": approved, "approvals": rows})
     else:
-        print_rows(rows, ["approver", "role", "signature_ok", "counts", "detail"], "nobody has signed")
+        print_rows(
+            rows, ["approver", "role", "signature_ok", "counts", "detail"], "nobody has signed"
+        )
         typer.echo("approved" if approved else "not approved")
     if not approved:
         raise typer.Exit(ExitCode.REFUSED)

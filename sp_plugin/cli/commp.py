@@ -18,7 +18,8 @@ def add_to(app: typer.Typer) -> None:
 
 
 def commp_(
-    file: Annotated[Path, typer.Argument(help="The payload, e.g. a CAR file.")], json: JsonOption = False
+    file: Annotated[Path, typer.Argument(help="The payload, e.g. a CAR file.")],
+    json: JsonOption = False,
 ) -> None:
     """Compute the piece CID (CommP) of a file's bytes, as a verified deal would name it."""
     import time

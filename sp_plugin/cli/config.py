@@ -70,7 +70,9 @@ def default() -> None:
 
 def init(
     actor: Annotated[str, typer.Option(help="Your miner actor, e.g. f01234.")],
-    data_dir: Annotated[Path, typer.Option(help="Where the sidecar keeps its database and results.")],
+    data_dir: Annotated[
+        Path, typer.Option(help="Where the sidecar keeps its database and results.")
+    ],
     network: Annotated[str, typer.Option(help="The network's name.")] = "mainnet",
     endpoint: Annotated[
         str, typer.Option(help="The Lotus node: multiaddr or URL.")

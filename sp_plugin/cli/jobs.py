@@ -49,7 +49,9 @@ def submit(
 
 @job_app.command("list")
 def list_(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, newest first.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=1, max=1000, help="At most so many, newest first.")
+    ] = 20,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -194,7 +196,9 @@ def wait(
             break
         if timeout and time.monotonic() > until:
             state = job["State"]
-            raise SpPluginError(f"still {state['StateType']} after {timeout:g} s: {state['Message']}")
+            raise SpPluginError(
+                f"still {state['StateType']} after {timeout:g} s: {state['Message']}"
+            )
         time.sleep(_POLL_SECONDS)
     if json:
         print_json(job)

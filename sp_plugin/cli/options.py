@@ -52,7 +52,8 @@ def config_path(given: Path | None) -> Path:
     """The configuration file to use: the given one, or the first usual place that has one."""
     places = [
         Path("sp-plugin.yaml"),
-        Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "sp-plugin/config.yaml",
+        Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+        / "sp-plugin/config.yaml",
         Path("/etc/sp-plugin/config.yaml"),
     ]
     return given or next((place for place in places if place.is_file()), places[0])

@@ -74,7 +74,9 @@ def list_(config: ConfigOption = None, json: JsonOption = False) -> None:
 
 
 @token_app.command()
-def remove(name: Annotated[str, typer.Argument(help="Whose.")], config: ConfigOption = None) -> None:
+def remove(
+    name: Annotated[str, typer.Argument(help="Whose.")], config: ConfigOption = None
+) -> None:
     """Make a token stop working at once."""
     from sp_plugin.errors import NotFound
 
