@@ -203,10 +203,10 @@ def _signed(
     payload: bytes, key_file: Path | None, wallet_info_file: Path | None, approver: str | None
 ) -> tuple[Address, Signature]:
     """The signer's address and its FRC-0102 signature over `payload`."""
-    from sp_plugin.approvals.signing import key_in, sign_with_wallet
-    from sp_plugin.errors import BadInput
     from lotus_client.address import Address, AddressError
     from lotus_client.crypto import envelope
+    from sp_plugin.approvals.signing import key_in, sign_with_wallet
+    from sp_plugin.errors import BadInput
 
     if (key_file is None) == (wallet_info_file is None):
         raise BadInput("name one of --key-file and --wallet-info-file")

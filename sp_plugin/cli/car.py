@@ -100,9 +100,9 @@ def unpack(
     json: JsonOption = False,
 ) -> None:
     """Write the files below the first root, every block verified."""
-    from deals.volumes import write_tree
     from deals.car import CarBlocks
     from deals.unixfs import UnixFs
+    from deals.volumes import write_tree
     from sp_plugin.cli.output import print_fields, print_json
     from sp_plugin.errors import BadInput
 

@@ -5,25 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
+from deals.sectors import lookback_height
 from fil_plus.awards import Award, AwardError, parse_awards
 from lotus_client.chain import TipSetKey
 from lotus_client.cid import Cid
 from lotus_client.types import ActorId, AttoFil, Epoch, NetworkVersion
 
-__all__ = ["LOOKBACK", "WinRecord", "award_part", "lookback_height"]
-
-# Lotus chain/stmgr: an election uses the power 900 epochs back, read as the parent state of the next tipset.
-LOOKBACK: Final = 900
-
-
-def lookback_height(epoch: Epoch) -> Epoch:
-    """The height to ask `ChainGetTipSetAfterHeight` for, so that its parent state is the election's.
-
-    Source: Lotus `chain/stmgr` `GetLookbackTipSetForRound`: the state after epoch max(epoch - 900, 0).
-    """
-    return Epoch(max(epoch - LOOKBACK, 0) + 1)
+__all__ = ["WinRecord", "award_part"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +33,9 @@ class WinRecord:
     header: bytes
     win_count: int
     lookback: TipSetKey | None = None
+    lookback_height: Epoch | None = (
+        None  # of that tipset; power is read at it, i.e. from its parent state
+    )
     network_version: NetworkVersion | None = None
     miner_qap: int | None = None
     network_qap: int | None = None
@@ -63,7 +56,8 @@ class WinRecord:
     @property
     def is_complete(self) -> bool:
         """Whether everything a split needs was read."""
-        return None not in (self.lookback, self.network_version, self.miner_qap, self.award_trace)
+        needed = (self.lookback_height, self.network_version, self.miner_qap, self.award_trace)
+        return None not in needed
 
     def award(self) -> Award | None:
         """The award, read from the kept trace; `None` if there is none or it does not fit the header."""
