@@ -6,8 +6,10 @@ To add an executor: write one module in this package with a class that has `engi
     @register_executor("lua")
     class LuaExecutor:
         engine = "lua"
+        params = LuaParams  # the shape of Engine.Params in a job
         def __init__(self, settings: ExecutorSettings) -> None: ...
         async def version(self) -> str: ...
+        async def resolve(self, params, find) -> ResolvedProgram: ...
         async def run(self, request, cancel=None) -> ExecutionOutcome: ...
 
 Every module of the package is imported by `sp_plugin.executors`, so nothing else must be edited. `run` never raises for
@@ -17,11 +19,13 @@ what a program does: each way to end is an `OutcomeKind`. It leaves nothing runn
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Protocol
+
+from sp_plugin.jobs.params import Params
 
 __all__ = [
     "EXECUTORS",
@@ -35,6 +39,8 @@ __all__ = [
     "InputVolume",
     "OutcomeKind",
     "OutputVolume",
+    "ProgramMissing",
+    "ResolvedProgram",
     "StreamCapture",
     "Usage",
     "WasmProgram",
@@ -117,6 +123,26 @@ class DockerProgram:
     image_id: str
     entry_point: tuple[str, ...] | None = None  # None: the image's own
     working_directory: str | None = None
+    reference: str | None = None  # `name@sha256:<manifest>` if the job named a registry image so
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedProgram:
+    """What an engine's params say will run, found on this host and fixed by content."""
+
+    program: WasmProgram | DockerProgram
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(
+        default_factory=dict
+    )  # the engine's own; the task's wins
+
+
+class ProgramMissing(Exception):
+    """The program of a job is not here or cannot be one; `kind` tells which."""
+
+    def __init__(self, kind: OutcomeKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +206,15 @@ class Executor(Protocol):
     """Runs programs of one engine."""
 
     engine: str
+    params: type[Params]
+
+    async def resolve(self, params: Any, find: Callable[[str], Awaitable[Path]]) -> ResolvedProgram:
+        """The program that `params` name; `find` gives the host path of the input at a target path.
+
+        Raises:
+            ProgramMissing: it is not here, or not a program.
+        """
+        ...
 
     async def version(self) -> str:
         """Name and version of the runtime, for the run record."""
@@ -202,6 +237,7 @@ class ExecutorSettings:
     cache_dir: Path  # private to this process's user: it holds compiled code that is trusted
     docker_url: str | None = None  # None: the environment's usual engine
     cache_bytes: int = 1024 * MIB
+    owner: str = "sp-plugin"  # names this sidecar on what it leaves at an engine shared with others
 
 
 EXECUTORS: dict[str, Callable[[ExecutorSettings], Executor]] = {}

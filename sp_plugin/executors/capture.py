@@ -9,10 +9,45 @@ from typing import Final
 
 from sp_plugin.executors.base import ExecutionLimits, ExecutionRequest, StreamCapture
 
-__all__ = ["OutputMeter", "capture_stream", "make_output_directories", "write_exit_code"]
+__all__ = [
+    "CappedFile",
+    "OutputMeter",
+    "capture_stream",
+    "make_output_directories",
+    "write_exit_code",
+]
 
 _EXCERPT: Final = 2048  # bytes; Bacalhau keeps as much of each stream in RunOutput
 _MAX_DEPTH: Final = 64
+
+
+class CappedFile:
+    """A new file that takes the first `limit` bytes and a marker; what comes after them is dropped.
+
+    The WASM child has its own copy of this, because it imports nothing of ours.
+    """
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self._file = path.open("xb", buffering=0)
+        self._left = limit
+        self._limit = limit
+        self.truncated = False
+
+    def write(self, data: bytes) -> None:
+        """Append as much as fits."""
+        if self.truncated:
+            return
+        kept = data[: self._left]
+        self._file.write(kept)
+        self._left -= len(kept)
+        if len(kept) < len(data):
+            self.truncated = True
+            marker = f"\n[cut here: only the first {self._limit} bytes are kept]\n"
+            self._file.write(marker.encode())
+
+    def close(self) -> None:
+        """No more is coming."""
+        self._file.close()
 
 
 def capture_stream(path: Path, *, truncated: bool) -> StreamCapture:

@@ -7,6 +7,7 @@ memory and outputs from outside, and reads a short report. The child dies with t
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -28,6 +29,8 @@ from sp_plugin.executors.base import (
     ExecutionRequest,
     ExecutorSettings,
     OutcomeKind,
+    ProgramMissing,
+    ResolvedProgram,
     Usage,
     WasmProgram,
     register_executor,
@@ -38,11 +41,13 @@ from sp_plugin.executors.capture import (
     make_output_directories,
     write_exit_code,
 )
+from sp_plugin.jobs.spec import WasmParams
 
 __all__ = ["WasmExecutor"]
 
 _CHILD: Final = Path(__file__).with_name("wasm_child.py")
 _PAGE: Final = 1 << 16
+_MAX_MODULE: Final = 64 * MIB
 _MAX_MEMORY: Final = 1 << 32  # a 32-bit linear memory's end
 _COMPILER_BYTES: Final = 1024 * MIB  # what compiling may take beside the guest's own memory
 _FIRST_LOOK, _LONGEST_PAUSE = 0.02, 0.25  # seconds between two looks at a running child
@@ -66,10 +71,25 @@ class WasmExecutor:
     """Runs WASI preview 1 commands by wasmtime."""
 
     engine = "wasm"
+    params = WasmParams
 
     def __init__(self, settings: ExecutorSettings) -> None:
         self._cache_dir = settings.cache_dir / "wasm"
+        self._modules_dir = settings.cache_dir / "modules"
         self._cache_bytes = settings.cache_bytes
+
+    async def resolve(
+        self, params: WasmParams, find: Callable[[str], Awaitable[Path]]
+    ) -> ResolvedProgram:
+        """See `Executor.resolve`. A directory with one `.wasm` file in it stands for that file, as Bacalhau has it."""
+        assert isinstance(params.entry_module, str)  # the reader made an input of the old form
+        path = await find(params.entry_module)
+        module = await asyncio.to_thread(_keep_module, path, self._modules_dir)
+        return ResolvedProgram(
+            WasmProgram(module, module.stem, params.entry_point),
+            tuple(params.parameters),
+            dict(params.environment),
+        )
 
     async def version(self) -> str:
         """E.g. `wasmtime 50.0.1`."""
@@ -160,6 +180,31 @@ class WasmExecutor:
             executor_version=await self.version(),
             warnings=tuple(report.get("warnings", ())),
         )
+
+
+def _keep_module(path: Path, directory: Path) -> Path:
+    """A copy of the module named by its SHA-256, so that what was approved is what will run."""
+    if path.is_dir():
+        found = sorted(path.glob("*.wasm"))
+        if len(found) != 1:
+            raise ProgramMissing(
+                OutcomeKind.INVALID_PROGRAM,
+                f"the module's input is a directory with {len(found)} .wasm files; it needs exactly one",
+            )
+        path = found[0]
+    size = path.stat().st_size
+    if size > _MAX_MODULE:
+        raise ProgramMissing(
+            OutcomeKind.INVALID_PROGRAM, f"the module has {size} bytes; the limit is {_MAX_MODULE}"
+        )
+    code = path.read_bytes()
+    target = directory / f"{hashlib.sha256(code).hexdigest()}.wasm"
+    if not target.exists():
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = target.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_bytes(code)
+        temporary.rename(target)
+    return target
 
 
 def _stream_paths(request: ExecutionRequest) -> dict[str, Path]:

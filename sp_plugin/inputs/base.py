@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lotus_client.cid import Cid
-from lotus_client.types import ClaimId
+from lotus_client.types import ClaimId, PaddedPieceSize
 from sp_plugin.jobs.params import Params
 
 __all__ = [
@@ -47,20 +47,18 @@ class InputMissing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class InputIdentity:
-    """What an input is, by content. One of the identifiers is set; it goes into the bundle that approvers sign."""
+    """What an input is, by content: it goes into the bundle that approvers sign."""
 
-    kind: str  # the source's Type
-    piece_cid: Cid | None = None
-    claim_id: ClaimId | None = None
-    root: Cid | None = None  # the DAG's root
-    sha256: str | None = None  # inline bytes
-    local_path: str | None = None  # localDirectory: not content, approvers see a path
+    kind: str  # the source's Type, lower case
+    cid: Cid  # piece CID, root of a DAG, or the CID of the bytes themselves
     path: str | None = None  # within the DAG
+    padded_size: PaddedPieceSize | None = None  # of a piece, whose CID does not contain it
+    claim_id: ClaimId | None = None  # only if the job named one
 
 
 @dataclass(frozen=True, slots=True)
 class Materialised:
-    """The bytes of an input on this host: a file or directory inside the run's own folder, or a shared read-only one."""
+    """The bytes of an input on this host: a file or directory, readable by all, that nobody changes during the run."""
 
     host_path: Path
     payload_bytes: int | None = None
@@ -74,6 +72,7 @@ class PieceRef:
 
     key: str  # HeldPiece.key
     piece_cid: Cid
+    padded_size: PaddedPieceSize
     claim_id: ClaimId | None
 
 
