@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from devstack.chain import Network
-from devstack.rpc.encode import tipset_json
+from devstack.rpc.encode import head_change_json
 from devstack.rpc.subscription import Subscription
 from lotus_client.chain import HeadChange
 
@@ -42,7 +42,7 @@ class HeadFeed:
         self.flush()  # so that `current` and what follows fit together
         stream = Subscription(_BUFFERED_BATCHES, self._streams.remove)
         self._streams.append(stream)
-        stream.publish([_change_json(HeadChange("current", self._network.head))])
+        stream.publish([head_change_json(HeadChange("current", self._network.head))])
         return stream
 
     def listen(self, listener: Callable[[list[HeadChange]], None]) -> Callable[[], None]:
@@ -61,7 +61,7 @@ class HeadFeed:
         for listener in list(self._listeners):
             listener(batch)
         if self._streams:
-            encoded = [_change_json(change) for change in batch]
+            encoded = [head_change_json(change) for change in batch]
             for stream in list(self._streams):
                 stream.publish(encoded)
 
@@ -98,7 +98,3 @@ class HeadFeed:
             self.flush()
         else:
             self._timer = loop.call_later(_QUIET_SECONDS, self.flush)
-
-
-def _change_json(change: HeadChange) -> dict[str, Any]:
-    return {"Type": change.type, "Val": tipset_json(change.tipset)}

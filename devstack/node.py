@@ -39,9 +39,7 @@ class FullNode:
         self.sent_by_uuid: dict[str, SignedMessage] = {}  # MessageSendSpec.MsgUuid is idempotent
         self._mining = asyncio.Lock()
 
-    async def advance(
-        self, epochs: int, until: Callable[[TipSet], bool] | None = None
-    ) -> TipSet:
+    async def advance(self, epochs: int, until: Callable[[TipSet], bool] | None = None) -> TipSet:
         """Mine `epochs` epochs, or fewer when `until` holds for a new head; the head then.
 
         The event loop gets its turn every few milliseconds. One advance or reorg runs at a time.

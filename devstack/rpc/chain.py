@@ -7,8 +7,10 @@ from typing import Any
 from devstack.auth import Permission
 from devstack.node import FullNode
 from devstack.rpc.encode import (
+    chain_message_json,
     cid_json,
     event_entry_json,
+    head_change_json,
     header_json,
     list_json,
     message_json,
@@ -23,7 +25,6 @@ from devstack.rpc.subscription import Subscription
 from lotus_client.chain import TipSetKey
 from lotus_client.cid import Cid
 from lotus_client.crypto import SignatureType
-from lotus_client.messages import SignedMessage
 from lotus_client.types import Epoch
 
 __all__ = ["METHODS"]
@@ -72,10 +73,7 @@ def _tipset_after_height(node: FullNode, height: Epoch, key: TipSetKey) -> Json:
 
 
 def _path(node: FullNode, start: TipSetKey, end: TipSetKey) -> list[Json] | None:
-    return list_json(
-        node.network.path(start, end),
-        lambda change: {"Type": change.type, "Val": tipset_json(change.tipset)},
-    )
+    return list_json(node.network.path(start, end), head_change_json)
 
 
 def _block(node: FullNode, cid: Cid) -> Json:
@@ -94,22 +92,16 @@ def _block_messages(node: FullNode, cid: Cid) -> Json:
     }
 
 
-def _named_message(signed: SignedMessage) -> Json:
-    # The unsigned message under the CID it has on chain (`api.Message`).
-    body = message_json(signed.message)
-    return {"Cid": cid_json(signed.cid), "Message": body}
-
-
 def _message(node: FullNode, cid: Cid) -> Json:
     return message_json(node.network.message(cid).message)
 
 
 def _messages_in_tipset(node: FullNode, key: TipSetKey) -> list[Json] | None:
-    return list_json(node.network.messages_in_tipset(key), _named_message)
+    return list_json(node.network.messages_in_tipset(key), chain_message_json)
 
 
 def _parent_messages(node: FullNode, block: Cid) -> list[Json] | None:
-    return list_json(node.network.parent_messages(block), _named_message)
+    return list_json(node.network.parent_messages(block), chain_message_json)
 
 
 def _parent_receipts(node: FullNode, block: Cid) -> list[Json] | None:
@@ -124,8 +116,6 @@ def _events(node: FullNode, root: Cid) -> list[Json] | None:
             "Entries": list_json(event.entries, event_entry_json),
         },
     )
-
-
 
 
 _READ = Permission.READ

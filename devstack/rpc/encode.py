@@ -1,5 +1,6 @@
 """Values to the JSON that Lotus prints: field names, nulls for empty lists, decimal strings for big integers.
 
+What the client also encodes comes from its codec; the rest is here. Addresses print with this network's `t`.
 Source: go-state-types and Lotus `MarshalJSON` methods, `chain/types`, `api/types.go`.
 """
 
@@ -10,9 +11,19 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from lotus_client.address import Address
-from lotus_client.chain import BlockHeader, TipSet, TipSetKey
-from lotus_client.cid import Cid
-from lotus_client.crypto import Signature
+from lotus_client.bitfield import Bitfield
+from lotus_client.chain import BlockHeader, HeadChange, TipSet
+from lotus_client.codec.basic import cid_to_json as cid_json
+from lotus_client.codec.basic import signature_to_json as signature_json
+from lotus_client.codec.basic import tipset_key_to_json as tipset_key_json
+from lotus_client.codec.chain import block_header_to_json, head_change_to_json, tipset_to_json
+from lotus_client.codec.messages import (
+    chain_message_to_json,
+    message_to_json,
+    signed_message_to_json,
+)
+from lotus_client.codec.messages import message_lookup_to_json as lookup_json
+from lotus_client.codec.messages import receipt_to_json as receipt_json
 from lotus_client.messages import Message, SignedMessage
 from lotus_client.state import (
     ActorEvent,
@@ -20,9 +31,7 @@ from lotus_client.state import (
     Allocation,
     Claim,
     EventEntry,
-    MessageLookup,
     PowerPair,
-    Receipt,
     SectorOnChainInfo,
 )
 from lotus_client.types import AttoFil
@@ -35,9 +44,11 @@ __all__ = [
     "amount_json",
     "bitfield_json",
     "bytes_json",
+    "chain_message_json",
     "cid_json",
     "claim_json",
     "event_entry_json",
+    "head_change_json",
     "header_json",
     "list_json",
     "lookup_json",
@@ -56,9 +67,39 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 
-def cid_json(cid: Cid) -> Json:
-    """`{"/": "bafy…"}`."""
-    return {"/": str(cid)}
+def header_json(header: BlockHeader) -> Json:
+    """A block header."""
+    return block_header_to_json(header, "t")
+
+
+def tipset_json(tipset: TipSet) -> Json:
+    """A tipset with its blocks."""
+    return tipset_to_json(tipset, "t")
+
+
+def head_change_json(change: HeadChange) -> Json:
+    """One step of the head."""
+    return head_change_to_json(change, "t")
+
+
+def message_json(message: Message) -> Json:
+    """An unsigned message with its own CID."""
+    return message_to_json(message, "t")
+
+
+def signed_message_json(signed: SignedMessage) -> Json:
+    """A signed message with the CID that the chain knows it by."""
+    return signed_message_to_json(signed, "t")
+
+
+def chain_message_json(signed: SignedMessage) -> Json:
+    """A message in a tipset: unsigned, beside the CID that it has there."""
+    return chain_message_to_json(signed.cid, signed.message, "t")
+
+
+def bitfield_json(numbers: Iterable[int]) -> list[int]:
+    """Run lengths, unset first: `[0]` for none, `[5, 1]` for {5}."""
+    return Bitfield.of(numbers).runs()
 
 
 def bytes_json(data: bytes | None) -> str | None:
@@ -84,115 +125,6 @@ def list_json(items: Iterable[T], encode: Callable[[T], Any]) -> list[Any] | Non
 def map_json(items: Mapping[int, T], encode: Callable[[T], Any]) -> Json:
     """A map with its numbers as text keys; an empty one is `{}` (Lotus makes these maps before filling them)."""
     return {str(key): encode(value) for key, value in items.items()}
-
-
-def bitfield_json(numbers: Iterable[int]) -> list[int]:
-    """Run lengths, unset first: `[0]` for none, `[5, 1]` for {5}."""
-    runs: list[int] = []
-    end = 0
-    for number in sorted(set(numbers)):
-        if runs and number == end:
-            runs[-1] += 1
-        else:
-            runs += [number - end, 1]
-        end = number + 1
-    return runs or [0]
-
-
-def tipset_key_json(key: TipSetKey) -> list[Json]:
-    """The CIDs of a key; `[]` for the empty key."""
-    return [cid_json(cid) for cid in key]
-
-
-def signature_json(signature: Signature) -> Json:
-    """A signature by type number and base64."""
-    return {"Type": int(signature.type), "Data": bytes_json(signature.data)}
-
-
-def header_json(header: BlockHeader) -> Json:
-    """A block header."""
-    proof, ticket = header.election_proof, header.ticket
-    return {
-        "Miner": address_json(header.miner),
-        "Ticket": None if ticket is None else {"VRFProof": bytes_json(ticket)},
-        "ElectionProof": None
-        if proof is None
-        else {"WinCount": proof.win_count, "VRFProof": bytes_json(proof.vrf_proof)},
-        "BeaconEntries": list_json(
-            header.beacon_entries, lambda entry: {"Round": entry.round, "Data": bytes_json(entry.data)}
-        ),
-        "WinPoStProof": list_json(
-            header.win_post_proof,
-            lambda post: {"PoStProof": post.proof_type, "ProofBytes": bytes_json(post.proof)},
-        ),
-        "Parents": list_json(header.parents, cid_json),
-        "ParentWeight": amount_json(header.parent_weight),
-        "Height": header.height,
-        "ParentStateRoot": cid_json(header.parent_state_root),
-        "ParentMessageReceipts": cid_json(header.parent_message_receipts),
-        "Messages": cid_json(header.messages),
-        "BLSAggregate": header.bls_aggregate and signature_json(header.bls_aggregate),
-        "Timestamp": header.timestamp,
-        "BlockSig": header.block_sig and signature_json(header.block_sig),
-        "ForkSignaling": header.fork_signaling,
-        "ParentBaseFee": amount_json(header.parent_base_fee),
-    }
-
-
-def tipset_json(tipset: TipSet) -> Json:
-    """A tipset with its blocks."""
-    return {
-        "Cids": tipset_key_json(tipset.key),
-        "Blocks": [header_json(block) for block in tipset.blocks],
-        "Height": tipset.height,
-    }
-
-
-def message_json(message: Message) -> Json:
-    """An unsigned message with its CID."""
-    return {
-        "Version": message.version,
-        "To": address_json(message.to),
-        "From": address_json(message.from_),
-        "Nonce": message.nonce,
-        "Value": amount_json(message.value),
-        "GasLimit": message.gas_limit,
-        "GasFeeCap": amount_json(message.gas_fee_cap),
-        "GasPremium": amount_json(message.gas_premium),
-        "Method": message.method,
-        "Params": bytes_json(message.params or None),
-        "CID": cid_json(message.cid),
-    }
-
-
-def signed_message_json(signed: SignedMessage) -> Json:
-    """A signed message with the CID that the chain knows it by."""
-    return {
-        "Message": message_json(signed.message),
-        "Signature": signature_json(signed.signature),
-        "CID": cid_json(signed.cid),
-    }
-
-
-def receipt_json(receipt: Receipt) -> Json:
-    """A receipt; empty return is `null`."""
-    return {
-        "ExitCode": receipt.exit_code,
-        "Return": bytes_json(receipt.return_ or None),
-        "GasUsed": receipt.gas_used,
-        "EventsRoot": receipt.events_root and cid_json(receipt.events_root),
-    }
-
-
-def lookup_json(lookup: MessageLookup) -> Json:
-    """Where and how a message was executed."""
-    return {
-        "Message": cid_json(lookup.message),
-        "Receipt": receipt_json(lookup.receipt),
-        "ReturnDec": None,
-        "TipSet": tipset_key_json(lookup.tipset),
-        "Height": lookup.height,
-    }
 
 
 def event_entry_json(entry: EventEntry) -> Json:

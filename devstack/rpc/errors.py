@@ -62,7 +62,8 @@ class RpcError(Exception):
     def needs_channel(cls, name: str) -> RpcError:
         """A channel method called over HTTP."""
         return cls(
-            _METHOD_NOT_FOUND, f"method '{name}' not supported in this mode (no out channel support)"
+            _METHOD_NOT_FOUND,
+            f"method '{name}' not supported in this mode (no out channel support)",
         )
 
     @classmethod

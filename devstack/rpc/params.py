@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from devstack.rpc.methods import Param
 from lotus_client.address import Address
+from lotus_client.bitfield import Bitfield
 from lotus_client.chain import TipSetKey
 from lotus_client.cid import Cid
 from lotus_client.crypto import Signature, SignatureType
@@ -134,24 +135,11 @@ def decode_tipset_key(value: Any) -> TipSetKey:
     return TipSetKey(tuple(decode_list(value, decode_cid)))
 
 
-def decode_bitfield(value: Any) -> frozenset[int] | None:
-    """The set numbers of a run-length array that begins with the unset run; `null` is None (no filter).
-
-    Raises:
-        ValueError: wrong form, or more than a million numbers set.
-    """
+def decode_bitfield(value: Any) -> Bitfield | None:
+    """The set of a run-length array that begins with the unset run; `null` is None (no filter)."""
     if value is None:
         return None
-    runs = decode_list(value, lambda run: decode_int(run, 0))
-    numbers: set[int] = set()
-    position = 0
-    for index, run in enumerate(runs):
-        if index % 2:
-            if len(numbers) + run > 1_000_000:
-                raise ValueError("bitfield has too many bits set")
-            numbers.update(range(position, position + run))
-        position += run
-    return frozenset(numbers)
+    return Bitfield.of_runs(decode_list(value, lambda run: decode_int(run, 0)))
 
 
 def _decode_required_address(value: Any) -> Address:
@@ -223,9 +211,7 @@ CID = Param("cid.Cid", decode_cid)
 EPOCH = Param("abi.ChainEpoch", lambda value: decode_int(value, high=(1 << 63) - 1))
 MESSAGE = Param("*types.Message", _decode_message)
 OPTIONAL_BITFIELD = Param("*bitfield.BitField", decode_bitfield)
-OPTIONAL_MESSAGES = Param(
-    "[]*types.Message", lambda value: decode_list(value, _decode_message)
-)
+OPTIONAL_MESSAGES = Param("[]*types.Message", lambda value: decode_list(value, _decode_message))
 SEND_SPEC = Param("*api.MessageSendSpec", _decode_send_spec)
 SIGNATURE = Param("*crypto.Signature", _decode_signature)
 SIGNED_MESSAGE = Param("*types.SignedMessage", _decode_signed_message)

@@ -100,9 +100,7 @@ class RpcEndpoint:
             return error_response(request_id, error), error.http_status
         return (None if request.id is None else result_response(request.id, result)), HTTPStatus.OK
 
-    async def _serve_websocket(
-        self, request: web.Request, caller: Caller
-    ) -> web.WebSocketResponse:
+    async def _serve_websocket(self, request: web.Request, caller: Caller) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(max_msg_size=MAX_REQUEST_BYTES, compress=False)
         await socket.prepare(request)
         self._sockets.add(socket)
@@ -145,7 +143,9 @@ class _Connection:
 
     def _receive(self, request: Request) -> None:
         if request.method == "xrpc.cancel":
-            wanted = request.params[0] if isinstance(request.params, list) and request.params else None
+            wanted = (
+                request.params[0] if isinstance(request.params, list) and request.params else None
+            )
             task = self._calls.get(wanted)
             if task is not None:
                 task.cancel()

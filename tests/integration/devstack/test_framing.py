@@ -182,7 +182,9 @@ async def test_a_batch_is_answered_in_order_and_always_with_status_200(http, url
 
 
 async def test_a_notification_gets_no_body(http, url):
-    assert await post(http, url, {"jsonrpc": "2.0", "method": "Filecoin.Echo", "params": ["a"]}) == (
+    assert await post(
+        http, url, {"jsonrpc": "2.0", "method": "Filecoin.Echo", "params": ["a"]}
+    ) == (
         200,
         None,
     )
