@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from lotus_client.address import Address, NetworkPrefix
-from lotus_client.bitfield import Bitfield
+from lotus_client.bitfield import BitField
 from lotus_client.chain import TipSetKey
 from lotus_client.cid import Cid
 from lotus_client.codec.reading import At, at
@@ -88,18 +88,18 @@ def bytes_to_json(data: bytes) -> str | None:
     return base64.b64encode(data).decode() if data else None
 
 
-def bitfield_from_json(raw: Any, path: str = "$") -> Bitfield:
+def bitfield_from_json(raw: Any, path: str = "$") -> BitField:
     """The set of a list of run lengths that starts with unset; `[0]`, `[]` and null are empty."""
     here = at(raw, path)
     try:
-        return Bitfield.of_runs([run.integer() for run in here.items()])
+        return BitField.from_run_lengths([run.integer() for run in here.items()])
     except ValueError as error:
         raise LotusDecodeError(here.path, f"expected run lengths: {error}") from error
 
 
-def bitfield_to_json(bitfield: Bitfield) -> list[int]:
+def bitfield_to_json(bitfield: BitField) -> list[int]:
     """The run lengths, starting with unset."""
-    return bitfield.runs()
+    return bitfield.run_lengths()
 
 
 def signature_from_json(raw: Any, path: str = "$") -> Signature:

@@ -154,5 +154,3 @@ def head_change_from_json(raw: Any, path: str = "$") -> HeadChange:
 def head_change_to_json(change: HeadChange, prefix: NetworkPrefix) -> dict[str, Any]:
     """One head change as Lotus prints it."""
     return {"Type": change.type, "Val": tipset_to_json(change.tipset, prefix)}
-
-

@@ -26,7 +26,9 @@ _MISSING_PERMISSION: Final = re.compile(
     r"missing permission to invoke '(?P<method>[^']{1,200})' \(need '(?P<permission>[^']{1,40})'\)"
 )
 # Lotus `node/impl/full/actor_event_dummy.go` and kin; Forest says "not supported"
-_SWITCHED_OFF: Final = re.compile(r"module disabled|indexer is disabled|not supported", re.IGNORECASE)
+_SWITCHED_OFF: Final = re.compile(
+    r"module disabled|indexer is disabled|not supported", re.IGNORECASE
+)
 _METHOD_NOT_FOUND: Final = -32601
 _MAX_ERROR_TEXT: Final = 2000
 

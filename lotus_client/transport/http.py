@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import aiohttp
@@ -17,7 +17,7 @@ from lotus_client.errors import (
     LotusUnauthorized,
 )
 from lotus_client.secrets import Secret, redact
-from lotus_client.transport.base import decode_json, error_of, request_body
+from lotus_client.transport.base import StreamOf, decode_json, error_of, request_body
 
 __all__ = ["HttpTransport", "headers_for"]
 
@@ -63,10 +63,9 @@ class HttpTransport:
             ) from error
         return _result(method, request_id, status, raw)
 
-    async def subscribe(self, method: str, params: Sequence[Any]) -> AsyncGenerator[Any, None]:
+    def subscribe(self, method: str, params: Sequence[Any]) -> StreamOf:
         """Always `LotusNotSupported`: a channel needs a WebSocket."""
         raise LotusNotSupported(method, -32601, "subscriptions need a WebSocket")
-        yield  # makes this a generator
 
     async def close(self) -> None:
         """Close the kept sockets."""

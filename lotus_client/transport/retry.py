@@ -16,16 +16,50 @@ __all__ = ["SAFE_READS", "RetryPolicy", "RetryingTransport"]
 # its caller decides whether it is worth asking again).
 SAFE_READS: Final = frozenset(
     f"Filecoin.{name}"
-    for name in (
-        "ActorAddress AuthVerify ChainGetBlock ChainGetEvents ChainGetFinalizedTipSet ChainGetGenesis "
-        "ChainGetMessagesInTipset ChainGetParentMessages ChainGetParentReceipts ChainGetPath ChainGetTipSet "
-        "ChainGetTipSetAfterHeight ChainGetTipSetByHeight ChainHead GasEstimateMessageGas GetActorEventsRaw "
-        "MpoolGetNonce MpoolPending SectorsList SectorsStatus StateAccountKey StateGetActor StateGetAllocation "
-        "StateGetAllocations StateGetClaim StateGetClaims StateGetNetworkParams StateLookupID "
-        "StateMinerActiveSectors StateMinerAvailableBalance StateMinerFaults StateMinerInfo StateMinerPower "
-        "StateMinerRecoveries StateMinerSectors StateNetworkName StateNetworkVersion StateReadState "
-        "StateSearchMsg StateSectorGetInfo Version WalletBalance"
-    ).split()
+    for name in [
+        "ActorAddress",
+        "AuthVerify",
+        "ChainGetBlock",
+        "ChainGetEvents",
+        "ChainGetFinalizedTipSet",
+        "ChainGetGenesis",
+        "ChainGetMessagesInTipset",
+        "ChainGetParentMessages",
+        "ChainGetParentReceipts",
+        "ChainGetPath",
+        "ChainGetTipSet",
+        "ChainGetTipSetAfterHeight",
+        "ChainGetTipSetByHeight",
+        "ChainHead",
+        "GasEstimateMessageGas",
+        "GetActorEventsRaw",
+        "MpoolGetNonce",
+        "MpoolPending",
+        "SectorsList",
+        "SectorsStatus",
+        "StateAccountKey",
+        "StateGetActor",
+        "StateGetAllocation",
+        "StateGetAllocations",
+        "StateGetClaim",
+        "StateGetClaims",
+        "StateGetNetworkParams",
+        "StateLookupID",
+        "StateMinerActiveSectors",
+        "StateMinerAvailableBalance",
+        "StateMinerFaults",
+        "StateMinerInfo",
+        "StateMinerPower",
+        "StateMinerRecoveries",
+        "StateMinerSectors",
+        "StateNetworkName",
+        "StateNetworkVersion",
+        "StateReadState",
+        "StateSearchMsg",
+        "StateSectorGetInfo",
+        "Version",
+        "WalletBalance",
+    ]
 )
 
 
@@ -51,12 +85,12 @@ class RetryingTransport:
     def __init__(
         self,
         inner: RpcTransport,
-        policy: RetryPolicy = RetryPolicy(),
+        policy: RetryPolicy | None = None,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._inner = inner
-        self._policy = policy
+        self._policy = policy or RetryPolicy()
         self._sleep = sleep
 
     async def call(self, method: str, params: Sequence[Any]) -> Any:
