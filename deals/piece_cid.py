@@ -16,7 +16,13 @@ from lotus_client.cid import FIL_COMMITMENT_UNSEALED, RAW, SHA2_256_TRUNC254_PAD
 from lotus_client.types import PaddedPieceSize
 from lotus_client.varint import VarintError, decode_uvarint, encode_uvarint
 
-__all__ = ["PieceInfo", "decode_piece_cid_v2", "encode_piece_cid_v1", "encode_piece_cid_v2", "root_of"]
+__all__ = [
+    "PieceInfo",
+    "decode_piece_cid_v2",
+    "encode_piece_cid_v1",
+    "encode_piece_cid_v2",
+    "root_of",
+]
 
 _ROOT_SIZE: Final = 32
 
