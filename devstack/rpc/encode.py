@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from lotus_client.address import Address
-from lotus_client.bitfield import Bitfield
+from lotus_client.bitfield import BitField
 from lotus_client.chain import BlockHeader, HeadChange, TipSet
 from lotus_client.codec.basic import cid_to_json as cid_json
 from lotus_client.codec.basic import signature_to_json as signature_json
@@ -99,7 +99,7 @@ def chain_message_json(signed: SignedMessage) -> Json:
 
 def bitfield_json(numbers: Iterable[int]) -> list[int]:
     """Run lengths, unset first: `[0]` for none, `[5, 1]` for {5}."""
-    return Bitfield.of(numbers).runs()
+    return BitField.from_ints(numbers).run_lengths()
 
 
 def bytes_json(data: bytes | None) -> str | None:

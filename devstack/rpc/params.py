@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from devstack.rpc.methods import Param
 from lotus_client.address import Address
-from lotus_client.bitfield import Bitfield
+from lotus_client.bitfield import BitField
 from lotus_client.chain import TipSetKey
 from lotus_client.cid import Cid
 from lotus_client.crypto import Signature, SignatureType
@@ -135,11 +135,11 @@ def decode_tipset_key(value: Any) -> TipSetKey:
     return TipSetKey(tuple(decode_list(value, decode_cid)))
 
 
-def decode_bitfield(value: Any) -> Bitfield | None:
+def decode_bitfield(value: Any) -> BitField | None:
     """The set of a run-length array that begins with the unset run; `null` is None (no filter)."""
     if value is None:
         return None
-    return Bitfield.of_runs(decode_list(value, lambda run: decode_int(run, 0)))
+    return BitField.from_run_lengths(decode_list(value, lambda run: decode_int(run, 0)))
 
 
 def _decode_required_address(value: Any) -> Address:

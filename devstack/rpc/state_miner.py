@@ -20,7 +20,7 @@ from devstack.rpc.methods import Method
 from devstack.rpc.params import ADDRESS, OPTIONAL_BITFIELD, TIPSET_KEY, UINT64
 from devstack.rpc.resolve import existing_id, state_at
 from lotus_client.address import Address
-from lotus_client.bitfield import Bitfield
+from lotus_client.bitfield import BitField
 from lotus_client.chain import TipSetKey
 from lotus_client.state import MinerPower
 from lotus_client.types import SectorNumber
@@ -87,7 +87,7 @@ def _power(node: FullNode, miner: MaybeAddress, key: TipSetKey) -> Json:
 
 
 def _sectors(
-    node: FullNode, miner: MaybeAddress, wanted: Bitfield | None, key: TipSetKey
+    node: FullNode, miner: MaybeAddress, wanted: BitField | None, key: TipSetKey
 ) -> list[Json] | None:
     state, miner = _at(node, miner, key)
     sectors = state.sectors(miner)

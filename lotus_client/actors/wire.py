@@ -131,7 +131,7 @@ def atto(value: CborValue) -> AttoFil:
 
 def bitfield(value: CborValue) -> BitField:
     """A set of numbers from its RLE+ byte string."""
-    return BitField.from_bytes(octets(value))
+    return BitField.decode(octets(value))
 
 
 def optional(value: CborValue, read: Callable[[Any], T]) -> T | None:

@@ -142,7 +142,7 @@ GOLDEN: list[tuple[Wire, str]] = [
         "85038182004081820a42aabb1904b05820" + bytes(32).hex(),
     ),
     (
-        miner.SectorDeclarations((miner.SectorDeclaration(3, 0, BitField.of([1])),)),
+        miner.SectorDeclarations((miner.SectorDeclaration(3, 0, BitField.from_ints([1])),)),
         "81818303004118",
     ),
     (miner.WithdrawBalanceParams(AttoFil(10**18)), "8149000de0b6b3a7640000"),
@@ -237,13 +237,13 @@ def test_sector_events_list_pieces_in_pairs_and_null_without_data() -> None:
     ],
 )  # fmt: skip
 def test_bitfields_have_their_rle_plus_bytes(numbers: list[int], wire: str) -> None:
-    assert BitField.of(numbers).to_bytes().hex() == wire
+    assert BitField.from_ints(numbers).to_bytes().hex() == wire
     assert BitField.from_bytes(bytes.fromhex(wire)).members() == numbers
 
 
 @given(st.sets(st.one_of(st.integers(0, 60), st.integers(0, 1 << 62)), max_size=60))
 def test_any_bitfield_survives_its_bytes(numbers: set[int]) -> None:
-    field = BitField.of(numbers)
+    field = BitField.from_ints(numbers)
     assert BitField.from_bytes(field.to_bytes()) == field
     assert field.members() == sorted(numbers)
     assert all(number in field for number in numbers)
