@@ -24,6 +24,7 @@ from devstack.sectors import (
     open_payload,
 )
 from devstack.storage import PieceBytes, StoragePath
+from lotus_client import cbor
 from lotus_client.actors.methods import MinerMethod
 from lotus_client.actors.miner import (
     PieceActivationManifest,
@@ -74,6 +75,7 @@ class SealingProvider:
         self.storage = storage
         self.sector_size = network.config.sector_size
         self.sectors: dict[SectorNumber, Sector] = {}
+        self.proof = _PROOF
         self._unsettled: set[SectorNumber] = set()
         network.prove_automatically(miner)
         self._stop = (network.before_epoch(self._on_epoch), network.subscribe(self._on_changes))
@@ -169,13 +171,12 @@ class SealingProvider:
             pieces=pieces,
             commd=commd,
             sealed_cid=made_up_replica(self.miner.actor_id, number, commd, ticket),
+            ticket=ticket,
             ticket_epoch=ticket_epoch,
             expiration=Epoch(head + self._lifetime(staged)),
         )
 
     def _entropy(self) -> bytes:
-        from lotus_client import cbor
-
         return cbor.encode(self.miner.to_bytes())
 
     def _lifetime(self, staged: Iterable[StagedPiece]) -> int:
@@ -246,10 +247,10 @@ class SealingProvider:
         sent = sector.messages.get(kind)
         if sent in waiting:
             return
-        if sent is not None and (found := self._network.search_message(sent)) is not None:
-            if found.receipt.exit_code:
-                self._fail(sector, kind, f"message {sent} exited with {found.receipt.exit_code}")
-                return
+        found = None if sent is None else self._network.search_message(sent)
+        if found is not None and found.receipt.exit_code:
+            self._fail(sector, kind, f"message {sent} exited with {found.receipt.exit_code}")
+            return
         params = self._precommit(sector) if kind == "precommit" else self._commit(sector)
         try:
             sector.messages[kind] = self._network.send(

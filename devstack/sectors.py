@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -76,6 +77,7 @@ class Sector:
     pieces: tuple[SectorPiece, ...]
     commd: Cid
     sealed_cid: Cid
+    ticket: bytes
     ticket_epoch: Epoch
     expiration: Epoch
     state: SectorState = SectorState.PRE_COMMITTING
@@ -85,8 +87,6 @@ class Sector:
 
 def open_payload(payload: bytes | Path) -> BinaryIO:
     """A reader of the payload from its start."""
-    import io
-
     return io.BytesIO(payload) if isinstance(payload, bytes) else payload.open("rb")
 
 
@@ -96,9 +96,7 @@ def lay_out(staged: Sequence[StagedPiece], sector_size: int) -> tuple[SectorPiec
     Raises:
         ValueError: they do not fit.
     """
-    placed = place_pieces(
-        (piece.commitment.root, piece.commitment.padded_size) for piece in staged
-    )
+    placed = place_pieces((piece.commitment.root, piece.commitment.padded_size) for piece in staged)
     pieces: list[SectorPiece] = []
     end = 0
     for place, piece in zip(placed, staged, strict=True):

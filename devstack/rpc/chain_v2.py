@@ -9,8 +9,13 @@ from devstack.node import FullNode
 from devstack.rpc.encode import actor_json, tipset_json
 from devstack.rpc.errors import RpcError
 from devstack.rpc.methods import Method, RawParams
-from devstack.rpc.params import decode_address, decode_bool, decode_int, decode_object
-from devstack.rpc.params import decode_tipset_key
+from devstack.rpc.params import (
+    decode_address,
+    decode_bool,
+    decode_int,
+    decode_object,
+    decode_tipset_key,
+)
 from devstack.rpc.resolve import existing_id
 from lotus_client.chain import TipSet
 from lotus_client.types import Epoch
@@ -19,7 +24,9 @@ __all__ = ["METHODS"]
 
 Selector = dict[str, Any]
 
-_SAFE_DISTANCE = 200  # Lotus `node/impl/full/chain_v2.go`: safe is head-200, or finalized when that is newer
+_SAFE_DISTANCE = (
+    200  # Lotus `node/impl/full/chain_v2.go`: safe is head-200, or finalized when that is newer
+)
 
 
 def _decode_selector(value: Any) -> Selector:

@@ -122,7 +122,7 @@ def list_json(items: Iterable[T], encode: Callable[[T], Any]) -> list[Any] | Non
     return [encode(item) for item in items] or None
 
 
-def map_json(items: Mapping[int, T], encode: Callable[[T], Any]) -> Json:
+def map_json(items: Mapping[Any, T], encode: Callable[[T], Any]) -> Json:
     """A map with its numbers as text keys; an empty one is `{}` (Lotus makes these maps before filling them)."""
     return {str(key): encode(value) for key, value in items.items()}
 

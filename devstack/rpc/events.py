@@ -164,13 +164,13 @@ class _LiveEvents:
                 continue
             if wanted.from_height is not None and height < wanted.from_height:
                 continue
-            self._publish(change, replace(wanted, from_height=None, to_height=None, tipset=executed))
+            self._publish(
+                change, replace(wanted, from_height=None, to_height=None, tipset=executed)
+            )
 
     def _publish(self, change: HeadChange, wanted: EventFilter) -> None:
         for event in self._node.network.actor_events(wanted):
-            self.stream.publish(
-                actor_event_json(replace(event, reverted=change.type == "revert"))
-            )
+            self.stream.publish(actor_event_json(replace(event, reverted=change.type == "revert")))
 
 
 _FILTER = Param("types.ActorEventFilter", _decode_filter)

@@ -20,30 +20,32 @@ __all__ = ["METHODS", "with_estimated_gas"]
 
 def with_estimated_gas(node: FullNode, message: Message, spec: SendSpec) -> Message:
     """The message with its zero gas fields filled, the whole fee within `spec.max_fee` if that is given."""
-    return node.network.estimate_gas(message, spec.max_fee if spec.max_fee else None)
+    return node.network.estimate_gas(message, spec.max_fee or None)
 
 
 def _message_gas(
-    node: FullNode, message: Message, spec: SendSpec, key: TipSetKey
+    node: FullNode, message: Message, spec: SendSpec, _key: TipSetKey
 ) -> dict[str, Any]:
     return message_json(with_estimated_gas(node, message, spec))
 
 
-def _gas_limit(node: FullNode, message: Message, key: TipSetKey) -> int:
+def _gas_limit(node: FullNode, message: Message, _key: TipSetKey) -> int:
     return node.network.estimate_gas(replace(message, gas_limit=0)).gas_limit
 
 
-def _fee_cap(node: FullNode, message: Message, max_queue_blocks: int, key: TipSetKey) -> str:
+def _fee_cap(node: FullNode, message: Message, _max_queue_blocks: int, _key: TipSetKey) -> str:
     asked = replace(message, gas_limit=message.gas_limit or 1, gas_fee_cap=AttoFil(0))
     return amount_json(node.network.estimate_gas(asked).gas_fee_cap)
 
 
 def _premium(
-    node: FullNode, blocks: int, sender: Address | None, gas_limit: int, key: TipSetKey
+    node: FullNode, _blocks: int, sender: Address | None, gas_limit: int, _key: TipSetKey
 ) -> str:
     # The premium does not depend on the call, so any transfer of that limit has it.
     asked = Message(
-        to=node.network.genesis_miner, from_=sender or node.network.genesis_miner, gas_limit=gas_limit or 1
+        to=node.network.genesis_miner,
+        from_=sender or node.network.genesis_miner,
+        gas_limit=gas_limit or 1,
     )
     return amount_json(node.network.estimate_gas(asked).gas_premium)
 

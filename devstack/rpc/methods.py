@@ -70,7 +70,7 @@ class Method(Generic[NodeT]):
         if not isinstance(params, list):
             raise RpcError.parse("unmarshaling param array: json: cannot unmarshal into []param")
         if isinstance(self.params, RawParams):
-            return self._decode_raw(called, self.params, params)
+            return self._decode_raw(self.params, params)
         if len(params) != len(self.params):
             raise RpcError.param_count(called, len(params), len(self.params))
         values = []
@@ -84,7 +84,7 @@ class Method(Generic[NodeT]):
         return tuple(values)
 
     @staticmethod
-    def _decode_raw(called: str, raw: RawParams, params: list[Any]) -> tuple[Any, ...]:
+    def _decode_raw(raw: RawParams, params: list[Any]) -> tuple[Any, ...]:
         try:
             return raw.decode(params)
         except ValueError as error:

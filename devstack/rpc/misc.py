@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import uuid
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from devstack.auth import BadToken, Permission
+from devstack.auth import BadToken, Permission, TokenIssuer
 from devstack.node import FullNode
 from devstack.rpc.encode import tipset_json
 from devstack.rpc.errors import RpcError
 from devstack.rpc.methods import Method
 from devstack.rpc.params import BOOL, STRING, STRINGS
 
-__all__ = ["METHODS", "METHODS_V0"]
+__all__ = ["AUTH_METHODS", "METHODS", "METHODS_V0", "HasTokens", "version_json"]
 
 # major << 16 | minor << 8 | patch; Lotus `api/version.go` at 1.36.
 _API_VERSION_V1: Final = 2 << 16 | 3 << 8
@@ -24,40 +24,49 @@ _SESSION: Final = str(uuid.uuid4())
 _SYNC_COMPLETE: Final = 4  # Lotus `api/types.go` SyncStateStage
 
 
-def _version(node: FullNode, api_version: int) -> dict[str, Any]:
+class HasTokens(Protocol):
+    """A node of either kind."""
+
+    @property
+    def tokens(self) -> TokenIssuer:
+        """What makes and checks its tokens."""
+
+
+def version_json(api_version: int, block_delay_seconds: int) -> dict[str, Any]:
+    """What `Version` answers. The version text names the devstack, the numbers are what tools check."""
     return {
         "Version": _LOTUS_VERSION,
         "APIVersion": api_version,
-        "BlockDelay": node.network.config.block_delay_seconds,
+        "BlockDelay": block_delay_seconds,
         "Agent": "sp-plugin-devstack",
     }
 
 
 def _version_v1(node: FullNode) -> dict[str, Any]:
-    return _version(node, _API_VERSION_V1)
+    return version_json(_API_VERSION_V1, node.network.config.block_delay_seconds)
 
 
 def _version_v0(node: FullNode) -> dict[str, Any]:
-    return _version(node, _API_VERSION_V0)
+    return version_json(_API_VERSION_V0, node.network.config.block_delay_seconds)
 
 
-def _auth_new(node: FullNode, permissions: list[str]) -> str:
+def _auth_new(node: HasTokens, permissions: list[str]) -> str:
     return node.tokens.issue_base64(permissions)
 
 
-def _auth_verify(node: FullNode, token: str) -> list[str] | None:
+def _auth_verify(node: HasTokens, token: str) -> list[str] | None:
     try:
         return node.tokens.verify(token) or None
     except BadToken as error:
         raise RpcError(1, str(error)) from error
 
 
-def _session(node: FullNode) -> str:
+def _session(_node: FullNode) -> str:
     return _SESSION
 
 
 def _start_time(node: FullNode) -> str:
-    started = datetime.datetime.fromtimestamp(node.started_at, tz=datetime.UTC)
+    started = dt.datetime.fromtimestamp(node.started_at, tz=dt.UTC)
     return started.isoformat().replace("+00:00", "Z")
 
 
@@ -108,9 +117,14 @@ def _chain_id(node: FullNode) -> str:
 
 
 _READ, _ADMIN = Permission.READ, Permission.ADMIN
-_COMMON: tuple[Method[FullNode], ...] = (
+
+AUTH_METHODS: tuple[Method[Any], ...] = (
     Method("AuthNew", _ADMIN, (STRINGS,), _auth_new),
     Method("AuthVerify", _READ, (STRING,), _auth_verify),
+)
+
+_COMMON: tuple[Method[FullNode], ...] = (
+    *AUTH_METHODS,
     Method("Session", _READ, (), _session),
     Method("StartTime", _READ, (), _start_time),
     Method("SyncState", _READ, (), _sync_state),

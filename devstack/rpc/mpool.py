@@ -59,11 +59,11 @@ def _nonce(node: FullNode, sender: Address | None) -> int:
     return node.network.mpool.next_nonce(node.key_address(defined(sender)))
 
 
-def _pending(node: FullNode, key: TipSetKey) -> list[Json] | None:
+def _pending(node: FullNode, _key: TipSetKey) -> list[Json] | None:
     return list_json(node.network.mpool.pending(), signed_message_json)
 
 
-def _config(node: FullNode) -> Json:
+def _config(_node: FullNode) -> Json:
     # Lotus' defaults, `chain/messagepool/config.go`; the cooldown is in nanoseconds.
     return {
         "PriorityAddrs": None,

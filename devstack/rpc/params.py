@@ -65,7 +65,7 @@ class SendSpec:
 def decode_object(value: Any) -> dict[str, Any]:
     """A JSON object."""
     if not isinstance(value, dict):
-        raise ValueError(f"expected an object, got {_kind(value)}")
+        raise _wrong("an object", value)
     return value
 
 
@@ -74,7 +74,7 @@ def decode_list(value: Any, decode: Callable[[Any], T]) -> list[T]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise ValueError(f"expected an array, got {_kind(value)}")
+        raise _wrong("an array", value)
     return [decode(item) for item in value]
 
 
@@ -83,7 +83,7 @@ def decode_int(value: Any, low: int = -(1 << 63), high: int = (1 << 64) - 1) -> 
     if value is None:
         return 0
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"expected a whole number, got {_kind(value)}")
+        raise _wrong("a whole number", value)
     if not low <= value <= high:
         raise ValueError(f"number {value} is out of range")
     return value
@@ -94,7 +94,7 @@ def decode_string(value: Any) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise ValueError(f"expected a string, got {_kind(value)}")
+        raise _wrong("a string", value)
     return value
 
 
@@ -103,7 +103,7 @@ def decode_bool(value: Any) -> bool:
     if value is None:
         return False
     if not isinstance(value, bool):
-        raise ValueError(f"expected true or false, got {_kind(value)}")
+        raise _wrong("true or false", value)
     return value
 
 
@@ -198,9 +198,9 @@ def _decode_send_spec(value: Any) -> SendSpec:
     )
 
 
-def _kind(value: Any) -> str:
+def _wrong(expected: str, value: Any) -> ValueError:
     names = {dict: "object", list: "array", str: "string", bool: "bool", type(None): "null"}
-    return names.get(type(value), "number")
+    return ValueError(f"expected {expected}, got {names.get(type(value), 'number')}")
 
 
 ANY = Param("interface {}", lambda value: value)

@@ -41,9 +41,9 @@ def authenticate(request: web.Request, tokens: TokenIssuer) -> Caller:
     token = header.removeprefix("Bearer ") if header else request.query.get("token", "")
     if not token:
         return Caller(frozenset(DEFAULT_PERMISSIONS))
+    if header and not header.startswith("Bearer "):
+        raise web.HTTPUnauthorized(text="")
     try:
-        if header and not header.startswith("Bearer "):
-            raise BadToken("missing Bearer prefix in auth header")
         return Caller(frozenset(tokens.verify(token)))
     except BadToken as error:
         raise web.HTTPUnauthorized(text="") from error

@@ -32,11 +32,40 @@ MaybeAddress = Address | None
 
 # Lotus `build/buildconstants/params_2k.go` puts the heights of upgrades that genesis already has below zero,
 # and `api/types.go` names them in this order.
-_PAST_UPGRADES = (
-    "Smoke Breeze Ignition Liftoff Assembly Refuel Tape Kumquat Calico Persian Orange Claus Trust Norwegian "
-    "Turbo Hyperdrive Chocolate OhSnap Skyr Shark Hygge Lightning Thunder Watermelon Dragon Phoenix Waffle "
-    "Tuktuk Teep Tock GoldenWeek FireHorse"
-).split()
+_PAST_UPGRADES = [
+    "Smoke",
+    "Breeze",
+    "Ignition",
+    "Liftoff",
+    "Assembly",
+    "Refuel",
+    "Tape",
+    "Kumquat",
+    "Calico",
+    "Persian",
+    "Orange",
+    "Claus",
+    "Trust",
+    "Norwegian",
+    "Turbo",
+    "Hyperdrive",
+    "Chocolate",
+    "OhSnap",
+    "Skyr",
+    "Shark",
+    "Hygge",
+    "Lightning",
+    "Thunder",
+    "Watermelon",
+    "Dragon",
+    "Phoenix",
+    "Waffle",
+    "Tuktuk",
+    "Teep",
+    "Tock",
+    "GoldenWeek",
+    "FireHorse",
+]
 _FAR_AWAY = Epoch(999_999_999_999_999)
 
 

@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 @singledispatch
-def actor_state_json(state: Any) -> Json:
+def actor_state_json(_state: Any) -> Json:
     """The `State` member of `StateReadState`; `{}` for actors without state of their own."""
     return {}
 

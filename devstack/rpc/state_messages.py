@@ -56,7 +56,7 @@ async def _wait(
 
     moved = asyncio.Event()
 
-    def on_change(changes: list[HeadChange]) -> None:
+    def on_change(_changes: list[HeadChange]) -> None:
         moved.set()
 
     stop = node.heads.listen(on_change)

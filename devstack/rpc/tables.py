@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from devstack.node import FullNode
-from devstack.rpc import chain, chain_v2, events, gas, misc, mpool, state_actors, state_messages
-from devstack.rpc import state_miner, wallet
+from devstack.rpc import (
+    chain,
+    chain_v2,
+    events,
+    gas,
+    misc,
+    mpool,
+    state_actors,
+    state_messages,
+    state_miner,
+    wallet,
+)
 from devstack.rpc.methods import MethodTable
 
 __all__ = ["table_v0", "table_v1", "table_v2"]

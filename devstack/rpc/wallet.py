@@ -17,9 +17,16 @@ from devstack.rpc.encode import (
 )
 from devstack.rpc.errors import RpcError
 from devstack.rpc.methods import Method, Param
-from devstack.rpc.params import ADDRESS, BYTES, MESSAGE, SIGNATURE, STRING, decode_bytes, decode_object
+from devstack.rpc.params import (
+    ADDRESS,
+    BYTES,
+    MESSAGE,
+    SIGNATURE,
+    STRING,
+    decode_bytes,
+    decode_object,
+)
 from devstack.rpc.resolve import defined
-from devstack.wallet import UnknownKey
 from lotus_client.address import Address
 from lotus_client.crypto import Secp256k1Key, Signature, SignatureError, verify_signature
 from lotus_client.messages import Message
@@ -32,7 +39,9 @@ MaybeAddress = Address | None
 def _decode_key_info(value: Any) -> Secp256k1Key:
     body = decode_object(value)
     if body.get("Type") != "secp256k1":
-        raise ValueError(f"key type {body.get('Type')!r} is not held by this wallet, only secp256k1")
+        raise ValueError(
+            f"key type {body.get('Type')!r} is not held by this wallet, only secp256k1"
+        )
     return Secp256k1Key(decode_bytes(body.get("PrivateKey")))
 
 
@@ -75,7 +84,7 @@ def _signer(node: FullNode, address: MaybeAddress) -> Address:
         raise RpcError(1, f"failed to resolve ID address: {address_json(address)}") from error
 
 
-def _verify(node: FullNode, address: MaybeAddress, data: bytes, signature: Signature) -> bool:
+def _verify(_node: FullNode, address: MaybeAddress, data: bytes, signature: Signature) -> bool:
     try:
         verify_signature(signature, defined(address), data)
     except SignatureError as error:
@@ -104,7 +113,7 @@ def _delete(node: FullNode, address: MaybeAddress) -> None:
     node.wallet.delete(defined(address))
 
 
-def _validate(node: FullNode, text: str) -> str:
+def _validate(_node: FullNode, text: str) -> str:
     try:
         return address_json(Address.parse(text))
     except ValueError as error:

@@ -28,9 +28,15 @@ class Counter:
     def __init__(self) -> None:
         self.streams: list[Subscription] = []
         self.cancelled = asyncio.Event()
+        self.all_gone = asyncio.Event()
+
+    def _gone(self, stream: Subscription) -> None:
+        self.streams.remove(stream)
+        if not self.streams:
+            self.all_gone.set()
 
     def count(self) -> Subscription:
-        stream = Subscription(16, self.streams.remove)
+        stream = Subscription(16, self._gone)
         self.streams.append(stream)
         stream.publish("current")
         return stream
@@ -101,12 +107,12 @@ async def post(
         return response.status, json.loads(text) if text else None
 
 
-def call(method: str, *params: Any, id: Any = 1) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": id, "method": f"Filecoin.{method}", "params": list(params)}
+def call(method: str, *params: Any, number: Any = 1) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": number, "method": f"Filecoin.{method}", "params": list(params)}
 
 
 async def test_a_call_answers_with_its_id_and_an_alias_reaches_the_same_method(http, url):
-    assert await post(http, url, call("Echo", "hi", id="x")) == (
+    assert await post(http, url, call("Echo", "hi", number="x")) == (
         200,
         {"id": "x", "jsonrpc": "2.0", "result": "hi"},
     )
@@ -174,7 +180,7 @@ async def test_a_bug_in_a_method_answers_code_0_and_the_node_goes_on(http, url):
 
 
 async def test_a_batch_is_answered_in_order_and_always_with_status_200(http, url):
-    batch = [call("Echo", "a", id=1), call("No", id=2), call("Echo", "b") | {"id": None}]
+    batch = [call("Echo", "a", number=1), call("No", number=2), call("Echo", "b") | {"id": None}]
     status, answers = await post(http, url, batch)
     assert status == 200
     assert [answer["id"] for answer in answers] == [1, 2]
@@ -211,14 +217,14 @@ async def test_permissions_are_a_set_and_a_token_may_come_in_the_url(http, url, 
 
 async def test_a_stream_sends_its_channel_id_first_and_closes_when_cancelled(http, url, counter):
     async with http.ws_connect(url) as socket:
-        await socket.send_json(call("Count", id=41))
+        await socket.send_json(call("Count", number=41))
         assert await socket.receive_json() == {"id": 41, "jsonrpc": "2.0", "result": 1}
         assert await socket.receive_json() == {
             "jsonrpc": "2.0",
             "method": "xrpc.ch.val",
             "params": [1, "current"],
         }
-        await socket.send_json(call("Count", id=42))
+        await socket.send_json(call("Count", number=42))
         assert (await socket.receive_json())["result"] == 2
         assert (await socket.receive_json())["params"] == [2, "current"]
         counter.streams[1].publish({"n": 1})
@@ -230,8 +236,8 @@ async def test_a_stream_sends_its_channel_id_first_and_closes_when_cancelled(htt
             "params": [1],
         }
         assert len(counter.streams) == 1
-    while counter.streams:  # the closed connection ends the other one
-        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await counter.all_gone.wait()  # the closed connection ends the other one
 
 
 async def test_a_reader_that_lags_by_more_than_16_values_is_cut(http, url, counter):
@@ -249,12 +255,12 @@ async def test_a_reader_that_lags_by_more_than_16_values_is_cut(http, url, count
 
 async def test_a_pending_call_can_be_cancelled_and_is_not_answered(http, url, counter):
     async with http.ws_connect(url) as socket:
-        await socket.send_json(call("Hang", id=5))
-        await socket.send_json(call("Echo", "meanwhile", id=6))
+        await socket.send_json(call("Hang", number=5))
+        await socket.send_json(call("Echo", "meanwhile", number=6))
         assert (await socket.receive_json())["id"] == 6
         await socket.send_json({"jsonrpc": "2.0", "method": "xrpc.cancel", "params": [5]})
         await asyncio.wait_for(counter.cancelled.wait(), 5)
-        await socket.send_json(call("Echo", "after", id=7))
+        await socket.send_json(call("Echo", "after", number=7))
         assert (await socket.receive_json())["id"] == 7
 
 
