@@ -58,7 +58,9 @@ def unsealed_cid(pieces: Sequence[tuple[Cid, int]], sector_size: int) -> Cid:
     Raises:
         CommDError: a size that is no power of two of at least 128, a wrong CID, or more than the sector holds.
     """
-    stack: list[tuple[int, bytes]] = []  # (size, commitment), sizes falling strictly: a binary counter
+    stack: list[
+        tuple[int, bytes]
+    ] = []  # (size, commitment), sizes falling strictly: a binary counter
 
     def push(size: int, digest: bytes) -> None:
         while stack and stack[-1][0] == size:

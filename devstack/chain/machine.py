@@ -45,7 +45,7 @@ class Exit(IntEnum):
     READ_ONLY = 25
 
 
-class Abort(Exception):  # noqa: N818 - the actors' own word
+class Abort(Exception):
     """An actor gives up: the call frame's changes and events are undone and the code is its outcome."""
 
     def __init__(self, code: int, message: str = "") -> None:
@@ -82,7 +82,9 @@ class ActorCode(Protocol):
 class Machine:
     """A state being changed. Take `tree()` when done; the state it started from stays as it was."""
 
-    def __init__(self, tree: StateTree, environment: Environment, code: dict[str, ActorCode]) -> None:
+    def __init__(
+        self, tree: StateTree, environment: Environment, code: dict[str, ActorCode]
+    ) -> None:
         self.environment = environment
         self.events: list[StampedEvent] = []
         self._actors = dict(tree.actors)
@@ -316,7 +318,13 @@ class Runtime:
         return self.machine.actors[self.receiver].balance
 
     def send(
-        self, to: Address, method: int, params: bytes = b"", value: int = 0, *, read_only: bool = False
+        self,
+        to: Address,
+        method: int,
+        params: bytes = b"",
+        value: int = 0,
+        *,
+        read_only: bool = False,
     ) -> Sent:
         """Call another actor. System failures surface as the caller would see them (actors.md §0.2)."""
         sent = self.machine.call(

@@ -82,9 +82,7 @@ def _prove_partition(change: Change, deadline_index: int, proven: PoStPartition)
     runtime.require(
         proven.index < len(deadline.partitions), Exit.NOT_FOUND, f"no partition {proven.index}"
     )
-    runtime.require(
-        proven.index not in deadline.posted, Exit.ILLEGAL_ARGUMENT, "already proven"
-    )
+    runtime.require(proven.index not in deadline.posted, Exit.ILLEGAL_ARGUMENT, "already proven")
     partition = deadline.partitions[proven.index]
     skipped = frozenset(_members(proven.skipped))
     runtime.require(skipped <= partition.sectors, Exit.ILLEGAL_ARGUMENT, "skips unknown sectors")
@@ -94,7 +92,7 @@ def _prove_partition(change: Change, deadline_index: int, proven: PoStPartition)
     runtime.require(proving, Exit.ILLEGAL_ARGUMENT, "every sector is skipped or faulty")
     change.drop_power(skipped & partition.active)
     change.add_power(recovered | (partition.unproven - skipped))
-    new_faults = {number: runtime.epoch for number in skipped - partition.faults.keys()}
+    new_faults = dict.fromkeys(skipped - partition.faults.keys(), runtime.epoch)
     change.set_partition(
         deadline_index,
         proven.index,
@@ -146,7 +144,7 @@ def declare_faults(runtime: Runtime, params: bytes) -> bytes:
     for one in wanted.declarations:
         partition, numbers = _declared(change, one, before_cutoff=True)
         change.drop_power(numbers & partition.active)
-        new = {number: runtime.epoch for number in numbers - partition.faults.keys()}
+        new = dict.fromkeys(numbers - partition.faults.keys(), runtime.epoch)
         change.set_partition(
             one.deadline,
             one.partition,
@@ -217,9 +215,7 @@ def _end(
     """Sectors are over: no power, no pledge. They stay listed in `sectors` as on chain before compaction."""
     change.drop_power(numbers & partition.active)
     released = sum(change.state.sectors[number].initial_pledge.value for number in numbers)
-    change.state = replace(
-        change.state, initial_pledge=change.state.initial_pledge - released
-    )
+    change.state = replace(change.state, initial_pledge=change.state.initial_pledge - released)
     change.set_partition(
         deadline,
         index,
@@ -302,9 +298,7 @@ def _close(change: Change, index: int) -> int:
             change.set_partition(index, at, after)
         _expire(change, index, at, after)
     closed = replace(change.state.deadlines[index], posted=frozenset())
-    change.state = replace(
-        change.state, deadlines=change.state.deadlines.with_({index: closed})
-    )
+    change.state = replace(change.state, deadlines=change.state.deadlines.with_({index: closed}))
     return owed
 
 
@@ -312,7 +306,7 @@ def _missed(change: Change, partition: Partition) -> Partition:
     """A partition without a proof: all its sectors are faulty."""
     change.drop_power(partition.active)
     now = change.runtime.epoch
-    new = {number: now for number in partition.live - partition.faults.keys()}
+    new = dict.fromkeys(partition.live - partition.faults.keys(), now)
     return replace(
         partition,
         faults=partition.faults.with_(new),

@@ -248,9 +248,7 @@ def _claim(
 def _activate(runtime: Runtime, valid: list[_Activation], claimed: dict[int, int]) -> None:
     state = require_key(runtime)
     change = Change(runtime, state)
-    sectors = {
-        item.number: _sector(runtime, item, claimed.get(item.number, 0)) for item in valid
-    }
+    sectors = {item.number: _sector(runtime, item, claimed.get(item.number, 0)) for item in valid}
     pledge = sum(sector.initial_pledge.value for sector in sectors.values())
     change.state = replace(
         state,

@@ -169,9 +169,7 @@ class Change:
         old = self.state.deadlines[deadline]
         partitions = (*old.partitions[:index], partition, *old.partitions[index + 1 :])
         changed = replace(old, partitions=partitions)
-        self.state = replace(
-            self.state, deadlines=self.state.deadlines.with_({deadline: changed})
-        )
+        self.state = replace(self.state, deadlines=self.state.deadlines.with_({deadline: changed}))
 
     def add_debt(self, amount: int) -> None:
         """Charge a fee."""

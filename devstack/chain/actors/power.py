@@ -11,12 +11,11 @@ from devstack.chain.actors.miner_state import new_miner
 from devstack.chain.actors.power_calls import DEADLINE_PAYLOAD
 from devstack.chain.machine import Exit, Runtime
 from devstack.chain.states import Actor, PowerState
-from lotus_client.actors import wire
-from lotus_client.actors.methods import MinerMethod, PowerMethod, RewardMethod
-from lotus_client.actors.system import CreatedActor, CreateMinerParams, UpdateClaimedPowerParams
-from lotus_client.actors.methods import REWARD
-from lotus_client.address import Address
 from lotus_client import cbor
+from lotus_client.actors import wire
+from lotus_client.actors.methods import REWARD, MinerMethod, PowerMethod, RewardMethod
+from lotus_client.actors.system import CreatedActor, CreateMinerParams, UpdateClaimedPowerParams
+from lotus_client.address import Address
 
 __all__ = ["CONSENSUS_MINER_MIN_POWER", "invoke"]
 
@@ -102,9 +101,7 @@ def _tick(runtime: Runtime) -> bytes:
             for miner in state.cron_queue[epoch]:
                 runtime.send(Address.of_id(miner), MinerMethod.ON_DEFERRED_CRON_EVENT, told)
     state = runtime.state
-    position, velocity = reward.smooth(
-        state.power_position, state.power_velocity, state.total_qap
-    )
+    position, velocity = reward.smooth(state.power_position, state.power_velocity, state.total_qap)
     runtime.set_state(
         replace(
             state,
@@ -115,7 +112,9 @@ def _tick(runtime: Runtime) -> bytes:
             power_velocity=velocity,
         )
     )
-    runtime.send(REWARD, RewardMethod.UPDATE_NETWORK_KPI, cbor.encode(wire.big_bytes(state.total_raw)))
+    runtime.send(
+        REWARD, RewardMethod.UPDATE_NETWORK_KPI, cbor.encode(wire.big_bytes(state.total_raw))
+    )
     return b""
 
 

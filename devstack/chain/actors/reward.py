@@ -100,4 +100,3 @@ def _next_epoch(runtime: Runtime) -> bytes:
         )
     )
     return b""
-

@@ -83,16 +83,17 @@ def _add_verifier(runtime: Runtime, params: bytes) -> bytes:
     runtime.require_caller(state.root_key)
     runtime.require(verifier != state.root_key, Exit.ILLEGAL_ARGUMENT, "the root is no verifier")
     held = runtime.send(
-        DATACAP, DatacapMethod.BALANCE, cbor.encode(Address.of_id(verifier).to_bytes()), read_only=True
+        DATACAP,
+        DatacapMethod.BALANCE,
+        cbor.encode(Address.of_id(verifier).to_bytes()),
+        read_only=True,
     )
     runtime.require(
         held.exit_code == 0 and cbor.decode(held.return_) == b"",
         Exit.ILLEGAL_ARGUMENT,
         "a client with DataCap cannot become a verifier",
     )
-    runtime.set_state(
-        replace(state, verifiers=state.verifiers.with_({verifier: grant.allowance}))
-    )
+    runtime.set_state(replace(state, verifiers=state.verifiers.with_({verifier: grant.allowance})))
     runtime.emit(events.verifier_balance_event(verifier, grant.allowance))
     return b""
 
