@@ -17,6 +17,7 @@ __all__ = [
     "ExecutionTrace",
     "GasOutputs",
     "Invocation",
+    "MessageFailed",
     "ProvingDeadline",
     "PushRefused",
     "SectorPlace",
@@ -31,6 +32,14 @@ class ChainLookupError(LookupError):
 
 class PushRefused(ValueError):
     """The mempool does not take a message; the message says why, in Lotus' words where it has them."""
+
+
+class MessageFailed(RuntimeError):
+    """A message would fail, or did: its exit code and what it was."""
+
+    def __init__(self, exit_code: int, what: str) -> None:
+        super().__init__(f"message execution failed: exit {exit_code} ({what})")
+        self.exit_code = exit_code
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ __all__ = [
     "ClaimTerm",
     "DatacapParams",
     "ExtendClaimTermsParams",
-    "RemoveExpiredParams",
     "RemoveExpiredAllocationsReturn",
+    "RemoveExpiredParams",
     "SectorAllocationClaims",
 ]
 
