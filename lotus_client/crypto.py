@@ -79,7 +79,19 @@ class Secp256k1Key:
     __slots__ = ("_key", "address")
 
     def __init__(self, secret: bytes) -> None:
-        self._key = coincurve.PrivateKey(secret)
+        """The key of 32 secret bytes.
+
+        Raises:
+            SignatureError: not 32 bytes, 0, or beyond the curve's order.
+        """
+        if len(secret) != 32:  # the library would pad a short one: a cut key must not pass
+            raise SignatureError(f"a secp256k1 secret is 32 bytes, got {len(secret)}")
+        try:
+            self._key = coincurve.PrivateKey(secret)
+        except ValueError as error:
+            raise SignatureError(
+                "the secret is not a secp256k1 key (0 or beyond the order)"
+            ) from error
         self.address = Address.of_secp256k1_key(self._key.public_key.format(compressed=False))
 
     @property

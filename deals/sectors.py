@@ -1,0 +1,188 @@
+"""The sector table: which sectors counted for power at which epoch, as intervals between full reads.
+
+"At epoch k" means what a read *at* the tipset of height k answers, that is the state before that tipset's own messages:
+the same state the chain uses for an election that looks back to k.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from deals.ports import ChainNode, SectorSnapshot, SectorStore
+from fil_plus.power import sector_qap
+from lotus_client.chain import TipSet, TipSetKey
+from lotus_client.state import SectorOnChainInfo
+from lotus_client.types import ActorId, Epoch, SectorNumber
+
+__all__ = [
+    "ElectionSectors",
+    "SectorInterval",
+    "active_at",
+    "apply_snapshot",
+    "check_sectors",
+    "lookback_height",
+    "sectors_for_election",
+    "total_qap",
+]
+
+_WINNING_POST_LOOKBACK: Final = 900  # Lotus policy.GetWinningPoStSectorSetLookback at nv28
+
+
+@dataclass(frozen=True, slots=True)
+class SectorInterval:
+    """A sector counted for power, as `info` says, from `from_epoch` up to, not including, `to_epoch` (None: still)."""
+
+    info: SectorOnChainInfo
+    from_epoch: Epoch
+    to_epoch: Epoch | None
+
+    def covers(self, epoch: Epoch) -> bool:
+        """Whether the sector counted at `epoch`."""
+        return self.from_epoch <= epoch and (self.to_epoch is None or epoch < self.to_epoch)
+
+
+def lookback_height(election: Epoch) -> Epoch:
+    """The height from which the tipset is taken (itself or the next above) whose read shows an election's power.
+
+    Reads at that tipset give its parent state, which is the state of the look-back tipset 900 epochs before the election.
+    Source: Lotus `chain/stmgr` GetLookbackTipSetForRound.
+    """
+    return Epoch(max(election - _WINNING_POST_LOOKBACK, 0) + 1)
+
+
+def active_at(intervals: Iterable[SectorInterval], epoch: Epoch) -> tuple[SectorOnChainInfo, ...]:
+    """The sectors that counted at `epoch`, by number."""
+    found = [interval.info for interval in intervals if interval.covers(epoch)]
+    return tuple(sorted(found, key=lambda info: info.number))
+
+
+def total_qap(sectors: Iterable[SectorOnChainInfo], sector_size: int) -> int:
+    """Σ quality-adjusted power of `sectors`, in bytes."""
+    return sum(sector_qap(sector, sector_size) for sector in sectors)
+
+
+def apply_snapshot(
+    intervals: Iterable[SectorInterval],
+    sectors: Iterable[SectorOnChainInfo],
+    at: Epoch,
+    until: Epoch | None,
+) -> list[SectorInterval]:
+    """The intervals after learning that exactly `sectors` counted at `at`.
+
+    That holds up to `until`, the epoch of the next full read known already (None: there is none). What was recorded before
+    `at` and from `until` on stays. Neighbouring intervals of one sector with the same record become one.
+    """
+    known: dict[SectorNumber, list[SectorInterval]] = defaultdict(list)
+    for interval in intervals:
+        known[interval.info.number].append(interval)
+    now = {info.number: info for info in sectors}
+    result: list[SectorInterval] = []
+    for number in sorted(known.keys() | now.keys()):
+        parts = [part for old in known[number] for part in _outside(old, at, until)]
+        if number in now:
+            parts.append(SectorInterval(now[number], at, until))
+        result += _merged(parts)
+    return result
+
+
+def _outside(interval: SectorInterval, at: Epoch, until: Epoch | None) -> list[SectorInterval]:
+    """What of `interval` lies before `at` or from `until` on."""
+    parts = []
+    if interval.from_epoch < at:
+        end = at if interval.to_epoch is None else min(interval.to_epoch, at)
+        parts.append(SectorInterval(interval.info, interval.from_epoch, end))
+    if until is not None and (interval.to_epoch is None or interval.to_epoch > until):
+        start = max(interval.from_epoch, until)
+        parts.append(SectorInterval(interval.info, start, interval.to_epoch))
+    return parts
+
+
+def _merged(parts: list[SectorInterval]) -> list[SectorInterval]:
+    merged: list[SectorInterval] = []
+    for part in sorted(parts, key=lambda part: part.from_epoch):
+        if merged and merged[-1].to_epoch == part.from_epoch and merged[-1].info == part.info:
+            merged[-1] = SectorInterval(part.info, merged[-1].from_epoch, part.to_epoch)
+        else:
+            merged.append(part)
+    return merged
+
+
+@dataclass(frozen=True, slots=True)
+class ElectionSectors:
+    """The miner's power at a look-back tipset and the sectors behind it.
+
+    `sectors` is None if even a full read does not add up to the power; `read_in_full` says that a full read was needed.
+    """
+
+    tipset: TipSetKey
+    epoch: Epoch
+    miner_qap: int
+    network_qap: int
+    sectors: tuple[SectorOnChainInfo, ...] | None
+    read_in_full: bool
+
+
+async def sectors_for_election(
+    node: ChainNode,
+    store: SectorStore,
+    provider: ActorId,
+    sector_size: int,
+    lookback: TipSet,
+) -> ElectionSectors:
+    """The sectors active at the tipset `lookback`, from the table if they add up to the chain's power, else by one full read.
+
+    A full read is saved, so that neighbouring elections need none.
+
+    Raises:
+        LotusError: the node cannot answer for that tipset (its state may be pruned): the win is unknown, not zero.
+    """
+    power = await node.miner_power(provider, lookback.key)
+    known = await store.active_sectors(provider, lookback.height)
+    read_in_full = False
+    if known is None or total_qap(known, sector_size) != power.miner.qap:
+        known = await _read_and_save(node, store, provider, sector_size, lookback)
+        read_in_full = True
+    adds_up = total_qap(known, sector_size) == power.miner.qap
+    return ElectionSectors(
+        tipset=lookback.key,
+        epoch=lookback.height,
+        miner_qap=power.miner.qap,
+        network_qap=power.total.qap,
+        sectors=known if adds_up else None,
+        read_in_full=read_in_full,
+    )
+
+
+async def check_sectors(
+    node: ChainNode,
+    store: SectorStore,
+    provider: ActorId,
+    sector_size: int,
+    at: TipSet,
+    *,
+    changed: bool,
+) -> bool:
+    """Bring the table up to the tipset `at`; says whether that took a full read.
+
+    One is made if the known sum is not the chain's power, or if `changed`: sector events were seen that may
+    exchange sectors of equal power.
+    """
+    if not changed:
+        power = await node.miner_power(provider, at.key)
+        if await store.active_power(provider, at.height) == power.miner.qap:
+            return False
+    await _read_and_save(node, store, provider, sector_size, at)
+    return True
+
+
+async def _read_and_save(
+    node: ChainNode, store: SectorStore, provider: ActorId, sector_size: int, at: TipSet
+) -> tuple[SectorOnChainInfo, ...]:
+    sectors = tuple(await node.active_sectors(provider, at.key))
+    await store.save_snapshot(
+        provider, SectorSnapshot(at.height, at.key, int(sector_size), sectors)
+    )
+    return sectors

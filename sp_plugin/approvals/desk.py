@@ -1,0 +1,175 @@
+"""The desk where approvers come: what there is to sign, taking signatures in, and how far a job has got."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fil_plus.approvals import (
+    Approval,
+    ApprovalDecision,
+    ApprovalFinding,
+    ApprovalPolicy,
+    ApprovalReason,
+    Approver,
+    Revocation,
+    RevocationReason,
+    approval_payload,
+    decide_approval,
+    revocation_payload,
+    verify_approval,
+)
+from fil_plus.bundle import Bundle
+from lotus_client.address import Address
+from lotus_client.crypto import Signature, SignatureError, envelope, verify_signature
+from lotus_client.types import ActorId, Epoch
+from sp_plugin.approvals.identities import IdentityReader, gather_conflicts
+from sp_plugin.approvals.recorded import bundle_from_json
+from sp_plugin.config import ApprovalsConfig
+from sp_plugin.errors import BadInput, Conflict
+from sp_plugin.jobs.queue import JobQueue
+from sp_plugin.store.approvals import ApprovalRepository
+from sp_plugin.store.jobs import JobRecord
+
+__all__ = ["ApprovalDesk", "SigningRequest", "approval_policy", "bundle_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class SigningRequest:
+    """What an approver reads and signs: the bundle, its digest, and the text that goes to the wallet."""
+
+    job_id: str
+    bundle: Bundle
+    payload: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the bundle's canonical JSON."""
+        return self.bundle.digest()
+
+
+def approval_policy(config: ApprovalsConfig) -> ApprovalPolicy | None:
+    """The k-of-n rule of the config; None if nobody is listed, and then nothing can be approved."""
+    if not config.approvers:
+        return None
+    return ApprovalPolicy(
+        config.k,
+        tuple(Approver(item.address, frozenset(item.roles)) for item in config.approvers),
+        dict.fromkeys(config.required_roles, 1),
+    )
+
+
+class ApprovalDesk:
+    """Approvals of this provider's jobs. `clock` gives Unix nanoseconds."""
+
+    def __init__(
+        self,
+        *,
+        queue: JobQueue,
+        book: ApprovalRepository,
+        chain: IdentityReader,
+        provider: ActorId,
+        policy: ApprovalPolicy | None,
+        clock: Callable[[], int],
+    ) -> None:
+        self._queue = queue
+        self._book = book
+        self._chain = chain
+        self._provider = provider
+        self._policy = policy
+        self._clock = clock
+
+    async def request(self, job_id: str) -> SigningRequest:
+        """What there is to sign for a job."""
+        bundle = bundle_of(await self._queue.job(job_id))
+        return SigningRequest(job_id, bundle, approval_payload(bundle))
+
+    async def add(
+        self, job_id: str, approver: Address, signature: Signature, role: str | None = None
+    ) -> bool:
+        """Whether the approval is new; it is verified first. `role` may be left out if the approver has one.
+
+        Raises:
+            BadInput: not listed, not that role, or not that approver's signature over this bundle.
+        """
+        bundle = (await self.request(job_id)).bundle
+        approval = Approval(bundle.digest(), approver, signature, self._role_of(approver, role))
+        try:
+            verify_approval(bundle, approval)
+        except SignatureError as error:
+            raise BadInput(str(error), field="signature") from error
+        return await self._book.add(approval, self._clock())
+
+    async def revoke(
+        self,
+        job_id: str,
+        approver: Address,
+        signature: Signature,
+        reason: RevocationReason,
+        at_epoch: Epoch,
+    ) -> bool:
+        """Whether the revocation is new. It stops runs that have not started.
+
+        Raises:
+            BadInput: not listed, or not that approver's signature.
+        """
+        bundle = (await self.request(job_id)).bundle
+        self._role_of(approver, None, any_role=True)
+        payload = revocation_payload(bundle.digest(), reason, at_epoch, bundle.network_name)
+        try:
+            verify_signature(signature, approver, envelope(payload))
+        except SignatureError as error:
+            raise BadInput(str(error), field="signature") from error
+        revocation = Revocation(bundle.digest(), approver, signature, reason, at_epoch)
+        return await self._book.add_revocation(revocation, self._clock())
+
+    async def approvals_of(self, digest: bytes) -> tuple[Approval, ...]:
+        """What was signed for a digest."""
+        return await self._book.of_digest(digest)
+
+    async def decide(self, bundle: Bundle, at_epoch: Epoch) -> ApprovalDecision:
+        """Whether a run of `bundle` may start at `at_epoch`, by the signatures at hand and the chain of now."""
+        digest = bundle.digest()
+        if self._policy is None:
+            finding = ApprovalFinding(
+                ApprovalReason.TOO_FEW_APPROVERS,
+                "no approvers are listed in the configuration (approvals.approvers)",
+            )
+            return ApprovalDecision(digest, at_epoch, (), (), (finding,))
+        approvals = await self._book.of_digest(digest)
+        conflicts = await gather_conflicts(
+            self._chain, self._provider, bundle.payee, {item.approver for item in approvals}
+        )
+        return decide_approval(
+            bundle,
+            approvals,
+            self._policy,
+            at_epoch,
+            conflicts,
+            revocations=await self._book.revocations_of(digest),
+        )
+
+    def _role_of(self, approver: Address, role: str | None, *, any_role: bool = False) -> str:
+        roles = self._policy.roles_of(approver) if self._policy else None
+        if roles is None:
+            raise BadInput(f"{approver} is not in the list of approvers", field="approver")
+        if any_role:
+            return ""
+        if role is None and len(roles) == 1:
+            return next(iter(roles))
+        if role is None:
+            raise BadInput(f"say which of {', '.join(sorted(roles))}", field="role")
+        if role not in roles:
+            raise BadInput(f"{approver} does not hold {role!r}", field="role")
+        return role
+
+
+def bundle_of(job: JobRecord) -> Bundle:
+    """The bundle recorded of a job.
+
+    Raises:
+        Conflict: it has none yet.
+    """
+    if job.bundle is None or job.bundle_digest is None:
+        raise Conflict(f"job {job.id} is not resolved yet: {job.message}")
+    return bundle_from_json(job.bundle, bytes.fromhex(job.bundle_digest))

@@ -1,0 +1,82 @@
+"""A bundle from the JSON that was recorded of it. The digest is checked to come out the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fil_plus.bundle import (
+    BUNDLE_SCHEMA,
+    Bundle,
+    BundleError,
+    BundleInput,
+    BundleOutput,
+    Engine,
+    ImageKind,
+    ResourceLimits,
+)
+from fil_plus.terms import Basis, ShareTerms
+from lotus_client.address import Address
+from lotus_client.cid import Cid
+from lotus_client.types import AttoFil, Epoch
+from sp_plugin.errors import BadInput
+
+__all__ = ["bundle_from_json"]
+
+
+def bundle_from_json(recorded: Mapping[str, Any], digest: bytes | None = None) -> Bundle:
+    """The bundle whose `to_json()` is `recorded`.
+
+    Raises:
+        BadInput: not a bundle of the schema we know, or not the one with `digest`.
+    """
+    if recorded.get("schema") != BUNDLE_SCHEMA:
+        raise BadInput(
+            f"is {recorded.get('schema')!r}, this version reads {BUNDLE_SCHEMA}", field="schema"
+        )
+    try:
+        bundle = _bundle(recorded)
+    except BundleError as error:
+        raise BadInput(f"is not a valid bundle: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadInput(f"is not a bundle: {type(error).__name__} {error}") from error
+    if bundle.to_json() != dict(recorded):
+        raise BadInput("holds values or keys that a bundle of this schema does not have")
+    if digest is not None and bundle.digest() != digest:
+        raise BadInput(f"has digest {bundle.digest().hex()}, {digest.hex()} was expected")
+    return bundle
+
+
+def _bundle(recorded: Mapping[str, Any]) -> Bundle:
+    image_kind, payee = recorded["image_kind"], recorded["payee"]
+    return Bundle(
+        network_name=recorded["network"],
+        provider=Address.parse(recorded["provider"]).actor_id,
+        engine=Engine(recorded["engine"]),
+        module_sha256=recorded["module_sha256"],
+        image=recorded["image"],
+        image_kind=None if image_kind is None else ImageKind(image_kind),
+        entry_point=tuple(recorded["entry_point"]),
+        arguments=tuple(recorded["arguments"]),
+        env=tuple(sorted(recorded["env"].items())),
+        inputs=tuple(_input(item) for item in recorded["inputs"]),
+        outputs=tuple(BundleOutput(**item) for item in recorded["outputs"]),
+        limits=ResourceLimits(**recorded["limits"]),
+        network_access=recorded["network_access"],
+        payee=None if payee is None else Address.parse(payee),
+        terms=_terms(recorded["terms"]),
+        max_output_bytes=recorded["max_output_bytes"],
+        valid_from=Epoch(recorded["valid_from"]),
+        valid_until=Epoch(recorded["valid_until"]),
+        nonce=recorded["nonce"],
+    )
+
+
+def _input(item: Mapping[str, Any]) -> BundleInput:
+    return BundleInput(**{**item, "cid": Cid.parse(item["cid"])})
+
+
+def _terms(item: Mapping[str, Any]) -> ShareTerms:
+    return ShareTerms(
+        **{**item, "basis": Basis(item["basis"]), "budget": AttoFil.parse(item["budget"])}
+    )

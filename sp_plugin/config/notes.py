@@ -1,0 +1,33 @@
+"""What a valid configuration still leaves open, for `config check` and `doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fil_plus.terms import Basis
+from sp_plugin.config.sections import Config
+
+__all__ = ["config_notes"]
+
+
+def config_notes(config: Config) -> Iterator[str]:
+    """One sentence for each thing an operator may not have meant."""
+    if not config.datasets:
+        yield "datasets is empty: no piece can be computed over"
+    if not config.approvals.approvers:
+        yield "approvals.approvers is empty: no job can be approved"
+    if not config.provider.storage_paths:
+        yield "provider.storage_paths is empty: no piece can be read"
+    if config.http.host not in ("127.0.0.1", "::1", "localhost"):
+        yield f"http.host {config.http.host} can be reached from other machines: put TLS in front"
+    if config.http.anonymous_scopes:
+        scopes = ", ".join(config.http.anonymous_scopes)
+        yield f"http.anonymous_scopes lets everybody who reaches the port: {scopes}"
+    if config.node.allow_admin_token:
+        yield "node.allow_admin_token is on: the sidecar could be made to move the node's keys"
+    if config.policy.allow_network:
+        yield "policy.allow_network is on: jobs that ask for it may use the network"
+    if config.payouts.enabled and config.payouts.signer.key_file:
+        yield "payouts.signer.key_file keeps the payout key in this process; use a wallet endpoint"
+    if config.earnings.basis is Basis.QAP_SHARE:
+        yield "earnings.basis qap_share also shares what your sectors earn without verified data"

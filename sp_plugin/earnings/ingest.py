@@ -1,0 +1,348 @@
+"""Ingest: record final wins, close periods, release what vested. Observes and stores; every rule is in the pure modules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from deals.ports import OwnBlock
+from deals.sectors import lookback_height, sectors_for_election
+from fil_plus.attribution import ProducedPiece, UnknownReason, UsedPiece, WinInputs, WinUnknown
+from fil_plus.awards import AwardError
+from fil_plus.periods import PERIOD_EPOCHS, period_of
+from fil_plus.terms import INPUT_WINDOW_EPOCHS
+from lotus_client.chain import TipSet, TipSetKey
+from lotus_client.errors import LotusDecodeError, LotusRpcError
+from lotus_client.types import ActorId, AttoFil, Epoch, NetworkVersion
+from sp_plugin.earnings.booking import accrual_draft, award_drafts, release_drafts
+from sp_plugin.earnings.closing import (
+    CostKey,
+    CostTerms,
+    HoldingsAt,
+    close_period,
+    period_costs,
+    split_in_order,
+)
+from sp_plugin.earnings.ports import EarningsChain, Holdings, ShareRegister
+from sp_plugin.earnings.wins import WinRecord, award_part
+from sp_plugin.store.earnings import EarningsRepository, StoredPeriod, StoredWin
+from sp_plugin.store.ledger import LedgerRepository
+
+__all__ = ["Earnings", "EarningsSettings", "EarningsStep", "win_inputs"]
+
+_MAX_ATTEMPTS: Final = 10
+_RETRY_EPOCHS: Final = 2 * PERIOD_EPOCHS  # how long a period waits for its unknown wins
+_SUPPLEMENT_EPOCHS: Final = 30 * PERIOD_EPOCHS  # how long late wins are looked for
+
+
+@dataclass(frozen=True, slots=True)
+class EarningsSettings:
+    """The provider and the operator's settings. `solstice_epoch` is the nv29 upgrade epoch, `None` before it."""
+
+    provider: ActorId
+    sector_size: int
+    start: Epoch
+    capital_cost_apr_bps: int | None
+    include_tips: bool = False
+    solstice_epoch: Epoch | None = None
+    input_window_epochs: int = INPUT_WINDOW_EPOCHS
+
+    def to_json(self) -> dict[str, Any]:
+        """What a period was split by, kept with it."""
+        return {
+            "sector_size": self.sector_size,
+            "capital_cost_apr_bps": self.capital_cost_apr_bps,
+            "include_tips": self.include_tips,
+            "solstice_epoch": self.solstice_epoch,
+            "input_window_epochs": self.input_window_epochs,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EarningsStep:
+    """What a step did. `waiting` names unknown wins that keep a period open."""
+
+    recorded: int
+    closed: tuple[tuple[int, int], ...]
+    released: bool
+    waiting: tuple[str, ...]
+
+
+class Earnings:
+    """The earnings of one provider."""
+
+    def __init__(
+        self,
+        chain: EarningsChain,
+        holdings: Holdings,
+        register: ShareRegister,
+        *,
+        earnings: EarningsRepository,
+        ledger: LedgerRepository,
+        settings: EarningsSettings,
+    ) -> None:
+        self._chain = chain
+        self._holdings = holdings
+        self._register = register
+        self._earnings = earnings
+        self._ledger = ledger
+        self._settings = settings
+        self._provider = settings.provider
+
+    async def step(self) -> EarningsStep:
+        """Record the wins that became final, close what can be closed, release what vested. Safe to repeat.
+
+        Raises:
+            LotusUnavailable: the node did not answer; the same step again goes on where this one was.
+        """
+        final = await self._chain.finalized_tipset()
+        recorded = await self._record(final)
+        closed, waiting = await self._close(final)
+        released = (
+            await self._release(final) if closed or await self._release_is_due(final) else False
+        )
+        return EarningsStep(recorded, tuple(closed), released, tuple(waiting))
+
+    async def backfill(self, first: Epoch, last: Epoch) -> int:
+        """Record wins of an earlier range again, as far as the node still knows them; how many were read.
+
+        Wins that are complete are left as they are; those of closed periods come in as supplements.
+        """
+        final = await self._chain.finalized_tipset()
+        up_to = Epoch(min(last, final.height))
+        known = {w.win.block: w for w in await self._earnings.wins(self._provider, first, up_to)}
+        count = 0
+        for block in await self._holdings.own_blocks(self._provider, first, Epoch(up_to + 1)):
+            stored = known.get(block.cid)
+            if stored is None or not stored.win.is_complete:
+                await self._save(await self._read_win(block, final), final)
+                count += 1
+        return count
+
+    # -- record ---------------------------------------------------------------------------------------------------
+
+    async def _record(self, final: TipSet) -> int:
+        count = 0
+        for incomplete in await self._earnings.unread(self._provider, _MAX_ATTEMPTS):
+            block = OwnBlock(
+                incomplete.epoch,
+                incomplete.tipset,
+                incomplete.block,
+                incomplete.win_count,
+                incomplete.header,
+            )
+            await self._save(await self._read_win(block, final), final)
+        done, _ = await self._earnings.cursor(self._provider, self._settings.start)
+        followed = await self._holdings.cursor(self._provider)
+        up_to = Epoch(min(final.height, followed.tipset.height) if followed else done)
+        if up_to <= done:
+            return 0
+        blocks = await self._holdings.own_blocks(self._provider, Epoch(done + 1), Epoch(up_to + 1))
+        for block in blocks:
+            there = await self._chain.tipset_by_height(block.epoch, final.key)
+            if there.key != block.tipset:
+                continue  # followed, but orphaned before it was final: it earned nothing
+            await self._save(await self._read_win(block, final), final)
+            await self._earnings.advance(self._provider, Epoch(block.epoch))
+            count += 1
+        await self._earnings.advance(self._provider, up_to)
+        return count
+
+    async def _save(self, win: WinRecord, final: TipSet) -> None:
+        drafts = award_drafts(win, await self._proving_period_start(final.key))
+        await self._earnings.save_win(win, drafts)
+
+    async def _proving_period_start(self, key: TipSetKey) -> Epoch:
+        return (await self._chain.funds(self._provider, key)).proving_period_start
+
+    async def _read_win(self, block: OwnBlock, final: TipSet) -> WinRecord:
+        """Everything the node tells of a win; what it cannot tell stays `None`, with the reason."""
+        win = WinRecord(
+            block=block.cid,
+            epoch=block.epoch,
+            provider=self._provider,
+            tipset=block.tipset,
+            finalized=final.key,
+            header=block.header,
+            win_count=block.win_count,
+        )
+        problems = []
+        for read in (self._read_power, self._read_award):
+            try:
+                win = await read(win)
+            except (LotusRpcError, LotusDecodeError, AwardError) as error:
+                problems.append(str(error))
+        if win.award_trace is not None and win.award() is None:
+            problems.append("the tipset's trace has no award that fits the block's win count")
+        return replace(win, problem="; ".join(problems))
+
+    async def _read_power(self, win: WinRecord) -> WinRecord:
+        lookback = await self._chain.tipset_after_height(lookback_height(win.epoch), win.tipset)
+        version = await self._chain.network_version(win.tipset)
+        election = await sectors_for_election(
+            self._chain, self._holdings, self._provider, self._settings.sector_size, lookback
+        )
+        return replace(
+            win,
+            lookback=election.tipset,
+            lookback_height=election.epoch,
+            network_version=version,
+            miner_qap=election.miner_qap,
+            network_qap=election.network_qap,
+        )
+
+    async def _read_award(self, win: WinRecord) -> WinRecord:
+        reward = await self._chain.reward_state(win.tipset)
+        trace = await self._chain.compute_state(win.epoch, win.tipset)
+        return replace(
+            win,
+            epoch_reward=reward.this_epoch_reward,
+            award_trace=award_part(trace, self._provider),
+        )
+
+    # -- close ----------------------------------------------------------------------------------------------------
+
+    async def _close(self, final: TipSet) -> tuple[list[tuple[int, int]], list[str]]:
+        ingested, next_period = await self._earnings.cursor(self._provider, self._settings.start)
+        closed: list[tuple[int, int]] = []
+        waiting: list[str] = []
+        for period in await self._with_late_wins(next_period):
+            revision = await self._earnings.revisions(self._provider, period)
+            if await self._close_one(period, final, waiting, late=True):
+                closed.append((period, revision))
+        while (next_period + 1) * PERIOD_EPOCHS - 1 <= ingested:
+            late = ingested - (next_period + 1) * PERIOD_EPOCHS >= _RETRY_EPOCHS
+            if not await self._close_one(next_period, final, waiting, late=late):
+                break
+            closed.append((next_period, 0))
+            next_period += 1
+        return closed, waiting
+
+    async def _with_late_wins(self, next_period: int) -> list[int]:
+        """Closed periods that have wins which were not in them and may be known by now."""
+        last = Epoch(next_period * PERIOD_EPOCHS - 1)
+        first = Epoch(max(0, last - _SUPPLEMENT_EPOCHS))
+        wins = await self._earnings.wins(self._provider, first, last, open_only=True)
+        return sorted({period_of(stored.win.epoch) for stored in wins if stored.win.is_complete})
+
+    async def _close_one(
+        self, period: int, final: TipSet, waiting: list[str], *, late: bool
+    ) -> bool:
+        first = Epoch(period * PERIOD_EPOCHS)
+        last = Epoch(first + PERIOD_EPOCHS - 1)
+        stored = await self._earnings.wins(self._provider, first, last, open_only=True)
+        produced, used = await self._register.produced(), await self._register.used()
+        inputs = [await self._inputs_of(win, produced, used) for win in stored]
+        splits, unknown, budgets = split_in_order(inputs, await self._earnings.budgets())
+        waiting += [f"{u.win}: {u.reason.value}: {u.detail}" for u in unknown]
+        if not late and any(_may_become_known(u, stored) for u in unknown):
+            return False
+        revision = await self._earnings.revisions(self._provider, period)
+        if revision and not splits:
+            return False
+        costs: dict[CostKey, tuple[AttoFil, AttoFil]] = {}
+        if revision == 0:
+            costs = await self._costs(last, final, produced, used)
+        closed = close_period(
+            period,
+            revision,
+            splits,
+            unknown,
+            costs=costs,
+            carried=await self._earnings.deficits(),
+        )
+        sharing = {split.win for split in splits if split.parts}
+        tipsets = [w.win.tipset for w in stored if w.win.id in sharing]
+        draft = accrual_draft(closed, tipsets, await self._proving_period_start(final.key))
+        period_row = StoredPeriod(
+            closed, final.height, tuple(produced), tuple(used), self._settings.to_json()
+        )
+        drafts = [] if draft is None else [draft]
+        await self._earnings.save_period(self._provider, period_row, budgets, drafts)
+        return True
+
+    async def _inputs_of(
+        self, stored: StoredWin, produced: Sequence[ProducedPiece], used: Sequence[UsedPiece]
+    ) -> WinInputs:
+        return await win_inputs(stored.win, self._holdings, self._settings, produced, used)
+
+    async def _costs(
+        self,
+        last: Epoch,
+        final: TipSet,
+        produced: Sequence[ProducedPiece],
+        used: Sequence[UsedPiece],
+    ) -> dict[CostKey, tuple[AttoFil, AttoFil]]:
+        height = lookback_height(last)
+        lookback = await self._chain.tipset_after_height(height, final.key)
+        sectors = await self._holdings.active_sectors(self._provider, lookback.height)
+        if sectors is None:
+            return {}
+        at = Epoch(height - 1)
+        pieces = await self._holdings.held_pieces(self._provider, at=at)
+        holdings = HoldingsAt(
+            at, sectors, self._settings.sector_size, pieces, self._settings.solstice_epoch
+        )
+        return period_costs(
+            holdings, produced, used, CostTerms(self._settings.capital_cost_apr_bps)
+        )
+
+    # -- release --------------------------------------------------------------------------------------------------
+
+    async def _release_is_due(self, final: TipSet) -> bool:
+        last = await self._ledger.last()
+        return last is not None and final.height - last.draft.epoch >= PERIOD_EPOCHS
+
+    async def _release(self, final: TipSet) -> bool:
+        drafts = release_drafts(await self._ledger.entries(), final.height, final.key)
+        if drafts:
+            await self._ledger.append(drafts)
+        return bool(drafts)
+
+
+async def win_inputs(
+    win: WinRecord,
+    holdings: Holdings,
+    settings: EarningsSettings,
+    produced: Sequence[ProducedPiece],
+    used: Sequence[UsedPiece],
+) -> WinInputs:
+    """What the split of a recorded win is a function of."""
+    award = win.award()
+    sectors = None
+    if win.lookback_height is not None:
+        sectors = await holdings.active_sectors(win.provider, win.lookback_height)
+    pieces = await holdings.held_pieces(win.provider, at=win.lookback_epoch)
+    version = win.network_version
+    if version is None:
+        # without a version there are no rules: a win without credited value is split as unknown
+        award, version = None, NetworkVersion(0)
+    return WinInputs(
+        win=win.id,
+        epoch=win.epoch,
+        provider=win.provider,
+        credited=None if award is None else award.credited,
+        gas_reward=AttoFil(0) if award is None else award.gas_reward,
+        include_tips=settings.include_tips,
+        network_version=version,
+        solstice_epoch=settings.solstice_epoch,
+        lookback_epoch=win.lookback_epoch,
+        miner_qap=win.miner_qap,
+        sector_size=settings.sector_size,
+        sectors=sectors,
+        pieces=tuple(pieces),
+        produced=tuple(produced),
+        used=tuple(used),
+        input_window_epochs=settings.input_window_epochs,
+    )
+
+
+def _may_become_known(unknown: WinUnknown, stored: Sequence[StoredWin]) -> bool:
+    """Whether asking the node again may help. A power mismatch was already answered by one full read."""
+    if unknown.reason not in {UnknownReason.CREDITED_UNKNOWN, UnknownReason.POWER_UNKNOWN}:
+        return False
+    return any(
+        item.win.id == unknown.win and item.win.problem and item.attempts < _MAX_ATTEMPTS
+        for item in stored
+    )

@@ -1,0 +1,47 @@
+"""What the HTTP handlers work with: the sidecar's parts, handed over once when the app is made."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from lotus_client.address import NetworkPrefix
+from lotus_client.types import Epoch
+from sp_plugin.admission import Admission
+from sp_plugin.approvals.desk import ApprovalDesk
+from sp_plugin.config import DatasetConfig, HttpConfig
+from sp_plugin.health import Health
+from sp_plugin.jobs.queue import JobQueue
+from sp_plugin.pieces import Pieces
+from sp_plugin.store.earnings import EarningsRepository
+from sp_plugin.store.tokens import TokenRepository
+from sp_plugin.treasury import Treasury
+
+__all__ = ["PARTS", "Parts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything the handlers may use. `wake` runs a periodic step now; `head` gives the chain's present epoch."""
+
+    http: HttpConfig
+    tokens: TokenRepository
+    health: Health
+    queue: JobQueue
+    admission: Admission
+    desk: ApprovalDesk
+    pieces: Pieces
+    datasets: Sequence[DatasetConfig]
+    treasury: Treasury
+    earnings: EarningsRepository
+    results_dir: Path
+    prefix: NetworkPrefix
+    wake: Callable[[str], None]
+    head: Callable[[], Awaitable[Epoch]]
+
+
+PARTS: Final = web.AppKey("parts", Parts)

@@ -1,0 +1,160 @@
+"""What an input source must do, and where a new one registers.
+
+To add a source: write one module in this package with the shape of its `Params`, and a class with `identify` and
+`materialise`, registered under the `Type` that people write in a job:
+
+    class MirrorParams(Params):
+        url: str = Field(alias="URL", min_length=1)
+
+    @register_source("mirror")
+    class MirrorSource:
+        params = MirrorParams
+        async def identify(self, params, context) -> InputIdentity: ...
+        async def materialise(self, params, context, into) -> Materialised: ...
+
+Every module of the package is imported by `sp_plugin.inputs`, so nothing else must be edited. The two steps are apart
+because approvers sign *what* goes in (`identify`, cheap, before any run), and only a run needs the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from lotus_client.cid import Cid
+from lotus_client.types import ClaimId, PaddedPieceSize
+from sp_plugin.jobs.params import Params
+
+__all__ = [
+    "SOURCES",
+    "HeldVolume",
+    "InputContext",
+    "InputIdentity",
+    "InputMissing",
+    "InputSource",
+    "Materialised",
+    "PieceLibrary",
+    "PieceRef",
+    "register_source",
+]
+
+
+class InputMissing(Exception):
+    """An input that is not here (not held, sealed only, wrong path); the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputIdentity:
+    """What an input is, by content: it goes into the bundle that approvers sign."""
+
+    kind: str  # the source's Type, lower case
+    cid: Cid  # piece CID, root of a DAG, or the CID of the bytes themselves
+    path: str | None = None  # within the DAG
+    padded_size: PaddedPieceSize | None = None  # of a piece, whose CID does not contain it
+    claim_id: ClaimId | None = None  # only if the job named one
+
+
+@dataclass(frozen=True, slots=True)
+class Materialised:
+    """The bytes of an input on this host: a file or directory, readable by all, that nobody changes during the run."""
+
+    host_path: Path
+    payload_bytes: int | None = None
+    blocks_read: tuple[Cid, ...] = ()  # verified blocks that were read from a piece
+    piece_key: str | None = None  # the held piece they came from
+
+
+@dataclass(frozen=True, slots=True)
+class PieceRef:
+    """A piece this provider holds, as far as jobs care."""
+
+    key: str  # HeldPiece.key
+    piece_cid: Cid
+    padded_size: PaddedPieceSize
+    claim_id: ClaimId | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldVolume:
+    """UnixFS content written out from a verified piece."""
+
+    host_path: Path
+    root: Cid
+    payload_bytes: int
+    blocks_read: tuple[Cid, ...]
+
+
+class PieceLibrary(Protocol):
+    """The pieces this provider holds, found and written out as files. Implemented over `deals` by the service."""
+
+    async def find_piece(self, piece_cid: Cid | None, claim_id: ClaimId | None) -> PieceRef | None:
+        """The held piece with that CID or claim (both given: both must fit); `None` if not held."""
+        ...
+
+    async def find_root(self, root: Cid) -> PieceRef | None:
+        """A held piece whose CAR holds the block `root`; `None` if no indexed piece does."""
+        ...
+
+    async def materialise(
+        self, piece: PieceRef, root: Cid | None, path: str | None, into: Path
+    ) -> HeldVolume:
+        """The piece's UnixFS DAG (`root`: its first root when `None`), narrowed to `path`, written below `into`.
+
+        The piece's CommP and every block's hash are verified first.
+
+        Raises:
+            InputMissing: its bytes cannot be read (sealed only, damaged) or hold no such path.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InputContext:
+    """What sources may use. Sources get nothing else."""
+
+    library: PieceLibrary | None = None
+    allowed_directories: Sequence[Path] = field(default_factory=tuple)  # for localDirectory
+    max_inline_bytes: int = 64 << 20  # after unpacking
+
+
+class InputSource(Protocol):
+    """Turns the Params of one source type into an identity, and later into bytes."""
+
+    params: type[Params]
+
+    async def identify(self, params: Any, context: InputContext) -> InputIdentity:
+        """What the input is, by content.
+
+        Raises:
+            InputMissing: it is not here.
+        """
+        ...
+
+    async def materialise(self, params: Any, context: InputContext, into: Path) -> Materialised:
+        """The bytes, below the empty directory `into` or in place when that is read-only and ours to show.
+
+        Raises:
+            InputMissing: it is not here or not readable.
+        """
+        ...
+
+
+SOURCES: dict[str, InputSource] = {}
+
+
+def register_source(kind: str) -> Callable[[Any], Any]:
+    """A decorator that makes a class the source of the `Type` `kind`.
+
+    Raises:
+        ValueError: the name is taken (compared without case).
+    """
+
+    def register(factory: Any) -> Any:
+        if kind.casefold() in (known.casefold() for known in SOURCES):
+            raise ValueError(f"an input source {kind!r} is registered already")
+        SOURCES[kind] = factory()
+        return factory
+
+    return register

@@ -1,0 +1,242 @@
+"""The pieces this provider holds, as jobs and people use them: found, verified, and given out as files."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol
+
+from deals.blocks import BadBlock, MissingBlock, UnknownHash
+from deals.car import CarBlocks, CarError, CarReader
+from deals.locate import PieceNotFound, aligned_candidates, confirm_offset
+from deals.sources import SourceError
+from deals.sources.storage_path import StoragePathSource
+from deals.unixfs import UnixFsError
+from deals.unsealed import UnsealedError, UnsealedFile
+from deals.verify import PieceMismatch, verify_piece
+from deals.volumes import Volume, VolumeError
+from deals.volumes import materialise as make_volume
+from fil_plus.pieces import HeldPiece, ProvenanceKind
+from lotus_client.cid import Cid
+from lotus_client.types import ActorId, ClaimId, Epoch
+from sp_plugin.errors import NotFound
+from sp_plugin.inputs.base import HeldVolume, InputMissing, PieceRef
+from sp_plugin.store.piece_checks import CheckState, PieceCheck, PieceCheckRepository
+
+__all__ = ["HeldIndex", "KnownPiece", "Pieces"]
+
+_RETRY_NANOSECONDS: Final = 3600 * 10**9  # how long an unreadable piece is left alone
+
+
+class HeldIndex(Protocol):
+    """What is read of the chain's index; `ChainRepository` has it."""
+
+    async def held_pieces(
+        self, provider: ActorId, *, at: Epoch | None = None
+    ) -> tuple[HeldPiece, ...]: ...
+    async def set_payload_size(self, provider: ActorId, key: str, payload_size: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPiece:
+    """A held piece with what reading it has shown, if it was read."""
+
+    piece: HeldPiece
+    check: PieceCheck | None
+
+
+class Pieces:
+    """The held pieces of one provider; implements `inputs.base.PieceLibrary`. `clock` gives Unix nanoseconds.
+
+    `epoch` gives the epoch up to which the chain has been followed, None before the first step.
+    """
+
+    def __init__(
+        self,
+        provider: ActorId,
+        index: HeldIndex,
+        checks: PieceCheckRepository,
+        *,
+        source: StoragePathSource | None,
+        sector_size: int,
+        cache_dir: Path,
+        epoch: Callable[[], Epoch | None],
+        clock: Callable[[], int],
+    ) -> None:
+        self._provider = provider
+        self._index = index
+        self._checks = checks
+        self._source = source
+        self._sector_size = sector_size
+        self._cache = cache_dir
+        self._epoch = epoch
+        self._clock = clock
+
+    async def known(self) -> tuple[KnownPiece, ...]:
+        """The pieces held now, by key."""
+        checks = await self._checks.all()
+        pieces = await self._index.held_pieces(self._provider, at=self._epoch())
+        return tuple(KnownPiece(piece, checks.get(piece.key)) for piece in pieces)
+
+    async def get(self, key: str) -> KnownPiece:
+        """The piece of that key.
+
+        Raises:
+            NotFound: it is not held.
+        """
+        for known in await self.known():
+            if key in (known.piece.key, str(known.piece.piece_cid)):
+                return known
+        raise NotFound("held piece", key)
+
+    async def find_piece(self, piece_cid: Cid | None, claim_id: ClaimId | None) -> PieceRef | None:
+        """See `PieceLibrary`. Of several copies, one that was verified comes first."""
+        found = [
+            known
+            for known in await self.known()
+            if (piece_cid is None or known.piece.piece_cid == piece_cid)
+            and (claim_id is None or _claim_of(known.piece) == claim_id)
+        ]
+        return _best(found)
+
+    async def find_root(self, root: Cid) -> PieceRef | None:
+        """See `PieceLibrary`. Roots are known of pieces that have been verified."""
+        return _best(
+            [known for known in await self.known() if known.check and root in known.check.roots]
+        )
+
+    async def materialise(
+        self, piece: PieceRef, root: Cid | None, path: str | None, into: Path
+    ) -> HeldVolume:
+        """See `PieceLibrary`. The volume is shared and read-only, in the cache; nothing is written below `into`."""
+        known = await self.get(piece.key)
+        check = known.check
+        if check is None or check.state is not CheckState.VERIFIED:
+            check = await self.verify(piece.key)
+        if check.state is not CheckState.VERIFIED:
+            raise InputMissing(f"{piece.key} is {check.state}: {check.detail}")
+        if root is None and not check.roots:
+            raise InputMissing(
+                f"{piece.key} holds no CAR with a root; name a path or another piece"
+            )
+        names = tuple(part for part in (path or "").split("/") if part)
+        try:
+            reader = await self._open(replace(known.piece, offset=check.offset))
+            with reader:
+                volume = await asyncio.to_thread(
+                    _volume, reader, root or check.roots[0], names, self._cache
+                )
+        except (CarError, UnixFsError, MissingBlock, BadBlock, UnknownHash, VolumeError) as error:
+            raise InputMissing(f"{piece.key}: {error}") from error
+        except (SourceError, OSError) as error:
+            raise InputMissing(f"{piece.key} cannot be read: {error}") from error
+        return HeldVolume(volume.path, volume.root, volume.size_bytes, volume.blocks_read)
+
+    async def verify(self, key: str) -> PieceCheck:
+        """Read the piece's bytes and record what they are."""
+        known = await self.get(key)
+        check = await self._check(known.piece)
+        await self._checks.save(check)
+        if check.payload_size is not None:
+            await self._index.set_payload_size(self._provider, known.piece.key, check.payload_size)
+        return check
+
+    async def verify_next(self) -> bool:
+        """Verify one piece that needs it; whether there was one. Unreadable pieces are tried again hourly."""
+        if self._source is None:
+            return False
+        now = self._clock()
+        for known in await self.known():
+            check = known.check
+            if check is None or (
+                check.state is CheckState.UNAVAILABLE
+                and check.checked_at + _RETRY_NANOSECONDS < now
+            ):
+                await self.verify(known.piece.key)
+                return True
+        return False
+
+    async def open(self, key: str) -> BinaryIO:
+        """A reader of the unpadded bytes of a piece; the caller closes it.
+
+        Raises:
+            NotFound: not held, or no bytes of it can be given; says why.
+        """
+        known = await self.get(key)
+        offset = known.check.offset if known.check else known.piece.offset
+        try:
+            return await self._open(replace(known.piece, offset=offset))
+        except SourceError as error:
+            raise NotFound("bytes of a held piece", error) from error
+
+    async def _open(self, piece: HeldPiece) -> BinaryIO:
+        if self._source is None:
+            raise SourceError(piece.key, "provider.storage_paths is empty")
+        return await self._source.open(piece)
+
+    async def _check(self, piece: HeldPiece) -> PieceCheck:
+        now = self._clock()
+        empty = PieceCheck(piece.key, CheckState.UNAVAILABLE, "", None, None, (), now)
+        if self._source is None:
+            return replace(empty, detail="provider.storage_paths is empty")
+        try:
+            located = piece if piece.offset is not None else await self._located(piece)
+            outcome = await verify_piece(self._source, located)
+            if isinstance(outcome, PieceMismatch):
+                return replace(empty, state=CheckState.MISMATCH, detail=str(outcome))
+            reader = await self._source.open(located)
+            roots, size = await asyncio.to_thread(_car_inside, reader)
+        except (SourceError, PieceNotFound, UnsealedError, OSError, ValueError) as error:
+            return replace(empty, detail=str(error))
+        return PieceCheck(piece.key, CheckState.VERIFIED, "", located.offset, size, roots, now)
+
+    async def _located(self, piece: HeldPiece) -> HeldPiece:
+        """The piece with its place in the sector, found by CommP where the chain did not tell."""
+        assert self._source is not None
+        failure: Exception | None = None
+        for path in self._source.files(piece.provider, piece.sector):
+            try:
+                offset = await asyncio.to_thread(_find, path, self._sector_size, piece)
+            except (PieceNotFound, UnsealedError, ValueError) as error:
+                failure = error
+            else:
+                return replace(piece, offset=offset)
+        raise failure or SourceError(piece.key, f"no unsealed file of sector {piece.sector}")
+
+
+def _claim_of(piece: HeldPiece) -> ClaimId | None:
+    if piece.provenance.kind is not ProvenanceKind.CLAIM or piece.provenance.id is None:
+        return None
+    return ClaimId(piece.provenance.id)
+
+
+def _best(found: list[KnownPiece]) -> PieceRef | None:
+    found.sort(key=lambda known: not (known.check and known.check.state is CheckState.VERIFIED))
+    if not found:
+        return None
+    piece = found[0].piece
+    return PieceRef(piece.key, piece.piece_cid, _claim_of(piece))
+
+
+def _volume(reader: BinaryIO, root: Cid, names: tuple[str, ...], cache: Path) -> Volume:
+    return make_volume(CarBlocks(reader), root, names, cache)
+
+
+def _car_inside(reader: BinaryIO) -> tuple[tuple[Cid, ...], int | None]:
+    """The roots of the CAR in a piece and its size in bytes; no roots and None if the piece holds no CAR."""
+    with reader:
+        try:
+            car = CarReader(reader)
+            for _ in car.places():
+                pass
+        except CarError:
+            return (), None
+        return car.roots, car.end
+
+
+def _find(path: Path, sector_size: int, piece: HeldPiece) -> int:
+    with UnsealedFile.open(path, sector_size) as file:
+        candidates = aligned_candidates(file, piece.padded_size)
+        return confirm_offset(file, candidates, piece.piece_cid, piece.padded_size)

@@ -1,0 +1,119 @@
+"""Periodic steps: each observes, decides and acts once; a step that fails is logged, counted and tried again.
+
+A step never runs twice at the same time, and never stops the others: an unreachable node makes the steps that need it
+unwell (`/health/readyz` says why) until it is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from lotus_client.errors import LotusUnavailable
+from sp_plugin.health import Health
+from sp_plugin.metrics import STEP_ERRORS, STEP_SECONDS
+
+__all__ = ["Step", "Steps"]
+
+_STOP_SECONDS: Final = 20
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something done again and again. `run` does one round and returns whether more waits right now."""
+
+    name: str
+    every_seconds: int
+    run: Callable[[], Awaitable[bool]]
+
+
+class Steps:
+    """The scheduler of the steps; `wake` runs one at once, e.g. when the node reports a new head."""
+
+    def __init__(self, steps: tuple[Step, ...], health: Health) -> None:
+        self._steps = {step.name: step for step in steps}
+        self._health = health
+        self._locks = {step.name: asyncio.Lock() for step in steps}
+        self._woken: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._scheduler = AsyncIOScheduler(
+            timezone=UTC,
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        )
+
+    def start(self) -> None:
+        """Begin; every step runs once at once, then by its interval."""
+        now = datetime.now(UTC)
+        for step in self._steps.values():
+            self._scheduler.add_job(
+                self.run_once,
+                "interval",
+                args=[step.name],
+                id=step.name,
+                seconds=step.every_seconds,
+                next_run_time=now,
+            )
+        self._scheduler.start()
+
+    def wake(self, name: str) -> None:
+        """Run a step now, unless it is running: then its own round, or the next, sees what is new."""
+        if self._stopping or self._locks[name].locked():
+            return
+        task = asyncio.create_task(self.run_once(name))
+        self._woken.add(task)
+        task.add_done_callback(self._woken.discard)
+
+    async def run_once(self, name: str) -> None:
+        """One round of a step, and further ones while it says that more waits. Never raises."""
+        lock, step = self._locks[name], self._steps[name]
+        if lock.locked():
+            return
+        async with lock:
+            more = True
+            while more and not self._stopping:
+                more = await self._round(step)
+
+    async def _round(self, step: Step) -> bool:
+        try:
+            with STEP_SECONDS.labels(step.name).time():
+                more = await step.run()
+        except LotusUnavailable as error:
+            self._failed(step, error, f"the node cannot be reached: {error}")
+            return False
+        except Exception as error:  # noqa: BLE001  the outermost loop: it must outlive every step
+            self._failed(step, error, f"{type(error).__name__}: {error}")
+            return False
+        self._health.well(step.name, datetime.now(UTC))
+        return more
+
+    def _failed(self, step: Step, error: Exception, reason: str) -> None:
+        STEP_ERRORS.labels(step.name, type(error).__name__).inc()
+        self._health.unwell(step.name, reason, datetime.now(UTC))
+        foreseen = isinstance(error, LotusUnavailable)
+        log.warning("step_failed", step=step.name, error=reason, exc_info=not foreseen)
+
+    async def stop(self) -> None:
+        """Stop starting rounds and wait for those under way; after 20 s they are cancelled."""
+        self._stopping = True
+        # Shutting APScheduler down while a job runs cancels it, so: pause, wait, then stop.
+        if self._scheduler.running:
+            self._scheduler.pause()
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                for lock in self._locks.values():
+                    async with lock:
+                        pass
+        except TimeoutError:
+            log.warning("steps_did_not_stop", seconds=_STOP_SECONDS)
+        for task in self._woken:
+            task.cancel()
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)

@@ -1,0 +1,123 @@
+"""Approvals and revocations as they were signed: kept for good, because statements refer to them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    UniqueConstraint,
+    insert,
+    select,
+)
+
+from fil_plus.approvals import Approval, Revocation, RevocationReason
+from lotus_client.crypto import Signature
+from lotus_client.types import Epoch
+from sp_plugin.store.base import AddressType, Store, metadata
+
+__all__ = ["ApprovalRepository", "approvals", "revocations"]
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False, index=True),
+    Column("approver", AddressType, nullable=False),
+    Column("role", String(100), nullable=False),
+    Column("signature", LargeBinary(200), nullable=False),
+    Column("received_at", BigInteger, nullable=False),  # Unix nanoseconds
+    UniqueConstraint("digest", "approver", "role"),
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False, index=True),
+    Column("approver", AddressType, nullable=False),
+    Column("reason", String(20), nullable=False),
+    Column("at_epoch", BigInteger, nullable=False),
+    Column("signature", LargeBinary(200), nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    UniqueConstraint("digest", "approver", "reason"),
+)
+
+
+class ApprovalRepository:
+    """The signatures in the store. Nothing is verified here: whoever adds has verified."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def add(self, approval: Approval, now: int) -> bool:
+        """Whether the approval is new; the same approver's older one in that role stays as it is."""
+        key = (
+            approvals.c.digest == approval.digest,
+            approvals.c.approver == approval.approver,
+            approvals.c.role == approval.role,
+        )
+        async with self._store.transaction() as connection:
+            if (await connection.execute(select(approvals.c.id).where(*key))).first():
+                return False
+            await connection.execute(
+                insert(approvals).values(
+                    digest=approval.digest,
+                    approver=approval.approver,
+                    role=approval.role,
+                    signature=approval.signature.to_bytes(),
+                    received_at=now,
+                )
+            )
+            return True
+
+    async def of_digest(self, digest: bytes) -> tuple[Approval, ...]:
+        """The approvals of a digest, oldest first."""
+        query = select(approvals).where(approvals.c.digest == digest).order_by(approvals.c.id)
+        async with self._store.transaction() as connection:
+            rows = (await connection.execute(query)).all()
+        return tuple(
+            Approval(row.digest, row.approver, Signature.from_bytes(row.signature), row.role)
+            for row in rows
+        )
+
+    async def add_revocation(self, revocation: Revocation, now: int) -> bool:
+        """Whether the revocation is new."""
+        key = (
+            revocations.c.digest == revocation.digest,
+            revocations.c.approver == revocation.approver,
+            revocations.c.reason == revocation.reason.value,
+        )
+        async with self._store.transaction() as connection:
+            if (await connection.execute(select(revocations.c.id).where(*key))).first():
+                return False
+            await connection.execute(
+                insert(revocations).values(
+                    digest=revocation.digest,
+                    approver=revocation.approver,
+                    reason=revocation.reason.value,
+                    at_epoch=revocation.at_epoch,
+                    signature=revocation.signature.to_bytes(),
+                    received_at=now,
+                )
+            )
+            return True
+
+    async def revocations_of(self, digest: bytes) -> tuple[Revocation, ...]:
+        """The revocations of a digest, oldest first."""
+        query = select(revocations).where(revocations.c.digest == digest).order_by(revocations.c.id)
+        async with self._store.transaction() as connection:
+            rows = (await connection.execute(query)).all()
+        return tuple(
+            Revocation(
+                row.digest,
+                row.approver,
+                Signature.from_bytes(row.signature),
+                RevocationReason(row.reason),
+                Epoch(row.at_epoch),
+            )
+            for row in rows
+        )

@@ -1,0 +1,385 @@
+"""What the follower has learned: tipsets, events, held pieces, the sector table, blocks won, and the cursor.
+
+Held pieces are derived: whenever events of a sector come or go, its pieces are folded anew from all of its events in the same
+transaction, so undoing a tipset is deleting its events. Events, blocks won and sector intervals are kept for ever as
+evidence; tipsets only as long as a reorg could reach them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import and_, delete, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from deals.held import fold_pieces, sector_of
+from deals.ports import ChainBatch, Cursor, CursorMoved, OwnBlock, SectorSnapshot, TipSetRef
+from deals.sectors import SectorInterval
+from fil_plus.events import ClaimMade, ClaimRemoved, ClaimUpdated, TypedEvent, parse_event
+from fil_plus.pieces import HeldPiece, Provenance, ProvenanceKind
+from lotus_client.cid import Cid
+from lotus_client.state import ActorEvent, Claim, SectorOnChainInfo
+from lotus_client.types import ActorId, ClaimId, Epoch, PaddedPieceSize, SectorNumber
+from sp_plugin.store import sector_table
+from sp_plugin.store.base import Store
+from sp_plugin.store.chain_codec import decode_entries, encode_entries
+from sp_plugin.store.chain_tables import (
+    cursors as _cursors,
+)
+from sp_plugin.store.chain_tables import (
+    events as _events,
+)
+from sp_plugin.store.chain_tables import (
+    held_pieces as _pieces,
+)
+from sp_plugin.store.chain_tables import (
+    own_blocks as _own_blocks,
+)
+from sp_plugin.store.chain_tables import (
+    sector_ends as _sector_ends,
+)
+from sp_plugin.store.chain_tables import (
+    tipsets as _tipsets,
+)
+
+__all__ = ["ChainRepository"]
+
+_KEPT_EPOCHS: Final = (
+    2000  # of tipsets below the cursor: twice the 900 epochs of finality, and some
+)
+_CHUNK: Final = 500  # values in one IN (…): SQLite's limit on parameters is far above
+
+
+class ChainRepository:
+    """The chain tables of a store; satisfies `deals.ports.ChainStore`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def cursor(self, provider: ActorId) -> Cursor | None:
+        """How far `provider` has been followed; None at the very first start."""
+        async with self._store.transaction() as connection:
+            return await _read_cursor(connection, provider)
+
+    async def processed(self, provider: ActorId) -> tuple[TipSetRef, ...]:
+        """The tipsets kept as processed, ascending."""
+        query = (
+            select(_tipsets.c.height, _tipsets.c.tipset)
+            .where(_tipsets.c.provider == provider)
+            .order_by(_tipsets.c.height)
+        )
+        async with self._store.transaction() as connection:
+            rows = (await connection.execute(query)).all()
+        return tuple(TipSetRef(Epoch(height), key) for height, key in rows)
+
+    async def claims(self, provider: ActorId) -> dict[ClaimId, Claim]:
+        """The claims known now, removed ones left out."""
+        claims: dict[ClaimId, Claim] = {}
+        async with self._store.transaction() as connection:
+            for event in await _load_events(connection, provider, []):
+                if isinstance(event, ClaimMade | ClaimUpdated):
+                    claims[event.claim.id] = event.claim
+                elif isinstance(event, ClaimRemoved):
+                    claims.pop(event.claim.id, None)
+        return claims
+
+    async def apply(self, batch: ChainBatch) -> None:
+        """Record `batch` in one transaction.
+
+        Raises:
+            CursorMoved: the stored cursor is not `batch.before`.
+        """
+        async with self._store.transaction() as connection:
+            if await _read_cursor(connection, batch.provider) != batch.before:
+                raise CursorMoved(
+                    f"the cursor of f0{batch.provider} was moved by another process; "
+                    "run only one sidecar for a provider"
+                )
+            touched = await _forget(connection, batch.provider, batch.reverted)
+            touched |= await _remember(connection, batch)
+            await sector_table.drop_stale_snapshots(connection, batch)
+            await _refold(connection, batch.provider, touched)
+            await _write_cursor(connection, batch.provider, batch.after)
+
+    async def held_pieces(
+        self,
+        provider: ActorId,
+        *,
+        at: Epoch | None = None,
+        piece_cid: Cid | None = None,
+        sector: SectorNumber | None = None,
+    ) -> tuple[HeldPiece, ...]:
+        """The pieces by key: all ever known, or those whose record covers `at`; narrowed by CID or sector if given.
+
+        Whether the sector is proven at `at` is `active_sectors`' answer.
+        """
+        query = select(_pieces).where(_pieces.c.provider == provider).order_by(_pieces.c.key)
+        if at is not None:
+            query = query.where(_pieces.c.from_epoch <= at, _pieces.c.to_epoch > at)
+        if piece_cid is not None:
+            query = query.where(_pieces.c.piece_cid == piece_cid)
+        if sector is not None:
+            query = query.where(_pieces.c.sector == sector)
+        async with self._store.transaction() as connection:
+            rows = (await connection.execute(query)).all()
+        return tuple(map(_piece_of, rows))
+
+    async def held_piece(self, provider: ActorId, key: str) -> HeldPiece | None:
+        """The piece of that key, or None."""
+        query = select(_pieces).where(_pieces.c.provider == provider, _pieces.c.key == key)
+        async with self._store.transaction() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else _piece_of(row)
+
+    async def set_payload_size(self, provider: ActorId, key: str, payload_size: int) -> None:
+        """Record a piece's payload size once its bytes have been read; kept when the piece is folded anew."""
+        async with self._store.transaction() as connection:
+            await connection.execute(
+                update(_pieces)
+                .where(_pieces.c.provider == provider, _pieces.c.key == key)
+                .values(payload_size=payload_size)
+            )
+
+    async def own_blocks(
+        self, provider: ActorId, from_epoch: Epoch, to_epoch: Epoch
+    ) -> tuple[OwnBlock, ...]:
+        """The blocks won at `from_epoch` up to, not including, `to_epoch`, in order. Above the finalised height they may vanish."""
+        blocks = _own_blocks.c
+        query = (
+            select(_own_blocks)
+            .where(blocks.provider == provider, blocks.epoch >= from_epoch, blocks.epoch < to_epoch)
+            .order_by(blocks.epoch, blocks.cid)
+        )
+        async with self._store.transaction() as connection:
+            rows = (await connection.execute(query)).all()
+        return tuple(
+            OwnBlock(Epoch(row.epoch), row.tipset, row.cid, row.win_count, row.header)
+            for row in rows
+        )
+
+    async def active_sectors(
+        self, provider: ActorId, at: Epoch
+    ) -> tuple[SectorOnChainInfo, ...] | None:
+        """The sectors that counted at `at`, by number, as far as known; None before the first full read."""
+        async with self._store.transaction() as connection:
+            return await sector_table.active_sectors(connection, provider, at)
+
+    async def active_power(self, provider: ActorId, at: Epoch) -> int | None:
+        """Σ QAP of `active_sectors`, or None."""
+        async with self._store.transaction() as connection:
+            return await sector_table.active_power(connection, provider, at)
+
+    async def sector_intervals(
+        self, provider: ActorId, sector: SectorNumber
+    ) -> tuple[SectorInterval, ...]:
+        """When one sector counted for power, ascending."""
+        async with self._store.transaction() as connection:
+            return await sector_table.intervals_of(connection, provider, sector)
+
+    async def save_snapshot(self, provider: ActorId, snapshot: SectorSnapshot) -> None:
+        """Record a full read: it holds from its epoch to that of the next one known."""
+        async with self._store.transaction() as connection:
+            await sector_table.save_snapshot(connection, provider, snapshot)
+
+
+async def _read_cursor(connection: AsyncConnection, provider: ActorId) -> Cursor | None:
+    row = (
+        await connection.execute(select(_cursors).where(_cursors.c.provider == provider))
+    ).one_or_none()
+    if row is None:
+        return None
+    read_at = None if row.claims_read_at is None else Epoch(row.claims_read_at)
+    return Cursor(TipSetRef(Epoch(row.height), row.tipset), Epoch(row.finalized), read_at)
+
+
+async def _write_cursor(connection: AsyncConnection, provider: ActorId, cursor: Cursor) -> None:
+    values = {
+        "height": cursor.tipset.height,
+        "tipset": cursor.tipset.key,
+        "finalized": cursor.finalized,
+        "claims_read_at": cursor.claims_read_at,
+    }
+    changed = await connection.execute(
+        update(_cursors).where(_cursors.c.provider == provider).values(**values)
+    )
+    if changed.rowcount == 0:
+        await connection.execute(insert(_cursors).values(provider=provider, **values))
+    await connection.execute(
+        delete(_tipsets).where(
+            _tipsets.c.provider == provider,
+            _tipsets.c.height < cursor.tipset.height - _KEPT_EPOCHS,
+        )
+    )
+
+
+async def _forget(
+    connection: AsyncConnection, provider: ActorId, reverted: Sequence[TipSetRef]
+) -> set[SectorNumber]:
+    """Delete what the reverted tipsets brought; gives the sectors whose events went."""
+    touched: set[SectorNumber] = set()
+    for ref in reverted:
+        for table, epoch in (
+            (_events, _events.c.height),
+            (_own_blocks, _own_blocks.c.epoch),
+            (_tipsets, _tipsets.c.height),
+        ):
+            same = and_(
+                table.c.provider == provider, epoch == ref.height, table.c.tipset == ref.key
+            )
+            if table is _events:
+                touched |= await _sectors_beside(connection, provider, same)
+            await connection.execute(delete(table).where(same))
+    return touched
+
+
+async def _sectors_beside(
+    connection: AsyncConnection, provider: ActorId, events: Any
+) -> set[SectorNumber]:
+    """The sectors of `events` and of their messages: a deal event says what the pieces of its message are."""
+    messages = select(_events.c.message).where(events)
+    rows = await connection.execute(
+        select(_events.c.sector)
+        .where(_events.c.provider == provider, or_(events, _events.c.message.in_(messages)))
+        .distinct()
+    )
+    return {SectorNumber(sector) for sector in rows.scalars() if sector is not None}
+
+
+async def _remember(connection: AsyncConnection, batch: ChainBatch) -> set[SectorNumber]:
+    """Write what the batch brings; gives the sectors of its events."""
+    provider = batch.provider
+    if batch.applied:
+        await connection.execute(
+            insert(_tipsets),
+            [
+                {"provider": provider, "height": ref.height, "tipset": ref.key}
+                for ref in batch.applied
+            ],
+        )
+    touched: set[SectorNumber] = set()
+    rows = []
+    for event in batch.events:
+        typed = parse_event(event, provider)
+        sector = None if typed is None else sector_of(typed)
+        if sector is not None:
+            touched.add(sector)
+        rows.append(
+            {
+                "provider": provider,
+                "height": event.height,
+                "tipset": event.tipset,
+                "message": event.message,
+                "sector": sector,
+                "entries": encode_entries(event.emitter, event.entries),
+            }
+        )
+    if rows:
+        await connection.execute(insert(_events), rows)
+    if batch.own_blocks:
+        await connection.execute(
+            insert(_own_blocks),
+            [
+                {
+                    "provider": provider,
+                    "cid": block.cid,
+                    "epoch": block.epoch,
+                    "tipset": block.tipset,
+                    "win_count": block.win_count,
+                    "header": block.header,
+                }
+                for block in batch.own_blocks
+            ],
+        )
+    for sector, expiration in batch.expirations.items():
+        same = and_(_sector_ends.c.provider == provider, _sector_ends.c.sector == sector)
+        await connection.execute(delete(_sector_ends).where(same))
+        await connection.execute(
+            insert(_sector_ends).values(provider=provider, sector=sector, expiration=expiration)
+        )
+        touched.add(sector)
+    return touched
+
+
+async def _refold(
+    connection: AsyncConnection, provider: ActorId, sectors: set[SectorNumber]
+) -> None:
+    """Write the pieces of `sectors` anew from their events."""
+    ordered = sorted(sectors)
+    for start in range(0, len(ordered), _CHUNK):
+        chunk = ordered[start : start + _CHUNK]
+        events = await _load_events(connection, provider, chunk)
+        ends = await connection.execute(
+            select(_sector_ends.c.sector, _sector_ends.c.expiration).where(
+                _sector_ends.c.provider == provider, _sector_ends.c.sector.in_(chunk)
+            )
+        )
+        expirations = {SectorNumber(sector): Epoch(end) for sector, end in ends}
+        same = and_(_pieces.c.provider == provider, _pieces.c.sector.in_(chunk))
+        sizes = await connection.execute(
+            select(_pieces.c.key, _pieces.c.payload_size).where(
+                same, _pieces.c.payload_size.is_not(None)
+            )
+        )
+        payload_sizes = {row.key: row.payload_size for row in sizes}
+        await connection.execute(delete(_pieces).where(same))
+        rows = [
+            _piece_row(piece, payload_sizes.get(piece.key))
+            for piece in fold_pieces(provider, events, expirations).values()
+            if piece.sector in chunk  # others of the same messages are only there for their deals
+        ]
+        if rows:
+            await connection.execute(insert(_pieces), rows)
+
+
+async def _load_events(
+    connection: AsyncConnection, provider: ActorId, sectors: list[SectorNumber]
+) -> list[TypedEvent]:
+    """All events of `sectors` (of all, if empty) and of the messages they came in, in chain order."""
+    query = select(_events).where(_events.c.provider == provider)
+    if sectors:
+        messages = select(_events.c.message).where(
+            _events.c.provider == provider, _events.c.sector.in_(sectors)
+        )
+        query = query.where(or_(_events.c.sector.in_(sectors), _events.c.message.in_(messages)))
+    rows = await connection.execute(query.order_by(_events.c.height, _events.c.id))
+    events = []
+    for row in rows:
+        emitter, entries = decode_entries(row.entries)
+        event = ActorEvent(emitter, entries, False, Epoch(row.height), row.tipset, row.message)
+        typed = parse_event(event, provider)
+        if typed is not None:
+            events.append(typed)
+    return events
+
+
+def _piece_of(row: Any) -> HeldPiece:
+    return HeldPiece(
+        provider=ActorId(row.provider),
+        piece_cid=row.piece_cid,
+        padded_size=PaddedPieceSize(row.padded_size),
+        payload_size=row.payload_size,
+        sector=SectorNumber(row.sector),
+        offset=row.offset,
+        provenance=Provenance(ProvenanceKind(row.kind), row.record),
+        client=None if row.client is None else ActorId(row.client),
+        from_epoch=Epoch(row.from_epoch),
+        to_epoch=Epoch(row.to_epoch),
+    )
+
+
+def _piece_row(piece: HeldPiece, payload_size: int | None) -> dict[str, Any]:
+    return {
+        "provider": piece.provider,
+        "key": piece.key,
+        "piece_cid": piece.piece_cid,
+        "padded_size": piece.padded_size,
+        "payload_size": payload_size,
+        "sector": piece.sector,
+        "offset": piece.offset,
+        "kind": piece.provenance.kind.value,
+        "record": piece.provenance.id,
+        "client": piece.client,
+        "from_epoch": piece.from_epoch,
+        "to_epoch": piece.to_epoch,
+    }

@@ -1,0 +1,327 @@
+"""Tables and repository of jobs, their executions and every transition; the leases of the queue live here.
+
+Times are Unix nanoseconds and come from the caller. Here are the tables, the values their rows become, and plain reads; the
+rules of the queue are in `sp_plugin.jobs.queue`. Every function takes a connection of `Store.transaction()`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    insert,
+    select,
+)
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sp_plugin.jobs.states import DesiredState, ExecutionState, JobState
+from sp_plugin.store.base import metadata
+
+__all__ = [
+    "ExecutionRecord",
+    "ExecutionResult",
+    "HistoryItem",
+    "JobNotFound",
+    "JobRecord",
+    "Lease",
+    "LeaseLost",
+    "add_history",
+    "executions",
+    "find_execution",
+    "find_executions",
+    "find_history",
+    "find_job",
+    "find_jobs",
+    "job_history",
+    "jobs",
+    "lease_of",
+]
+
+_JSON: Final = Text  # canonical text written by us; SQLite and PostgreSQL then behave alike
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(256), nullable=False),
+    Column("namespace", String(256), nullable=False),
+    Column("submitter", String(256)),  # token name or address; NULL: local
+    Column("spec", _JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("stop_requested", Boolean, nullable=False),
+    Column("bundle_digest", String(64)),  # hexadecimal SHA-256; NULL until resolved
+    Column("bundle", _JSON),
+    Column("attempts", Integer, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("modified_at", BigInteger, nullable=False),
+    Index("ix_jobs_queue", "state", "priority", "created_at"),
+)
+
+executions = Table(
+    "executions",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("job_id", String(64), ForeignKey("jobs.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("node_id", String(128), nullable=False),
+    Column("token", BigInteger, nullable=False),  # fencing token: rises with every lease of the job
+    Column("lease_until", BigInteger),  # NULL once it has ended
+    Column("state", Integer, nullable=False),
+    Column("desired_state", Integer, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("outcome", String(32)),
+    Column("exit_code", BigInteger),
+    Column("run_output", _JSON),  # Bacalhau's RunOutput
+    Column("published", _JSON),  # Bacalhau's PublishedResult
+    Column("run_record", _JSON),
+    Column("revision", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("modified_at", BigInteger, nullable=False),
+    UniqueConstraint("job_id", "token"),
+)
+Index("ix_executions_lease", executions.c.lease_until)
+
+job_history = Table(
+    "job_history",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("job_id", String(64), ForeignKey("jobs.id"), nullable=False, index=True),
+    Column("execution_id", String(64)),
+    Column("at", BigInteger, nullable=False),
+    Column("topic", String(64), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("details", _JSON, nullable=False),
+    Column("previous_state", String(16)),  # a job's name, or an execution's number as text
+    Column("new_state", String(16)),
+)
+
+
+class JobNotFound(LookupError):
+    """No job has this ID."""
+
+
+class LeaseLost(Exception):
+    """The lease expired or was given to another worker; what this worker did must not be recorded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord:
+    """A job as stored. `spec` is the wire form with exact casing."""
+
+    id: str
+    name: str
+    namespace: str
+    submitter: str | None
+    spec: Mapping[str, Any]
+    state: JobState
+    message: str
+    priority: int
+    stop_requested: bool
+    bundle_digest: str | None
+    bundle: Mapping[str, Any] | None
+    attempts: int
+    revision: int
+    created_at: int
+    modified_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionRecord:
+    """One start of a job."""
+
+    id: str
+    job_id: str
+    attempt: int
+    node_id: str
+    token: int
+    lease_until: int | None
+    state: ExecutionState
+    desired_state: DesiredState
+    message: str
+    outcome: str | None
+    exit_code: int | None
+    run_output: Mapping[str, Any] | None
+    published: Mapping[str, Any] | None
+    run_record: Mapping[str, Any] | None
+    revision: int
+    created_at: int
+    modified_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryItem:
+    """One transition or event; `execution_id` is `None` on the job's own level."""
+
+    seq: int
+    job_id: str
+    execution_id: str | None
+    at: int
+    topic: str
+    message: str
+    details: Mapping[str, str]
+    previous_state: str | None
+    new_state: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to run a job until `until`; every report carries the token."""
+
+    job: JobRecord
+    execution_id: str
+    attempt: int
+    token: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionResult:
+    """What a worker reports at the end of an execution."""
+
+    state: ExecutionState  # Completed, Failed or Cancelled
+    outcome: str
+    message: str
+    exit_code: int | None = None
+    run_output: Mapping[str, Any] | None = None
+    published: Mapping[str, Any] | None = None
+    run_record: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def find_job(connection: AsyncConnection, job_id: str) -> JobRecord:
+    """The job with exactly this ID.
+
+    Raises:
+        JobNotFound: there is none.
+    """
+    row = (await connection.execute(select(jobs).where(jobs.c.id == job_id))).one_or_none()
+    if row is None:
+        raise JobNotFound(f"job not found: {job_id}")
+    return job_of(row)
+
+
+async def find_jobs(
+    connection: AsyncConnection,
+    *,
+    states: Sequence[JobState] = (),
+    limit: int = 100,
+    offset: int = 0,
+    newest_first: bool = True,
+) -> list[JobRecord]:
+    """Jobs in those states (none given: all), by the time of their creation."""
+    query = select(jobs)
+    if states:
+        query = query.where(jobs.c.state.in_([state.value for state in states]))
+    if newest_first:
+        query = query.order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
+    else:
+        query = query.order_by(jobs.c.created_at, jobs.c.id)
+    rows = (await connection.execute(query.limit(limit).offset(offset))).all()
+    return [job_of(row) for row in rows]
+
+
+async def find_executions(connection: AsyncConnection, job_id: str) -> list[ExecutionRecord]:
+    """A job's executions, oldest first."""
+    query = select(executions).where(executions.c.job_id == job_id).order_by(executions.c.token)
+    return [execution_of(row) for row in (await connection.execute(query)).all()]
+
+
+async def find_execution(connection: AsyncConnection, execution_id: str) -> ExecutionRecord | None:
+    """The execution with this ID, or `None`."""
+    query = select(executions).where(executions.c.id == execution_id)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else execution_of(row)
+
+
+async def find_history(
+    connection: AsyncConnection, job_id: str, *, after: int = 0, limit: int = 1000
+) -> list[HistoryItem]:
+    """A job's history behind the sequence number `after`, oldest first."""
+    query = (
+        select(job_history)
+        .where(job_history.c.job_id == job_id, job_history.c.seq > after)
+        .order_by(job_history.c.seq)
+        .limit(limit)
+    )
+    return [_history_of(row) for row in (await connection.execute(query)).all()]
+
+
+async def add_history(
+    connection: AsyncConnection,
+    job_id: str,
+    now: int,
+    topic: str,
+    message: str,
+    *,
+    execution_id: str | None = None,
+    details: Mapping[str, str] | None = None,
+    previous: JobState | ExecutionState | None = None,
+    new: JobState | ExecutionState | None = None,
+) -> None:
+    """Append one item to a job's history."""
+    await connection.execute(
+        insert(job_history).values(
+            job_id=job_id,
+            execution_id=execution_id,
+            at=now,
+            topic=topic,
+            message=message,
+            details=json.dumps(dict(details or {}), sort_keys=True),
+            previous_state=_state_text(previous),
+            new_state=_state_text(new),
+        )
+    )
+
+
+def lease_of(job: JobRecord, execution: ExecutionRecord) -> Lease:
+    """The lease that an execution which has not ended stands for."""
+    return Lease(job, execution.id, execution.attempt, execution.token, execution.lease_until or 0)
+
+
+def job_of(row: Row[Any]) -> JobRecord:
+    """The value of a row of `jobs`."""
+    values = dict(row._mapping)
+    values["spec"] = json.loads(values["spec"])
+    values["bundle"] = _loaded(values["bundle"])
+    values["state"] = JobState(values["state"])
+    return JobRecord(**values)
+
+
+def execution_of(row: Row[Any]) -> ExecutionRecord:
+    """The value of a row of `executions`."""
+    values = dict(row._mapping)
+    values["state"] = ExecutionState(values["state"])
+    values["desired_state"] = DesiredState(values["desired_state"])
+    for name in ("run_output", "published", "run_record"):
+        values[name] = _loaded(values[name])
+    return ExecutionRecord(**values)
+
+
+def _history_of(row: Row[Any]) -> HistoryItem:
+    values = dict(row._mapping)
+    values["details"] = json.loads(values["details"])
+    return HistoryItem(**values)
+
+
+def _loaded(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+def _state_text(state: JobState | ExecutionState | None) -> str | None:
+    return None if state is None else str(state.value)

@@ -1,0 +1,63 @@
+"""Small WASI programs as text, for tests of the WASM executor."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+import wasmtime
+
+from sp_plugin.executors.base import ExecutionLimits, ExecutionRequest, WasmProgram
+
+IMPORTS = """
+(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+(import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+(import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+"""
+
+
+def program(body: str, memory: str = '(memory (export "memory") 1)') -> str:
+    """A module whose `_start` is `body`."""
+    return f'(module {IMPORTS} {memory} (func (export "_start") {body}))'
+
+
+def write_module(directory: Path, text: str) -> WasmProgram:
+    """The module of that WAT text, written and ready to run."""
+    return as_program(directory / "module.wasm", wasmtime.wat2wasm(text))
+
+
+def as_program(path: Path, code: bytes) -> WasmProgram:
+    path.write_bytes(code)
+    return WasmProgram(path, hashlib.sha256(code).hexdigest())
+
+
+def compile_c(directory: Path, source: str, *flags: str) -> WasmProgram:
+    """The module of a C program, by clang."""
+    (directory / "program.c").write_text(source)
+    target = directory / "program.wasm"
+    subprocess.run(
+        ["clang", "--target=wasm32-wasi", "-O1", *flags, "-o", target, directory / "program.c"],
+        check=True,
+        capture_output=True,
+    )
+    return as_program(target, target.read_bytes())
+
+
+def has_wasi_clang() -> bool:
+    return shutil.which("clang") is not None and Path("/usr/lib/wasm32-wasi/libc.a").exists()
+
+
+def request_for(wasm: WasmProgram, directory: Path, **changes: object) -> ExecutionRequest:
+    """A request with small limits and a fresh result directory."""
+    result_dir = directory / "results"
+    result_dir.mkdir()
+    values: dict[str, object] = {
+        "execution_id": "e-1",
+        "job_id": "j-1",
+        "program": wasm,
+        "result_dir": result_dir,
+        "limits": ExecutionLimits(memory_bytes=16 << 20, wall_seconds=20),
+    }
+    return ExecutionRequest(**(values | changes))  # type: ignore[arg-type]
