@@ -1,0 +1,5 @@
+"""`python -m sp_plugin` is `sp-plugin`."""
+
+from sp_plugin.cli import main
+
+main()
