@@ -1,3 +1,4 @@
+
 """`job submit|list|describe|logs|get|cancel|wait|digest`, and `policy explain`."""
 
 from __future__ import annotations

@@ -232,9 +232,14 @@ class Earnings:
         first = Epoch(period * PERIOD_EPOCHS)
         last = Epoch(first + PERIOD_EPOCHS - 1)
         stored = await self._earnings.wins(self._provider, first, last, open_only=True)
-        produced, used = await self._register.produced(), await self._register.used()
+        budgets = await self._earnings.budgets()
+        produced = [
+            replace(item, budget_paid=budgets.get((item.payee, item.job), AttoFil(0)))
+            for item in await self._register.produced()
+        ]
+        used = await self._register.used()
         inputs = [await self._inputs_of(win, produced, used) for win in stored]
-        splits, unknown, budgets = split_in_order(inputs, await self._earnings.budgets())
+        splits, unknown, budgets = split_in_order(inputs, budgets)
         waiting += [f"{u.win}: {u.reason.value}: {u.detail}" for u in unknown]
         if not late and any(_may_become_known(u, stored) for u in unknown):
             return False

@@ -17,13 +17,13 @@ from aiohttp import web
 from sp_plugin.config import Scope
 from sp_plugin.errors import BadInput
 from sp_plugin.http.auth import CALLER, needs
+from sp_plugin.http.job_lookup import job_of
 from sp_plugin.http.job_shapes import (
     execution_json,
     history_json,
     job_json,
     old_execution_numbers,
 )
-from sp_plugin.http.job_lookup import job_of
 from sp_plugin.http.labels import parse_selector
 from sp_plugin.http.parts import PARTS
 from sp_plugin.http.requests import json_body, number, text

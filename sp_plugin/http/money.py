@@ -11,8 +11,8 @@ from sp_plugin.errors import BadInput, Conflict
 from sp_plugin.http.auth import CALLER, needs
 from sp_plugin.http.parts import PARTS
 from sp_plugin.http.requests import json_body, number
-from sp_plugin.payouts.states import Payout
 from sp_plugin.payouts.planning import PlannedBatch
+from sp_plugin.payouts.states import Payout
 
 __all__ = ["routes"]
 
