@@ -49,11 +49,31 @@ def _amended(schema: dict[str, Any], example: Any) -> dict[str, Any]:
         return {"type": "number"}
     if isinstance(example, str):
         return {"type": ["string", "null"]}
-    return {}
+    return _without_example(schema)
+
+
+def _without_example(schema: dict[str, Any]) -> dict[str, Any]:
+    if schema.get("title") == "Content Identifier":
+        return {"type": ["object", "null"], "required": ["/"], "additionalProperties": False,
+                "properties": {"/": {"type": "string"}}}  # fmt: skip
+    if schema.get("title") == "number":
+        return {"type": "number"}
+    properties = schema.get("properties")
+    if not properties:
+        return {}  # an object without fields stands for any type with its own JSON form
+    return {
+        "type": ["object", "null"],
+        "properties": {name: _without_example(inner) for name, inner in properties.items()},
+        "required": sorted(properties),
+        "additionalProperties": False,
+    }
 
 
 def _object(schema: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
-    if not example or schema.get("patternProperties"):
+    if patterns := schema.get("patternProperties"):  # a Go map
+        inner = _amended(next(iter(patterns.values())), next(iter(example.values()), None))
+        return {"type": "object", "additionalProperties": inner}
+    if not example:
         return {"type": ["object", "null"]}
     properties = schema.get("properties", {})
     if properties.keys().isdisjoint(example) and not _names_fields(example):
