@@ -83,7 +83,7 @@ def test_an_aggregate_has_the_same_root_streamed_and_combined() -> None:
     deal = cat.ljust(520192, b"\0") + other.ljust(260096, b"\0")
     deal = deal.ljust(1040384 - 508, b"\0") + index
     found = commp(io.BytesIO(deal))
-    # published in go-data-segment's sample as the 1 MiB deal of these two CARs and their index
+    # the CID that go-data-segment's own tests assert for these two CARs and their index in a 1 MiB deal
     assert (
         str(found.piece_cid) == "baga6ea4seaqnqkeoqevjjjfe46wo2lpfclcbmkyms4wkz5srou3vzmr3w3c72bq"
     )

@@ -38,6 +38,23 @@ def test_a_new_file_has_a_bitmap_of_length_zero_and_nothing_in_it(tmp_path: Path
             unsealed.read_piece(0, 128)
 
 
+@pytest.mark.parametrize(
+    ("bitmap", "whole"),
+    [
+        (b"\0", False),
+        # version 00, first run present, `00`, then 2048 as varint 80 10; a zero byte more than needed
+        ((0b100 | 0x1080 << 5).to_bytes(4, "little"), True),
+    ],
+)
+def test_bitmaps_with_the_zero_byte_that_gos_writer_leaves_are_read(
+    tmp_path: Path, bitmap: bytes, whole: bool
+) -> None:
+    file = tmp_path / "s-t01000-8"
+    file.write_bytes(bytes(2048) + bitmap + len(bitmap).to_bytes(4, "little"))
+    with UnsealedFile.open(file, 2048) as unsealed:
+        assert unsealed.has(0, 2048) is whole
+
+
 def test_a_file_without_a_trailer_is_wholly_present(tmp_path: Path) -> None:
     file = tmp_path / "s-t01000-2"
     file.write_bytes(pad(bytes([7]) * 127 * 16))
