@@ -91,7 +91,8 @@ def locked_data_dir(path: Path) -> Iterator[DataDir]:
         for part in (
             directory.results,
             directory.runs,
-            directory.staging, directory.cars,
+            directory.staging,
+            directory.cars,
             directory.volumes,
             directory.compiled,
         ):

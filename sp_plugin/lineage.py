@@ -85,7 +85,7 @@ class Lineage:
                 continue
             # A second sector with the same piece holds nothing new, so only the first copy counts.
             for key, counted in cap_counted_bytes(
-                [(sorted(keys)[0], record.counted_bytes)], bundle.max_output_bytes
+                [(min(keys), record.counted_bytes)], bundle.max_output_bytes
             ):
                 found.append(ProducedPiece(key, bundle.payee, job.id, counted, bundle.terms))
         return found
@@ -118,7 +118,10 @@ class Lineage:
     async def _look(self, execution: ExecutionRecord, epoch: Epoch) -> OutputRecord:
         run = execution.run_record or {}
         used = tuple(
-            sorted({item["piece_key"] for item in run.get("inputs", []) if item.get("blocks_read")} - {None})
+            sorted(
+                {item["piece_key"] for item in run.get("inputs", []) if item.get("blocks_read")}
+                - {None}
+            )
         )
         staged = (run.get("published") or {}).get("piece_cid")
         counted = 0
@@ -126,7 +129,9 @@ class Lineage:
             seen = await self._seen_before(execution, used)
             car = self._results_dir / execution.id / "results.car"
             counted = await asyncio.to_thread(_new_bytes, car, seen)
-        log.info("output_traced", execution_id=execution.id, piece_cid=staged, counted_bytes=counted)
+        log.info(
+            "output_traced", execution_id=execution.id, piece_cid=staged, counted_bytes=counted
+        )
         piece_cid = None if staged is None else Cid.parse(staged)
         return OutputRecord(execution.id, execution.job_id, piece_cid, counted, used, epoch)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from fil_plus.regimes import SOLSTICE
 from lotus_client.api_info import ApiInfo, ApiInfoError
 from lotus_client.client import LotusClient
 from lotus_client.errors import LotusDecodeError
 from lotus_client.node import NetworkParams, NodeCapabilities, check_network
 from lotus_client.types import Epoch, NetworkVersion
-from fil_plus.regimes import SOLSTICE
 from sp_plugin.config import NodeConfig
 from sp_plugin.errors import ConfigError, Problem
 

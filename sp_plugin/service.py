@@ -28,8 +28,8 @@ from sp_plugin.health import Health
 from sp_plugin.http.app import make_app
 from sp_plugin.http.parts import Parts
 from sp_plugin.jobs.queue import JobQueue, QueueRules
-from sp_plugin.metrics import CHAIN_EPOCH, JOBS, PIECES
 from sp_plugin.lineage import Lineage
+from sp_plugin.metrics import CHAIN_EPOCH, JOBS, PIECES
 from sp_plugin.node import check_node, connect_node, solstice_epoch
 from sp_plugin.pieces import Pieces
 from sp_plugin.policy import PolicyRules
@@ -259,7 +259,14 @@ class Sidecar:
             input_window_epochs=terms.input_window_epochs,
         )
         ledger = self.treasury.ledger
-        return Earnings(self.node, self.chain, self.lineage, self.earnings_store, ledger, settings)
+        return Earnings(
+            self.node,
+            self.chain,
+            self.lineage,
+            earnings=self.earnings_store,
+            ledger=ledger,
+            settings=settings,
+        )
 
     async def _measure(self) -> bool:
         """Bring the gauges up to date."""

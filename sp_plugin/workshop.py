@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from fil_plus.bundle import ResourceLimits
 from fil_plus.terms import Basis, ShareTerms
-from lotus_client.types import ActorId, AttoFil, Epoch, PaddedPieceSize
+from lotus_client.types import AttoFil, Epoch, PaddedPieceSize
 from sp_plugin.config import Config, DatasetConfig, EarningsConfig
 from sp_plugin.config.sections import DockerLimits, WasmLimits
 from sp_plugin.data_dir import DataDir
@@ -89,9 +89,7 @@ def open_workshop(
     executors = {
         name: executor
         for name, executor in make_executors(
-            ExecutorSettings(
-                cache_dir=data.compiled, owner=f"sp-plugin-{config.provider.actor}"
-            )
+            ExecutorSettings(cache_dir=data.compiled, owner=f"sp-plugin-{config.provider.actor}")
         )
         if name not in switched_off
     }
@@ -137,7 +135,9 @@ def terms_for(
     output, used = [earnings.output_bps], [earnings.input_bps]
     for dataset in datasets:
         if dataset.name == spec.dataset:
-            output += [] if dataset.share_terms.output_bps is None else [dataset.share_terms.output_bps]
+            output += (
+                [] if dataset.share_terms.output_bps is None else [dataset.share_terms.output_bps]
+            )
             used += [] if dataset.share_terms.input_bps is None else [dataset.share_terms.input_bps]
     fixed = earnings.basis is Basis.FIXED_BUDGET
     return ShareTerms(

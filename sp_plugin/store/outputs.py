@@ -20,7 +20,9 @@ outputs = Table(
     Column("job_id", String(64), nullable=False, index=True),
     Column("piece_cid", CidType, index=True),  # null if nothing was staged
     Column("counted_bytes", BigInteger, nullable=False),
-    Column("used_pieces", Text, nullable=False),  # JSON list of held piece keys of which blocks were read
+    Column(
+        "used_pieces", Text, nullable=False
+    ),  # JSON list of held piece keys of which blocks were read
     Column("run_epoch", BigInteger, nullable=False),
 )
 
