@@ -89,8 +89,9 @@ def expected_reward(actors: dict[int, Actor], qap: int, epochs: int) -> int:
 
 def circulating_supply(actors: dict[int, Actor]) -> int:
     """All FIL except what is unminted (f02), reserved (f090), burnt (f099) or pledged, in attoFIL."""
-    held = sum(actors[actor_id].balance for actor_id in (2, 90, 99))
-    return int(TOTAL_SUPPLY - held - actors[4].state.total_pledge)
+    held: int = sum(actors[actor_id].balance for actor_id in (2, 90, 99))
+    pledged: int = actors[4].state.total_pledge
+    return TOTAL_SUPPLY - held - pledged
 
 
 def initial_pledge(actors: dict[int, Actor], qap: int) -> int:
