@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -21,6 +22,9 @@ NetworkPrefix = Literal["f", "t"]
 
 _PAYLOAD_LENGTHS: Final = {1: 20, 2: 20, 3: 48}
 _MAX_SUBADDRESS: Final = 54  # FIP-0048
+_MAX_TEXT: Final = 128  # the longest f4: prefix, 19 digits, `f`, 93 base32 characters
+_PLAIN_NUMBER: Final = re.compile("0|[1-9][0-9]{0,18}")
+_ETH_HEX: Final = re.compile("[0-9a-fA-F]{40}")
 _EAM_NAMESPACE: Final = 10  # the Ethereum address manager f010
 _MASKED_ID_PREFIX: Final = b"\xff" + bytes(11)  # 0xff + 11 zero bytes + 8-byte id is f0<id>
 
@@ -76,29 +80,26 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """The address written in `text`: `f…`, `t…` or `0x…`.
+        """The address written in `text`: `f…`, `t…` or `0x…` (mixed case is a checksum, EIP-55).
 
         Raises:
             AddressError: wrong form, wrong length or wrong checksum.
         """
+        if len(text) > _MAX_TEXT:
+            raise AddressError(f"{text[:100]!r}… is longer than any address")
         if text[:2] in ("0x", "0X"):
-            try:
-                return cls.of_eth(bytes.fromhex(text[2:]))
-            except ValueError as error:
-                raise AddressError(f"{text[:100]!r} is not an Ethereum address: {error}") from error
+            return cls.of_eth(_decode_eth(text))
         if len(text) < 3 or text[0] not in "ft" or text[1] not in "01234":
             raise AddressError(f"{text[:100]!r} is not a Filecoin address (f0…f4 or 0x…)")
         protocol, body = int(text[1]), text[2:]
         if protocol == 0:
-            if not (body.isascii() and body.isdigit()) or (len(body) > 1 and body[0] == "0"):
-                raise AddressError(f"{text[:100]!r} has no plain decimal actor id")
-            if len(body) > 19:
-                raise AddressError(f"{text[:100]!r} has an actor id above 2**63-1")
+            if not _PLAIN_NUMBER.fullmatch(body):
+                raise AddressError(f"{text[:100]!r} has no plain decimal actor id up to 2**63-1")
             return cls.of_id(int(body))
         namespace = b""
         if protocol == 4:
             number, separator, body = body.partition("f")
-            if not separator or not (number.isascii() and number.isdigit()) or len(number) > 19:
+            if not separator or not _PLAIN_NUMBER.fullmatch(number):
                 raise AddressError(f"{text[:100]!r} is not of the form f4<namespace>f<subaddress>")
             namespace = encode_uvarint(int(number))
         raw = _decode_base32(body, text)
@@ -180,6 +181,20 @@ def _check(protocol: int, payload: bytes) -> None:
 
 def _checksum(protocol: int, payload: bytes) -> bytes:
     return hashlib.blake2b(bytes((protocol,)) + payload, digest_size=4).digest()
+
+
+def _decode_eth(text: str) -> bytes:
+    body = text[2:]
+    if not _ETH_HEX.fullmatch(body):
+        raise AddressError(f"{text[:100]!r} is not an Ethereum address (0x and 40 hex digits)")
+    if body not in (body.lower(), body.upper()):
+        from eth_utils.address import (
+            is_checksum_address,  # keccak is not in hashlib; slow to import
+        )
+
+        if not is_checksum_address("0x" + body):
+            raise AddressError(f"{text!r} has a wrong checksum (its mixed case): is it mistyped?")
+    return bytes.fromhex(body)
 
 
 def _encode_base32(data: bytes) -> str:

@@ -43,10 +43,11 @@ def encode(value: object) -> bytes:
 
     Raises:
         TypeError: a value of another type.
-        ValueError: an integer beyond 64 bits (use `encode_bigint`), or a float that is not finite.
+        ValueError: an integer beyond 64 bits (use `encode_bigint`), a float that is not finite, text with lone
+            surrogates, or nesting deeper than 128.
     """
     out = bytearray()
-    _encode_into(out, value)
+    _encode_into(out, value, 0)
     return bytes(out)
 
 
@@ -64,7 +65,9 @@ def _head(major: int, argument: int) -> bytes:
     raise ValueError("an integer beyond 64 bits is no CBOR int; encode it with encode_bigint")
 
 
-def _encode_into(out: bytearray, value: object) -> None:
+def _encode_into(out: bytearray, value: object, depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"a value nested deeper than {_MAX_DEPTH} is not encoded")
     if value is None:
         out += b"\xf6"
     elif isinstance(value, bool):
@@ -82,13 +85,15 @@ def _encode_into(out: bytearray, value: object) -> None:
     elif isinstance(value, (list, tuple)):
         out += _head(4, len(value))
         for item in value:
-            _encode_into(out, item)
+            _encode_into(out, item, depth + 1)
     elif isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError("DAG-CBOR map keys are text")
         out += _head(5, len(value))
         # shorter keys first, then bytewise: RFC 7049 canonical order, which DAG-CBOR keeps
         for key in sorted(value, key=lambda key: (len(key.encode()), key.encode())):
-            _encode_into(out, key)
-            _encode_into(out, value[key])
+            _encode_into(out, key, depth + 1)
+            _encode_into(out, value[key], depth + 1)
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError("DAG-CBOR has no NaN and no infinities")

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from lotus_client import cbor
-from lotus_client.address import Address
-from lotus_client.cbor import encode_bigint
+from lotus_client.address import Address, AddressError
+from lotus_client.cbor import CborError, CborValue, decode_bigint, encode_bigint
 from lotus_client.cid import Cid, dag_cbor_cid
-from lotus_client.crypto import Signature
+from lotus_client.crypto import Signature, SignatureError
 from lotus_client.types import AttoFil, Epoch
 
 __all__ = [
@@ -20,10 +20,15 @@ __all__ = [
     "BlockHeader",
     "ElectionProof",
     "HeadChange",
+    "HeaderError",
     "PoStProof",
     "TipSet",
     "TipSetKey",
 ]
+
+
+class HeaderError(ValueError):
+    """Bytes that are no block header; says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,21 @@ class BlockHeader:
             ]
         )
 
+    @classmethod
+    def from_cbor(cls, raw: bytes) -> BlockHeader:
+        """The header of its wire bytes, which its `to_cbor` gives back exactly.
+
+        Raises:
+            HeaderError: not a header.
+        """
+        try:
+            header = _header_of(cbor.decode(raw))
+        except (CborError, AddressError, SignatureError) as error:
+            raise HeaderError(f"not a block header: {error}") from error
+        if header.to_cbor() != raw:
+            raise HeaderError("the header is not in its one canonical form")
+        return header
+
     @property
     def cid(self) -> Cid:
         """The block's CID, computed from its bytes."""
@@ -148,3 +168,69 @@ class HeadChange:
 
     type: str
     tipset: TipSet
+
+
+def _header_of(fields: CborValue) -> BlockHeader:
+    match fields:
+        case [
+            bytes(miner), ticket, election, list(beacons), list(posts), list(parents), weight, int(height),
+            Cid() as state_root, Cid() as receipts, Cid() as messages, aggregate, int(timestamp), block_sig,
+            int(forks), base_fee,
+        ]:  # fmt: skip
+            pass
+        case _:
+            raise HeaderError("a block header is an array of its sixteen fields")
+    if any(isinstance(number, bool) for number in (height, timestamp, forks)):
+        raise HeaderError("height, timestamp and fork signaling of a header are numbers")
+    return BlockHeader(
+        miner=Address.from_bytes(miner),
+        ticket=_ticket_of(ticket),
+        election_proof=None if election is None else ElectionProof(*_number_and_bytes(election)),
+        beacon_entries=tuple(BeaconEntry(*_number_and_bytes(entry)) for entry in beacons),
+        win_post_proof=tuple(PoStProof(*_number_and_bytes(post)) for post in posts),
+        parents=TipSetKey(tuple(_link(parent) for parent in parents)),
+        parent_weight=decode_bigint(weight),
+        height=Epoch(height),
+        parent_state_root=state_root,
+        parent_message_receipts=receipts,
+        messages=messages,
+        bls_aggregate=_signature_of(aggregate),
+        timestamp=timestamp,
+        block_sig=_signature_of(block_sig),
+        fork_signaling=forks,
+        parent_base_fee=AttoFil(decode_bigint(base_fee)),
+    )
+
+
+def _ticket_of(value: CborValue) -> bytes | None:
+    match value:
+        case None:
+            return None
+        case [bytes(proof)]:
+            return proof
+        case _:
+            raise HeaderError("a ticket is null or an array of its proof")
+
+
+def _number_and_bytes(value: CborValue) -> tuple[int, bytes]:
+    match value:
+        case [int(number), bytes(data)] if not isinstance(number, bool):
+            return number, data
+        case _:
+            raise HeaderError("a proof is an array of a number and bytes")
+
+
+def _signature_of(value: CborValue) -> Signature | None:
+    match value:
+        case None:
+            return None
+        case bytes(raw):
+            return Signature.from_bytes(raw)
+        case _:
+            raise HeaderError("a signature is null or bytes")
+
+
+def _link(value: CborValue) -> Cid:
+    if not isinstance(value, Cid):
+        raise HeaderError("a parent is a link")
+    return value

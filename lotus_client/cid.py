@@ -43,6 +43,8 @@ BLAKE2B_256: Final = 0xB220
 
 # Longest digest we accept; the largest real one is 64 bytes (sha2-512), identity CIDs are inline data.
 _MAX_DIGEST: Final = 4096
+# Bounds the work on hostile text: base58 is quadratic. Base32 of the longest CID is shorter than this.
+_MAX_TEXT: Final = 8192
 
 
 class CidError(ValueError):
@@ -62,6 +64,8 @@ class Cid:
         Raises:
             CidError: not a CID, or bytes follow it.
         """
+        if len(text) > _MAX_TEXT:
+            raise CidError(f"{text[:80]!r}… is longer than any CID")
         if text.startswith("b"):
             if text != text.lower() or "=" in text:
                 raise CidError(f"{text[:80]!r} is not a CID: base32 with prefix b is lower case")

@@ -8,6 +8,7 @@ BLS is the min-pubkey scheme with the NUL suite. Sources: Lotus `lib/sigs/`, FRC
 from __future__ import annotations
 
 import hashlib
+import sys
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -79,7 +80,19 @@ class Secp256k1Key:
     __slots__ = ("_key", "address")
 
     def __init__(self, secret: bytes) -> None:
-        self._key = coincurve.PrivateKey(secret)
+        """The key of 32 secret bytes.
+
+        Raises:
+            SignatureError: not 32 bytes, 0, or beyond the curve's order.
+        """
+        if len(secret) != 32:  # the library would pad a short one: a cut key must not pass
+            raise SignatureError(f"a secp256k1 secret is 32 bytes, got {len(secret)}")
+        try:
+            self._key = coincurve.PrivateKey(secret)
+        except ValueError as error:
+            raise SignatureError(
+                "the secret is not a secp256k1 key (0 or beyond the order)"
+            ) from error
         self.address = Address.of_secp256k1_key(self._key.public_key.format(compressed=False))
 
     @property
@@ -149,8 +162,10 @@ def _bls_verify(public_key: bytes, data: bytes, signature: bytes) -> bool:
     try:
         import pyblst
     except ImportError:  # the extra `bls` is not installed: the pure-Python library takes a second
+        usual = sys.getrecursionlimit()
         from py_ecc.bls import G2Basic
 
+        sys.setrecursionlimit(usual)  # importing py_ecc raises it for the whole process
         return bool(G2Basic.Verify(public_key, data, signature))
     p1, p2 = pyblst.BlstP1Element, pyblst.BlstP2Element
     left = pyblst.miller_loop(p1.uncompress(public_key), p2.hash_to_group(data, _BLS_DST))

@@ -84,6 +84,12 @@ class Message:
                 pass
             case _:
                 raise MessageError("a message is an array of its ten fields")
+        # `int` above also matches CBOR's true and false
+        for name, number in (("version", version), ("nonce", nonce), ("method", method)):
+            if isinstance(number, bool) or number < 0:
+                raise MessageError(f"the {name} of a message is a whole number from 0")
+        if isinstance(gas_limit, bool) or not 0 <= gas_limit < 1 << 63:
+            raise MessageError("the gas limit of a message is from 0 to 2**63-1")
         try:
             return cls(
                 version=version,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from lotus_client.address import Address
 from lotus_client.chain import TipSetKey
 from lotus_client.cid import Cid
+from lotus_client.messages import Message
 from lotus_client.types import (
     ActorId,
     AllocationId,
@@ -25,6 +26,7 @@ __all__ = [
     "ActorState",
     "Allocation",
     "Beneficiary",
+    "ChainMessage",
     "Claim",
     "EventEntry",
     "MessageLookup",
@@ -201,3 +203,11 @@ class MessageLookup:
     receipt: Receipt
     tipset: TipSetKey
     height: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class ChainMessage:
+    """A message in a tipset and the CID it has there: of the *signed* form unless the sender's key is BLS."""
+
+    cid: Cid
+    message: Message

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from typing import Final, NewType
 
 __all__ = [
@@ -33,6 +33,9 @@ NetworkVersion = NewType("NetworkVersion", int)
 EPOCHS_PER_DAY: Final = 2880
 
 _ATTO_PER_FIL: Final = 10**18
+_MAX_AMOUNT_TEXT: Final = 100  # all FIL there will ever be has 28 digits of attoFIL
+_WHOLE: Final = re.compile("-?[0-9]+")
+_DECIMAL: Final = re.compile(r"(?P<sign>-?)(?P<whole>[0-9]+)(?:\.(?P<fraction>[0-9]+))?")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -52,10 +55,11 @@ class AttoFil:
         Raises:
             ValueError: not a whole decimal number.
         """
-        digits = text.removeprefix("-")
-        if digits and not (digits.isascii() and digits.isdigit()):
-            raise ValueError(f"{text!r} is not a whole number of attoFIL")
-        return cls(int(text or "0"))
+        if not text:
+            return cls(0)
+        if len(text) > _MAX_AMOUNT_TEXT or not _WHOLE.fullmatch(text):
+            raise ValueError(f"{text[:60]!r} is not a whole number of attoFIL")
+        return cls(int(text))
 
     @classmethod
     def from_fil(cls, text: str) -> AttoFil:
@@ -64,22 +68,14 @@ class AttoFil:
         Raises:
             ValueError: not a number, or finer than one attoFIL.
         """
-        try:
-            amount = Decimal(text)
-        except InvalidOperation as error:
-            raise ValueError(f"{text!r} is not an amount of FIL") from error
-        if not amount.is_finite():
-            raise ValueError(f"{text!r} is not an amount of FIL")
-        sign, digits, exponent = amount.as_tuple()
-        assert isinstance(exponent, int)
-        shift = exponent + 18
-        number = int("".join(map(str, digits)))
-        if shift < 0:
-            number, rest = divmod(number, 10**-shift)
-            if rest:
-                raise ValueError(f"{text!r} is finer than one attoFIL (18 decimal places)")
-            shift = 0
-        return cls((-number if sign else number) * 10**shift)
+        found = _DECIMAL.fullmatch(text) if len(text) <= _MAX_AMOUNT_TEXT else None
+        if found is None:
+            raise ValueError(f"{text[:60]!r} is not an amount of FIL such as 1.5")
+        sign, whole, fraction = found["sign"], found["whole"], found["fraction"] or ""
+        if fraction[18:].strip("0"):
+            raise ValueError(f"{text!r} is finer than one attoFIL (18 decimal places)")
+        number = int(whole + fraction[:18].ljust(18, "0"))
+        return cls(-number if sign else number)
 
     def __add__(self, other: AttoFil) -> AttoFil:
         if not isinstance(other, AttoFil):

@@ -40,7 +40,9 @@ def _datacap(tree: StateTree) -> list[str]:
     both = registry.allocations.keys() & registry.claims.keys()
     problems += [f"{one} is an allocation and a claim" for one in both]
     used = {**registry.allocations, **registry.claims}
-    problems += [f"id {one} is not below the next id" for one in used if one >= registry.next_allocation_id]
+    problems += [
+        f"id {one} is not below the next id" for one in used if one >= registry.next_allocation_id
+    ]
     return problems
 
 

@@ -196,7 +196,7 @@ class PoStPartition(Wire):
     skipped: BitField = BitField()
 
     def to_value(self) -> object:
-        return [self.index, self.skipped.to_bytes()]
+        return [self.index, self.skipped.encode()]
 
     @classmethod
     def from_value(cls, value: CborValue) -> PoStPartition:
@@ -249,7 +249,7 @@ class SectorDeclaration(Wire):
     sectors: BitField
 
     def to_value(self) -> object:
-        return [self.deadline, self.partition, self.sectors.to_bytes()]
+        return [self.deadline, self.partition, self.sectors.encode()]
 
     @classmethod
     def from_value(cls, value: CborValue) -> SectorDeclaration:

@@ -25,7 +25,7 @@ from lotus_client.actors.miner import (
     SectorDeclarations,
     SubmitWindowedPoStParams,
 )
-from lotus_client.bitfield import BitField, BitFieldError
+from lotus_client.bitfield import BitField
 
 __all__ = [
     "declare_faults",
@@ -37,6 +37,7 @@ __all__ = [
 
 _POST_DOMAIN = 9  # DomainSeparationTag PoStChainCommit
 _DAY = policy.PROVING_PERIOD
+_MAX_ADDRESSED = 25_000  # builtin-actors policy: addressed_sectors_max
 
 
 def submit_post(runtime: Runtime, params: bytes) -> bytes:
@@ -106,10 +107,9 @@ def _prove_partition(change: Change, deadline_index: int, proven: PoStPartition)
 
 
 def _members(field: BitField) -> list[int]:
-    try:
-        return field.members(10_000)
-    except BitFieldError as error:
-        raise Abort(Exit.ILLEGAL_ARGUMENT, str(error)) from error
+    if field.count > _MAX_ADDRESSED:
+        raise Abort(Exit.ILLEGAL_ARGUMENT, f"{field.count} sectors are too many for one message")
+    return list(field)
 
 
 def _declared(

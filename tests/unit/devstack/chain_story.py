@@ -149,9 +149,7 @@ class Story:
         params = ProveCommitSectorsParams(
             (manifest,), (proof,), require_activation_success=require_activation
         )
-        return self.run(
-            "worker-1", PROVIDER, MinerMethod.PROVE_COMMIT_SECTORS3, params.to_cbor()
-        )
+        return self.run("worker-1", PROVIDER, MinerMethod.PROVE_COMMIT_SECTORS3, params.to_cbor())
 
     def client_with_datacap(self, client: str = "alice", size: int = 64 * MIB) -> int:
         assert self.add_verifier("bob", size).exit_code == 0

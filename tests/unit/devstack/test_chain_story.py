@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+from chain_story import DAY, MIB, PROVIDER, Story, piece_cid
+
 from devstack.chain import EventFilter, Network
 from devstack.chain.invariants import event_types
 from lotus_client import cbor
 from lotus_client.address import Address
 from lotus_client.types import Epoch
-
-from chain_story import DAY, MIB, PROVIDER, Story, piece_cid
 
 
 def test_a_verified_piece_becomes_a_claim_then_power_then_rewards() -> None:
@@ -42,7 +42,7 @@ def test_a_verified_piece_becomes_a_claim_then_power_then_rewards() -> None:
         if header.miner == PROVIDER
     ]
     assert won
-    assert min(header.height for header in won) > proven_at + 900
+    assert min(header.height for header in won) >= proven_at + 900
     assert network.pending_state().miner_funds(PROVIDER).locked_funds.value > 0
     assert network.pending_state().faults(PROVIDER) == frozenset()
     story.sound()

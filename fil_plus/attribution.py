@@ -1,0 +1,406 @@
+"""Who gets which part of one won block: a pure function of the recorded inputs.
+
+Every share is an exact fraction of what was credited; all fractions of one (win, payee, job) are added first and rounded
+down once, and what is left stays with the provider. Per piece the rounding is spread by cumulative sums, so the parts of a
+(payee, job) add up to its floor and all parts and the provider's remainder add up to the shareable amount.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+
+from fil_plus.pieces import HeldPiece
+from fil_plus.power import EXTRA_MULTIPLIER, divide_verified_space, sector_qap
+from fil_plus.regimes import Regime, data_earns_extra, regime_of
+from fil_plus.terms import INPUT_WINDOW_EPOCHS, WHOLE_BPS, Basis, ShareTerms
+from lotus_client.address import Address
+from lotus_client.state import SectorOnChainInfo
+from lotus_client.types import ActorId, AttoFil, Epoch, NetworkVersion, SectorNumber
+
+__all__ = [
+    "Part",
+    "PartSource",
+    "PieceWorth",
+    "ProducedPiece",
+    "UnknownReason",
+    "UsedPiece",
+    "WinInputs",
+    "WinSplit",
+    "WinUnknown",
+    "cap_counted_bytes",
+    "piece_worths",
+    "split_win",
+]
+
+
+class PartSource(StrEnum):
+    """Why a payee shares in a piece: its job made the piece, or its job read it."""
+
+    PRODUCED = "produced"
+    USED = "used"
+
+
+@dataclass(frozen=True, slots=True)
+class ProducedPiece:
+    """A job's output inside a held piece.
+
+    `counted_bytes` is payload of this job in the piece that no one held before: without padding, index, filler, blocks already
+    held or taken from the inputs, and within the job's `max_output_bytes` (see `cap_counted_bytes`). A payload byte counts as one
+    byte of the piece's padded size; the 1/128 that Fr32 adds stays with the provider.
+    `budget_paid` is what earlier wins gave under `fixed_budget`, over all pieces of the job.
+    """
+
+    piece_key: str
+    payee: Address
+    job: str
+    counted_bytes: int
+    terms: ShareTerms
+    budget_paid: AttoFil = AttoFil(0)
+
+
+@dataclass(frozen=True, slots=True)
+class UsedPiece:
+    """A job's use of a held piece: named in its bundle, verified blocks were read, and its dataset is listed for bonuses.
+
+    `payee_group` joins linked payees; `work` is the digest of module and inputs, so that re-runs add nothing. `used_at` is
+    the epoch of the run.
+    """
+
+    piece_key: str
+    payee: Address
+    payee_group: str
+    job: str
+    work: str
+    used_at: Epoch
+    terms: ShareTerms
+
+
+@dataclass(frozen=True, slots=True)
+class WinInputs:
+    """Everything that decides how one won block is divided.
+
+    `sectors` are those active at `lookback_epoch` as recorded then, `miner_qap` is the miner's power the chain used in this
+    election (`None` while unknown), `pieces` the held pieces of these sectors at the look-back epoch.
+    `solstice_epoch` is the nv29 upgrade epoch, `None` before it. `sectors` is None when the table is not known for that epoch.
+    """
+
+    win: str  # names the win, e.g. the block CID
+    epoch: Epoch
+    provider: ActorId
+    credited: AttoFil | None
+    gas_reward: AttoFil
+    include_tips: bool
+    network_version: NetworkVersion
+    solstice_epoch: Epoch | None
+    lookback_epoch: Epoch
+    miner_qap: int | None
+    sector_size: int
+    sectors: tuple[SectorOnChainInfo, ...] | None
+    pieces: tuple[HeldPiece, ...]
+    produced: tuple[ProducedPiece, ...] = ()
+    used: tuple[UsedPiece, ...] = ()
+    input_window_epochs: int = INPUT_WINDOW_EPOCHS
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One payee's part of a win for one piece."""
+
+    payee: Address
+    job: str
+    piece_key: str
+    source: PartSource
+    basis: Basis
+    amount: AttoFil
+
+
+@dataclass(frozen=True, slots=True)
+class WinSplit:
+    """A divided win: `sum(parts) + provider == shareable`, exactly. `shareable` is credited less tips if these are not shared."""
+
+    win: str
+    epoch: Epoch
+    shareable: AttoFil
+    parts: tuple[Part, ...]
+    provider: AttoFil
+
+
+class UnknownReason(StrEnum):
+    """Why a win cannot be divided now. Raw inputs stay recorded; it is never taken for zero."""
+
+    CREDITED_UNKNOWN = "credited_unknown"
+    POWER_UNKNOWN = "power_unknown"
+    SECTORS_UNKNOWN = "sectors_unknown"
+    POWER_MISMATCH = "power_mismatch"  # Σ sector QAP is not the chain's: triggers one full read
+    NETWORK_VERSION_UNKNOWN = (
+        "network_version_unknown"  # accrual stops until the software is updated
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WinUnknown:
+    """A win that stays undivided, and why."""
+
+    win: str
+    epoch: Epoch
+    reason: UnknownReason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class PieceWorth:
+    """What one held piece contributes at a look-back epoch, in bytes of power.
+
+    `verified` is its part w of its sector's recorded verified space, 0 if data earns no extra in that sector.
+    """
+
+    piece: HeldPiece
+    verified: int
+    sector_qap: int
+    sector_size: int
+
+    def power(self, basis: Basis, counted_bytes: int) -> Fraction:
+        """Bytes of the miner's power that `counted_bytes` of the piece stand for under `basis`."""
+        counted = min(max(counted_bytes, 0), self.piece.padded_size)
+        if basis is Basis.VERIFIED_EXTRA:
+            return Fraction(EXTRA_MULTIPLIER * self.verified * counted, self.piece.padded_size)
+        return Fraction(self.sector_qap * counted, self.sector_size)
+
+
+def cap_counted_bytes(
+    pieces: Sequence[tuple[str, int]], max_output_bytes: int
+) -> tuple[tuple[str, int], ...]:
+    """The (piece key, counted bytes) of one job's output cut off at `max_output_bytes` in all, in the given order."""
+    left = max_output_bytes
+    capped = []
+    for key, counted in pieces:
+        taken = min(counted, left)
+        capped.append((key, taken))
+        left -= taken
+    return tuple(capped)
+
+
+def split_win(inputs: WinInputs) -> WinSplit | WinUnknown:
+    """Divide one win, or say why it cannot be divided.
+
+    `verified_extra` and `qap_share` give each producer its `output_bps` of its bytes' part; each user its `input_bps` of the
+    whole piece's part, divided by payee groups, then by jobs. Per piece output and input together never exceed `max_share_bps`:
+    the bonus for use gives way. `fixed_budget` pays what has come due and is not paid yet, all budgets of one win
+    together at most each one's `max_share_bps` of the win.
+    """
+    unknown = _why_unknown(inputs)
+    if unknown is not None:
+        return unknown
+    assert inputs.credited is not None
+    assert inputs.miner_qap is not None
+    assert inputs.sectors is not None
+    shareable = inputs.credited.value
+    if not inputs.include_tips:
+        shareable -= inputs.gas_reward.value
+    shareable = max(shareable, 0)
+    worths = piece_worths(
+        inputs.sectors,
+        inputs.sector_size,
+        inputs.pieces,
+        inputs.lookback_epoch,
+        inputs.solstice_epoch,
+    )
+    shares = _produced_shares(inputs, worths) + _used_shares(inputs, worths)
+    parts = _floor_parts(shares, shareable)
+    parts += _budget_parts(inputs, worths, shareable, sum(part.amount.value for part in parts))
+    parts.sort(key=lambda part: (part.payee, part.job, part.piece_key, part.source))
+    provider = shareable - sum(part.amount.value for part in parts)
+    return WinSplit(inputs.win, inputs.epoch, AttoFil(shareable), tuple(parts), AttoFil(provider))
+
+
+def piece_worths(
+    sectors: Iterable[SectorOnChainInfo],
+    sector_size: int,
+    pieces: Iterable[HeldPiece],
+    lookback_epoch: Epoch,
+    solstice_epoch: Epoch | None,
+) -> dict[str, PieceWorth]:
+    """The worth of every piece held at `lookback_epoch` in one of the active `sectors`, by key."""
+    by_sector: dict[SectorNumber, list[HeldPiece]] = defaultdict(list)
+    for piece in pieces:
+        if piece.is_held_at(lookback_epoch):
+            by_sector[piece.sector].append(piece)
+    worths: dict[str, PieceWorth] = {}
+    for sector in sectors:
+        held = by_sector.get(sector.number)
+        if not held:
+            continue
+        verified: dict[str, int] = {}
+        if data_earns_extra(sector, solstice_epoch):
+            verified = divide_verified_space(sector, held).by_piece
+        power = sector_qap(sector, sector_size)
+        for piece in held:
+            worth = PieceWorth(piece, verified.get(piece.key, 0), power, sector_size)
+            worths[piece.key] = worth
+    return worths
+
+
+def _why_unknown(inputs: WinInputs) -> WinUnknown | None:
+    def unknown(reason: UnknownReason, detail: str) -> WinUnknown:
+        return WinUnknown(inputs.win, inputs.epoch, reason, detail)
+
+    if regime_of(inputs.network_version) is Regime.UNKNOWN:
+        detail = f"network version {inputs.network_version} is newer than this software knows"
+        return unknown(UnknownReason.NETWORK_VERSION_UNKNOWN, detail)
+    if inputs.credited is None:
+        return unknown(UnknownReason.CREDITED_UNKNOWN, "the award's trace could not be read")
+    if not inputs.miner_qap:
+        detail = f"the miner's power at epoch {inputs.lookback_epoch} is not known"
+        return unknown(UnknownReason.POWER_UNKNOWN, detail)
+    if inputs.sectors is None:
+        detail = f"the sectors active at epoch {inputs.lookback_epoch} are not known"
+        return unknown(UnknownReason.SECTORS_UNKNOWN, detail)
+    total = sum(sector_qap(sector, inputs.sector_size) for sector in inputs.sectors)
+    if total != inputs.miner_qap:
+        detail = (
+            f"{len(inputs.sectors)} sectors known at epoch {inputs.lookback_epoch} have {total} bytes "
+            f"of power, the chain says {inputs.miner_qap}"
+        )
+        return unknown(UnknownReason.POWER_MISMATCH, detail)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    payee: Address
+    job: str
+    piece_key: str
+    source: PartSource
+    basis: Basis
+    fraction: Fraction  # of the shareable amount
+
+
+def _produced_shares(inputs: WinInputs, worths: dict[str, PieceWorth]) -> list[_Share]:
+    assert inputs.miner_qap is not None
+    room: dict[str, int] = {key: worth.piece.padded_size for key, worth in worths.items()}
+    shares = []
+    for produced in inputs.produced:
+        worth = worths.get(produced.piece_key)
+        if worth is None or produced.terms.basis is Basis.FIXED_BUDGET:
+            continue
+        # several jobs in one piece can never count for more bytes than the piece has
+        counted = min(max(produced.counted_bytes, 0), room[produced.piece_key])
+        room[produced.piece_key] -= counted
+        bps = min(produced.terms.output_bps, produced.terms.max_share_bps)
+        power = worth.power(produced.terms.basis, counted)
+        shares.append(
+            _Share(
+                produced.payee,
+                produced.job,
+                produced.piece_key,
+                PartSource.PRODUCED,
+                produced.terms.basis,
+                power * bps / (WHOLE_BPS * inputs.miner_qap),
+            )
+        )
+    return shares
+
+
+def _used_shares(inputs: WinInputs, worths: dict[str, PieceWorth]) -> list[_Share]:
+    assert inputs.miner_qap is not None
+    output_bps: dict[str, int] = defaultdict(int)
+    for produced in inputs.produced:
+        bps = min(produced.terms.output_bps, produced.terms.max_share_bps)
+        output_bps[produced.piece_key] = max(output_bps[produced.piece_key], bps)
+    shares = []
+    for key, uses in sorted(_uses_by_piece(inputs).items()):
+        worth = worths.get(key)
+        if worth is None:
+            continue
+        groups: dict[str, list[UsedPiece]] = defaultdict(list)
+        for use in uses:
+            groups[use.payee_group].append(use)
+        for members in groups.values():
+            for use in members:
+                bps = min(use.terms.input_bps, max(use.terms.max_share_bps - output_bps[key], 0))
+                power = worth.power(use.terms.basis, worth.piece.padded_size)
+                fraction = power * bps / (WHOLE_BPS * inputs.miner_qap)
+                fraction /= len(groups) * len(members)
+                shares.append(
+                    _Share(use.payee, use.job, key, PartSource.USED, use.terms.basis, fraction)
+                )
+    return shares
+
+
+def _uses_by_piece(inputs: WinInputs) -> dict[str, list[UsedPiece]]:
+    """The uses that count: inside the window, with a share, first run of the same work by a group."""
+    by_piece: dict[str, list[UsedPiece]] = defaultdict(list)
+    seen: set[tuple[str, str, str]] = set()
+    for use in sorted(inputs.used, key=lambda use: (use.used_at, use.job)):
+        in_window = use.used_at <= inputs.epoch < use.used_at + inputs.input_window_epochs
+        if not in_window or not use.terms.input_bps or use.terms.basis is Basis.FIXED_BUDGET:
+            continue
+        identity = (use.piece_key, use.payee_group, use.work)
+        if identity not in seen:
+            seen.add(identity)
+            by_piece[use.piece_key].append(use)
+    return by_piece
+
+
+def _floor_parts(shares: list[_Share], shareable: int) -> list[Part]:
+    """One floor per (payee, job), spread over its pieces by cumulative floors; parts of 0 are left out."""
+    by_payee: dict[tuple[Address, str], list[_Share]] = defaultdict(list)
+    for share in shares:
+        by_payee[share.payee, share.job].append(share)
+    parts = []
+    for (payee, job), group in by_payee.items():
+        total, given = Fraction(0), 0
+        for share in sorted(group, key=lambda share: (share.piece_key, share.source, share.basis)):
+            total += share.fraction
+            amount = total.numerator * shareable // total.denominator - given
+            given += amount
+            if amount:
+                parts.append(
+                    Part(payee, job, share.piece_key, share.source, share.basis, AttoFil(amount))
+                )
+    return parts
+
+
+def _budget_parts(
+    inputs: WinInputs, worths: dict[str, PieceWorth], shareable: int, already: int
+) -> list[Part]:
+    """Fixed budgets in the order of (payee, job, piece): what is due and unpaid, as far as the win goes."""
+    parts = []
+    paid: dict[tuple[Address, str], int] = {}
+    given = 0
+    budgets = [
+        produced
+        for produced in inputs.produced
+        if produced.terms.basis is Basis.FIXED_BUDGET and produced.piece_key in worths
+    ]
+    for produced in sorted(budgets, key=lambda item: (item.payee, item.job, item.piece_key)):
+        if produced.counted_bytes <= 0:
+            continue
+        job = (produced.payee, produced.job)
+        before = paid.setdefault(job, produced.budget_paid.value)
+        terms = produced.terms
+        due = terms.budget_due(
+            worths[produced.piece_key].piece.from_epoch, inputs.lookback_epoch
+        ).value
+        room = min(
+            shareable * terms.max_share_bps // WHOLE_BPS - given, shareable - already - given
+        )
+        amount = max(min(due - before, room), 0)
+        if amount:
+            paid[job] += amount
+            given += amount
+            parts.append(
+                Part(
+                    produced.payee,
+                    produced.job,
+                    produced.piece_key,
+                    PartSource.PRODUCED,
+                    Basis.FIXED_BUDGET,
+                    AttoFil(amount),
+                )
+            )
+    return parts

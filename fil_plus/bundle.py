@@ -1,0 +1,239 @@
+"""The bundle of a job: everything it will do, as one value with one digest.
+
+Canonical form: RFC 8785 JSON. Addresses are text with the network's own prefix, amounts decimal strings, digests hex,
+absent values null; every field is always present, so a new field of a later version changes `schema`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import rfc8785
+
+from fil_plus.terms import ShareTerms
+from lotus_client.address import Address, NetworkPrefix
+from lotus_client.cid import Cid
+from lotus_client.types import ActorId, Epoch
+
+__all__ = [
+    "BUNDLE_SCHEMA",
+    "Bundle",
+    "BundleError",
+    "BundleInput",
+    "BundleOutput",
+    "Engine",
+    "ImageKind",
+    "ResourceLimits",
+]
+
+BUNDLE_SCHEMA: Final = "sp-plugin/bundle/1"
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_REGISTRY_IMAGE: Final = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
+_LOCAL_IMAGE: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_NETWORK_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_MAX_SAFE_INTEGER: Final = 2**53 - 1  # beyond it RFC 8785 numbers are not exact
+
+
+class BundleError(ValueError):
+    """A bundle that cannot be approved as it stands; `problems` names each field that is wrong."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class Engine(StrEnum):
+    """What runs the program."""
+
+    WASM = "wasm"
+    DOCKER = "docker"
+
+
+class ImageKind(StrEnum):
+    """How a Docker image is named."""
+
+    REGISTRY = "registry"  # name@sha256:<manifest>
+    LOCAL = "local"  # sha256:<config>, the image ID of a local or loaded image
+
+
+@dataclass(frozen=True, slots=True)
+class BundleInput:
+    """An input by content: a piece CID (source `filecoin`), a root (`ipfs`) or the CID of inline bytes.
+
+    `padded_size` belongs to a piece CID, which does not contain its size; `claim_id` names one claim of it.
+    """
+
+    source: str
+    cid: Cid
+    target: str  # where the program sees it
+    path: str | None = None  # a path inside the data
+    padded_size: int | None = None
+    claim_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BundleOutput:
+    """A named result directory and where its content is published."""
+
+    name: str
+    path: str
+    publisher: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceLimits:
+    """Hard limits of the run; `None` is not allowed here: what is approved is bounded."""
+
+    cpu_millis: int  # thousandths of a core
+    memory_bytes: int
+    disk_bytes: int
+    timeout_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """All that an approver approves. Checked on creation.
+
+    `module_sha256` (hex) belongs to `wasm`, `image` with `image_kind` to `docker`. `network_access` is `none` or a
+    sorted list of hosts written as text `http:<host>,<host>`. The run may start from `valid_from` to `valid_until`, inclusive.
+
+    Raises:
+        BundleError: fields that contradict each other or are out of range.
+    """
+
+    network_name: str
+    provider: ActorId
+    engine: Engine
+    module_sha256: str | None
+    image: str | None
+    image_kind: ImageKind | None
+    entry_point: tuple[str, ...]
+    arguments: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]  # (name, value), sorted by name
+    inputs: tuple[BundleInput, ...]
+    outputs: tuple[BundleOutput, ...]
+    limits: ResourceLimits
+    network_access: str
+    payee: Address | None
+    terms: ShareTerms
+    max_output_bytes: int
+    valid_from: Epoch
+    valid_until: Epoch
+    nonce: str
+
+    def __post_init__(self) -> None:
+        problems = tuple(_problems(self))
+        if problems:
+            raise BundleError(problems)
+
+    def canonical_json(self) -> bytes:
+        """The RFC 8785 bytes that are hashed; also what an approver should read."""
+        return rfc8785.dumps(self.to_json())
+
+    def digest(self) -> bytes:
+        """SHA-256 of `canonical_json()`: 32 bytes."""
+        return hashlib.sha256(self.canonical_json()).digest()
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object of the bundle, before canonicalisation."""
+        prefix = self._prefix()
+        return {
+            "schema": BUNDLE_SCHEMA,
+            "network": self.network_name,
+            "provider": Address.of_id(self.provider).to_text(prefix),
+            "engine": self.engine.value,
+            "module_sha256": self.module_sha256,
+            "image": self.image,
+            "image_kind": None if self.image_kind is None else self.image_kind.value,
+            "entry_point": list(self.entry_point),
+            "arguments": list(self.arguments),
+            "env": dict(self.env),
+            "inputs": [_input_json(item) for item in self.inputs],
+            "outputs": [
+                {"name": item.name, "path": item.path, "publisher": item.publisher}
+                for item in self.outputs
+            ],
+            "limits": {
+                "cpu_millis": self.limits.cpu_millis,
+                "memory_bytes": self.limits.memory_bytes,
+                "disk_bytes": self.limits.disk_bytes,
+                "timeout_seconds": self.limits.timeout_seconds,
+            },
+            "network_access": self.network_access,
+            "payee": None if self.payee is None else self.payee.to_text(prefix),
+            "terms": self.terms.to_json(),
+            "max_output_bytes": self.max_output_bytes,
+            "valid_from": self.valid_from,
+            "valid_until": self.valid_until,
+            "nonce": self.nonce,
+        }
+
+    def _prefix(self) -> NetworkPrefix:
+        return "f" if self.network_name == "mainnet" else "t"
+
+
+def _input_json(item: BundleInput) -> dict[str, Any]:
+    return {
+        "source": item.source,
+        "cid": str(item.cid),
+        "target": item.target,
+        "path": item.path,
+        "padded_size": item.padded_size,
+        "claim_id": item.claim_id,
+    }
+
+
+def _problems(bundle: Bundle) -> list[str]:
+    problems = _program_problems(bundle)
+    if not _NETWORK_NAME.fullmatch(bundle.network_name):
+        problems.append("network_name: letters, digits, dot, dash and underscore, at most 64")
+    names = [name for name, _ in bundle.env]
+    if names != sorted(set(names)):
+        problems.append("env: names must be sorted and not repeated")
+    if bundle.network_access != "none" and not bundle.network_access.startswith("http:"):
+        problems.append("network_access: `none` or `http:` and the allowed hosts")
+    if bundle.valid_until < bundle.valid_from:
+        problems.append("valid_until: is before valid_from")
+    if not 1 <= len(bundle.nonce) <= 128:
+        problems.append("nonce: 1 to 128 characters, new for every bundle")
+    if bundle.payee is None and bundle.terms.pays:
+        problems.append("payee: is needed because the terms promise a share")
+    numbers = {
+        "max_output_bytes": bundle.max_output_bytes,
+        "valid_from": bundle.valid_from,
+        "valid_until": bundle.valid_until,
+        "limits.cpu_millis": bundle.limits.cpu_millis,
+        "limits.memory_bytes": bundle.limits.memory_bytes,
+        "limits.disk_bytes": bundle.limits.disk_bytes,
+        "limits.timeout_seconds": bundle.limits.timeout_seconds,
+    }
+    problems += [
+        f"{name}: must be 0 to 2**53 - 1, got {number}"
+        for name, number in numbers.items()
+        if not 0 <= number <= _MAX_SAFE_INTEGER
+    ]
+    return problems
+
+
+def _program_problems(bundle: Bundle) -> list[str]:
+    problems = []
+    if bundle.engine is Engine.WASM:
+        if bundle.module_sha256 is None or not _SHA256.fullmatch(bundle.module_sha256):
+            problems.append("module_sha256: engine wasm needs the module's SHA-256 in hex")
+        if bundle.image is not None or bundle.image_kind is not None:
+            problems.append("image: engine wasm has none")
+    else:
+        if bundle.module_sha256 is not None:
+            problems.append("module_sha256: engine docker has none")
+        pattern = _LOCAL_IMAGE if bundle.image_kind is ImageKind.LOCAL else _REGISTRY_IMAGE
+        if bundle.image is None or bundle.image_kind is None or not pattern.fullmatch(bundle.image):
+            problems.append(
+                "image: engine docker needs name@sha256:<manifest> (kind registry) "
+                "or sha256:<config> (kind local)"
+            )
+    return problems

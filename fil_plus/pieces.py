@@ -1,0 +1,76 @@
+"""The held piece: one piece of data in one sector of one provider, and why we know of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lotus_client.cid import Cid
+from lotus_client.types import ActorId, Epoch, PaddedPieceSize, SectorNumber
+
+__all__ = ["HeldPiece", "Provenance", "ProvenanceKind", "aligned_offsets"]
+
+
+class ProvenanceKind(StrEnum):
+    """What on chain says that the piece is held."""
+
+    CLAIM = "claim"
+    MARKET_DEAL = "market_deal"
+    DDO = "ddo"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """The record behind a held piece: its kind and the claim or deal id (`None` for DDO)."""
+
+    kind: ProvenanceKind
+    id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPiece:
+    """A piece that a provider holds from `from_epoch` up to, not including, `to_epoch`.
+
+    `to_epoch` is the end the record itself names (a claim's `term_start + term_max`, else the sector's expiration)
+    or an earlier end seen on chain (claim removed, sector terminated). A claim outlives an expired sector, so whether the
+    data is *proven* at an epoch is the sector table's answer, not this one's.
+    """
+
+    provider: ActorId
+    piece_cid: Cid
+    padded_size: PaddedPieceSize
+    payload_size: int | None
+    sector: SectorNumber
+    offset: int | None  # padded bytes from the sector's start; None while unknown
+    provenance: Provenance
+    client: ActorId | None
+    from_epoch: Epoch
+    to_epoch: Epoch
+
+    @property
+    def key(self) -> str:
+        """Stable text that names the piece at its provider: `claim:12`, `market_deal:5` or `ddo:7:baga…`.
+
+        The same piece twice in one sector without a claim is one held piece: its bytes are the same.
+        """
+        if self.provenance.id is not None:
+            return f"{self.provenance.kind.value}:{self.provenance.id}"
+        return f"{self.provenance.kind.value}:{self.sector}:{self.piece_cid}"
+
+    def is_held_at(self, epoch: Epoch) -> bool:
+        """Whether the record covers `epoch`."""
+        return self.from_epoch <= epoch < self.to_epoch
+
+
+def aligned_offsets(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Padded offsets of the pieces of a sector given in their order: each is aligned to its own size.
+
+    Source: CommD construction (builtin-actors `compute_unsealed_sector_cid` fills gaps with zero pieces).
+    """
+    offsets: list[int] = []
+    cursor = 0
+    for size in sizes:
+        offset = -(-cursor // size) * size
+        offsets.append(offset)
+        cursor = offset + size
+    return tuple(offsets)

@@ -1,0 +1,143 @@
+"""The few reads of a lotus-miner that tell where a sector's pieces lie.
+
+Source: Lotus `api/api_storage.go`, `storage/sealer`; lotus-miner serves them under `/rpc/v0` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+from lotus_client import codec
+from lotus_client.api_info import ApiInfo
+from lotus_client.cid import Cid
+from lotus_client.codec import At, at
+from lotus_client.transport import NodeTransport, RetryingTransport, RetryPolicy, RpcTransport
+from lotus_client.types import ActorId, AllocationId, PaddedPieceSize, SectorNumber
+
+__all__ = ["MinerClient", "SectorPiece", "SectorStatus", "sector_status_from_json"]
+
+
+@dataclass(frozen=True, slots=True)
+class SectorPiece:
+    """A piece at its padded `offset` in a sector. A filler piece keeps a place only and belongs to nobody.
+
+    `deal_id` is set for a market deal, `allocation` (client, allocation id) for verified data without one.
+    """
+
+    piece_cid: Cid
+    padded_size: PaddedPieceSize
+    offset: int
+    is_filler: bool
+    deal_id: int | None
+    allocation: tuple[ActorId, AllocationId] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SectorStatus:
+    """What lotus-miner knows of a sector; `state` is its own word (`Proving`, `Available`, `Removed` …).
+
+    `comm_d` is None for an empty sector or before sealing, `ticket` is empty before sealing.
+    """
+
+    number: SectorNumber
+    state: str
+    comm_d: Cid | None
+    ticket: bytes
+    seal_proof: int
+    pieces: tuple[SectorPiece, ...]
+
+
+class MinerClient:
+    """Reads of one lotus-miner; a token with `read` is enough."""
+
+    def __init__(self, transport: RpcTransport) -> None:
+        self._transport = transport
+
+    @classmethod
+    def connect(
+        cls, api_info: ApiInfo, *, timeout_seconds: float = 60.0, retry: RetryPolicy | None = None
+    ) -> MinerClient:
+        """A client over HTTP. Nothing is sent before the first call."""
+        transport = NodeTransport(api_info, "v0", timeout_seconds=timeout_seconds)
+        return cls(RetryingTransport(transport, retry))
+
+    async def close(self) -> None:
+        """Release the sockets."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def actor_id(self) -> ActorId:
+        """The id of the miner actor that this lotus-miner serves."""
+        here = await self._ask("ActorAddress")
+        address = codec.address_from_json(here)
+        if address.protocol != 0:
+            here.fail("an id address")
+        return address.actor_id
+
+    async def sectors(self) -> list[SectorNumber]:
+        """The numbers of all sectors it knows, in any state."""
+        here = await self._ask("SectorsList")
+        return [SectorNumber(item.integer(0, (1 << 63) - 1)) for item in here.items()]
+
+    async def sector_status(self, number: SectorNumber) -> SectorStatus:
+        """A sector with its pieces, from lotus-miner's own books (no look at the chain)."""
+        return sector_status_from_json(await self._ask("SectorsStatus", number, False))
+
+    async def _ask(self, method: str, *params: Any) -> At:
+        return At(await self._transport.call(f"Filecoin.{method}", params), method)
+
+
+def sector_status_from_json(raw: Any, path: str = "$") -> SectorStatus:
+    """The answer of `SectorsStatus`; pieces come in sector order, fillers included, so offsets add up."""
+    here = at(raw, path)
+    return SectorStatus(
+        number=SectorNumber(here.field("SectorID").integer(0, (1 << 63) - 1)),
+        state=here.field("State").text(),
+        comm_d=here.field("CommD").optional(codec.cid_from_json),
+        ticket=here.field("Ticket").field("Value").data(),
+        seal_proof=here.field("SealProof").integer(),
+        pieces=tuple(_pieces(here.field("Pieces"))),
+    )
+
+
+def _pieces(here: At) -> Iterator[SectorPiece]:
+    offset = 0
+    for item in here.items():
+        piece, deal = item.field("Piece"), item.field("DealInfo")
+        size = piece.field("Size").integer(128, 1 << 63)
+        if size & (size - 1):
+            piece.field("Size").fail("a padded piece size (a power of two)")
+        yield SectorPiece(
+            piece_cid=codec.cid_from_json(piece.field("PieceCID")),
+            padded_size=PaddedPieceSize(size),
+            offset=offset,
+            is_filler=deal.value is None,
+            deal_id=deal.optional(_deal_id),
+            allocation=deal.optional(_allocation),
+        )
+        offset += size
+
+
+def _deal_id(deal: At) -> int | None:
+    # a piece without a market deal has DealID 0 and no proposal; 0 is a real deal only with a proposal
+    if deal.field("DealProposal").value is None:
+        return None
+    return deal.field("DealID").integer()
+
+
+def _allocation(deal: At) -> tuple[ActorId, AllocationId] | None:
+    manifest = deal.field("PieceActivationManifest")
+    if manifest.value is None or manifest.field("VerifiedAllocationKey").value is None:
+        return None
+    key = manifest.field("VerifiedAllocationKey")
+    return (
+        codec.actor_id_from_json(key.field("Client")),
+        AllocationId(key.field("ID").integer()),
+    )
