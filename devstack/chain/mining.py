@@ -59,6 +59,7 @@ def block(
     parent: ParentFacts,
     epoch: int,
     winner: Winner,
+    *,
     messages: Sequence[SignedMessage],
     salt: int,
 ) -> BlockHeader:

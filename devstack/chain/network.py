@@ -243,7 +243,7 @@ class Network:
         outcome = self._after(parent)
         facts = ParentFacts(parent, self._weight(parent), outcome.tree.root, outcome.receipts_root)
         headers = [
-            mining.block(self.config, facts, epoch, winner, messages, self._salt)
+            mining.block(self.config, facts, epoch, winner, messages=messages, salt=self._salt)
             for winner in self._winners(parent, epoch, outcome.tree)
         ]
         tipset = mining.tipset_of(headers)

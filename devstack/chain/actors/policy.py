@@ -81,10 +81,11 @@ def sector_power(sector: SectorOnChainInfo, size: int) -> tuple[int, int]:
 
 def expected_reward(actors: dict[int, Actor], qap: int, epochs: int) -> int:
     """What that power may expect to earn in so many epochs, in attoFIL."""
-    power = actors[4].state.power_position
+    power: int = actors[4].state.power_position
     if power <= 0:
         return 0
-    return int(max(actors[2].state.reward_position, 0) * qap * epochs // power)
+    reward: int = actors[2].state.reward_position
+    return max(reward, 0) * qap * epochs // power
 
 
 def circulating_supply(actors: dict[int, Actor]) -> int:
