@@ -22,7 +22,7 @@ from typing import Final
 
 from deals.blocks import BlockStore
 from deals.unixfs import Entry, EntryKind, UnixFs, UnixFsLimits
-from lotus_client.cid import Cid, CidError
+from lotus_client.cid import RAW, Cid, CidError
 
 __all__ = [
     "UnsafeContent",
@@ -115,7 +115,7 @@ def materialise(
     entry = UnixFs(recorder, tree_limits).resolve(root, names)
     if entry.kind is EntryKind.SYMLINK:
         raise UnsafeContent(f"{root}/{'/'.join(names)} is a symlink; only files and directories")
-    home = cache / str(entry.cid)
+    home = _home(cache, entry.cid)
     record = _load_record(home)
     if record is None:
         cache.mkdir(parents=True, exist_ok=True)
@@ -158,7 +158,7 @@ def write_tree(fs: UnixFs, cid: Cid, destination: Path, limits: VolumeLimits | N
 
 def remove_volume(cache: Path, target: Cid) -> None:
     """Deletes a volume from the cache; none is fine. The caller knows that no job reads it."""
-    _remove_tree(cache / str(target))
+    _remove_tree(_home(cache, target))
 
 
 def clean_cache(cache: Path) -> None:
@@ -260,6 +260,14 @@ def _make(
         return record
     finally:
         _remove_tree(temporary)
+
+
+def _home(cache: Path, target: Cid) -> Path:
+    """The directory of a volume; an identity CID may be longer than a name can be."""
+    text = str(target)
+    if len(text) > _MAX_NAME:
+        text = str(Cid.of_sha2_256(RAW, target.raw)) + ".identity"
+    return cache / text
 
 
 def _check_name(name: str, directory: str) -> None:

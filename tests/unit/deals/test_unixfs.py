@@ -224,6 +224,24 @@ def test_nested_shards_and_too_many_entries_are_bounded() -> None:
         list(UnixFs(blocks, UnixFsLimits(max_entries=10)).entries(many))
 
 
+def test_shards_that_hold_only_each_other_do_not_go_on_for_ever() -> None:
+    blocks = Blocks()
+    shard = UnixFsData(UnixFsType.HAMT_SHARD, fanout=16)
+    cid = blocks.node(shard)
+    for _ in range(40):
+        cid = blocks.node(shard, *(PbLink(cid, f"{slot:X}", 1) for slot in range(16)))
+    with pytest.raises(UnixFsLimitExceeded, match="too many links"):
+        list(UnixFs(blocks, UnixFsLimits(max_entries=1000)).entries(cid))
+
+
+def test_empty_parts_of_a_file_are_not_followed() -> None:
+    blocks = Blocks()
+    nowhere = Cid.of_sha2_256(DAG_PB, b"not there")
+    empty = UnixFsData(UnixFsType.FILE, filesize=0, blocksizes=(0, 0))
+    cid = blocks.node(empty, PbLink(nowhere, "", 0), PbLink(nowhere, "", 0))
+    assert b"".join(UnixFs(blocks).read_file(cid)) == b""
+
+
 def test_a_missing_block_is_said_by_name() -> None:
     blocks = Blocks()
     node = add_file(io.BytesIO(content(100)), blocks.put, Layout(10, 4))

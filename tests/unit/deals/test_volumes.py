@@ -22,7 +22,7 @@ from deals.volumes import (
     remove_volume,
     write_tree,
 )
-from lotus_client.cid import DAG_PB, RAW, Cid
+from lotus_client.cid import DAG_PB, IDENTITY, RAW, Cid
 from tests.piece_samples import SamplePiece, content, sample_piece
 
 FILES = {"a.txt": b"hello", "d/b.bin": content(600_000), "d/e/empty": b"", "d/e/c": b"c"}
@@ -191,6 +191,14 @@ def test_limits_of_bytes_entries_depth_and_paths_are_kept(cache: Path) -> None:
     assert materialise(dag, wide, (), cache, exact).size_bytes == 20
     with pytest.raises(VolumeTooLarge):  # the limit holds for what is in the cache, too
         materialise(dag, wide, (), cache, VolumeLimits(max_bytes=19))
+
+
+def test_content_inside_its_own_cid_is_a_volume_however_long_the_cid(cache: Path) -> None:
+    cid = Cid.of_digest(RAW, IDENTITY, b"inline" * 100)
+    volume = materialise(CarBlocks(io.BytesIO(b"\x11\xa2eroots\x80gversion\x01")), cid, (), cache)
+    assert volume.path.read_bytes() == b"inline" * 100
+    remove_volume(cache, cid)
+    assert list(cache.iterdir()) == []
 
 
 def test_a_dag_that_repeats_one_directory_is_stopped_by_the_entry_limit(cache: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from lotus_client.chain import BlockHeader, HeaderError, TipSet, TipSetKey
 from lotus_client.cid import Cid
 from lotus_client.errors import LotusDecodeError
 from lotus_client.miner_client import sector_status_from_json
+from lotus_client.transport.base import decode_json
 from lotus_client.types import AllocationId, AttoFil, ClaimId
 from tests.unit.lotus_client.chain_data import chain4, load
 
@@ -314,6 +316,17 @@ def test_pieces_of_a_sector_lie_one_behind_the_other_with_fillers_counted() -> N
     assert [found.deal_id for found in status.pieces] == [None, None, 5432]
     assert status.ticket == b"\x07"
     assert str(status.comm_d) == PIECE
+
+
+def test_a_trace_may_nest_as_deep_as_the_fvm_and_an_endless_answer_is_refused() -> None:
+    usual = sys.getrecursionlimit()
+    deep = '{"Subcalls":[' * 1024 + "]}" * 1024
+    traced = decode_json("StateCompute", deep)
+    with pytest.raises(LotusDecodeError, match="deeply"):
+        decode_json("StateCompute", "[" * 1_000_000)
+    assert sys.getrecursionlimit() == usual
+    with pytest.raises(LotusDecodeError, match="object of 1"):
+        codec.amount_from_json(traced)
 
 
 def test_what_we_print_is_json_text() -> None:
