@@ -25,8 +25,8 @@ from typing import Any
 from aiohttp import web
 
 from devstack.auth import Permission
-from devstack.chain import ChainLookupError, PushRefused
-from devstack.datacap import MessageFailed, allocate_piece, grant_datacap
+from devstack.chain import ChainLookupError, MessageFailed, PushRefused
+from devstack.datacap import allocate_piece, grant_datacap
 from devstack.node import EpochsNotReached, FullNode
 from devstack.provider import PieceRejected, SealingProvider
 from devstack.rpc.server import authenticate

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from devstack.chain import MessageFailed
 from devstack.node import EpochsNotReached, FullNode
 from lotus_client.actors.datacap import DATACAP_PRECISION, TransferParams, TransferReturn
 from lotus_client.actors.methods import (
@@ -29,7 +30,7 @@ from lotus_client.crypto import Secp256k1Key
 from lotus_client.state import MessageLookup
 from lotus_client.types import AllocationId, AttoFil, Epoch, PaddedPieceSize
 
-__all__ = ["VERIFIER", "MessageFailed", "allocate_piece", "grant_datacap", "settle"]
+__all__ = ["VERIFIER", "allocate_piece", "grant_datacap", "settle"]
 
 VERIFIER: Final = "verifier-1"  # the account that `grant_datacap` grants from
 
@@ -40,14 +41,6 @@ _WAIT: Final = Epoch(60 * 2880 - 100)  # a little less than the longest, since m
 
 _VERIFIER_ALLOWANCE: Final = 1 << 60  # bytes
 _EPOCHS_TO_SETTLE: Final = 30
-
-
-class MessageFailed(RuntimeError):
-    """A message was executed with an exit code other than 0."""
-
-    def __init__(self, what: str, exit_code: int) -> None:
-        super().__init__(f"{what} failed with exit code {exit_code}")
-        self.exit_code = exit_code
 
 
 async def settle(node: FullNode, cid: Cid, what: str) -> MessageLookup:
@@ -68,7 +61,7 @@ async def settle(node: FullNode, cid: Cid, what: str) -> MessageLookup:
     if found is None:
         raise EpochsNotReached(f"{what}: message {cid} was not executed")
     if found.receipt.exit_code:
-        raise MessageFailed(what, found.receipt.exit_code)
+        raise MessageFailed(found.receipt.exit_code, what)
     return found
 
 
@@ -106,7 +99,7 @@ async def _make_verifier(node: FullNode, verifier: Address) -> None:
         cid = network.send(signer, root, MultisigMethod.APPROVE, approval)
         await settle(node, cid, "approving a verifier")
     if outcome.applied and outcome.exit_code:
-        raise MessageFailed("making a verifier", outcome.exit_code)
+        raise MessageFailed(outcome.exit_code, "making a verifier")
 
 
 async def allocate_piece(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from deals.commp import commp
-from devstack.chain import Network, PushRefused, StateView
+from devstack.chain import MessageFailed, Network, PushRefused, StateView
 from devstack.sectors import (
     Sector,
     SectorState,
@@ -256,7 +256,7 @@ class SealingProvider:
             sector.messages[kind] = self._network.send(
                 self.worker, self.miner, method, params.to_cbor()
             )
-        except PushRefused as error:
+        except (PushRefused, MessageFailed) as error:
             self._fail(sector, kind, str(error))
 
     @staticmethod

@@ -14,7 +14,14 @@ from typing import Any, Final, Self
 from aiohttp import web
 
 from devstack.auth import ALL_PERMISSIONS, Permission, TokenIssuer
-from devstack.chain import AccountSpec, Network, NetworkConfig
+from devstack.chain import (
+    AccountSpec,
+    ChainLookupError,
+    MessageFailed,
+    Network,
+    NetworkConfig,
+    PushRefused,
+)
 from devstack.control import add_control_routes
 from devstack.datacap import VERIFIER
 from devstack.miner_node import MinerNode
@@ -27,13 +34,16 @@ from devstack.rpc.miner import table_miner
 from devstack.rpc.server import MAX_REQUEST_BYTES, RpcEndpoint
 from devstack.rpc.tables import table_v0, table_v1, table_v2
 from devstack.storage import StoragePath, write_storage_list
-from devstack.wallet import Wallet
+from devstack.wallet import UnknownKey, Wallet
 from lotus_client.chain import HeadChange, TipSet
 
 __all__ = ["Devstack", "DevstackConfig"]
 
 _HOST: Final = "127.0.0.1"
 _SHUTDOWN_SECONDS: Final = 2.0
+
+# What the chain and the wallet say no with; their texts are the answer.
+_EXPECTED: Final = (ChainLookupError, PushRefused, MessageFailed, UnknownKey)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +158,7 @@ class Devstack:
             "/rpc/v0": table_v0(), "/rpc/v1": table_v1(), "/rpc/v2": table_v2(),
         }  # fmt: skip
         for path, table in tables.items():
-            self._add_rpc(app, path, Dispatcher(table, self.node), self.node.tokens)
+            self._add_rpc(app, path, Dispatcher(table, self.node, _EXPECTED), self.node.tokens)
         app.router.add_get("/health/livez", _healthy)
         app.router.add_get("/health/readyz", _healthy)
         add_control_routes(app, self.node, self.provider)
@@ -156,7 +166,9 @@ class Devstack:
 
     def _miner_app(self) -> web.Application:
         app = web.Application(client_max_size=MAX_REQUEST_BYTES)
-        self._add_rpc(app, "/rpc/v0", Dispatcher(table_miner(), self.miner), self.miner.tokens)
+        self._add_rpc(
+            app, "/rpc/v0", Dispatcher(table_miner(), self.miner, _EXPECTED), self.miner.tokens
+        )
         add_remote_routes(app, self.miner)
         return app
 

@@ -37,6 +37,11 @@ class DataDir:
         return self.path / "staging"
 
     @property
+    def cars(self) -> Path:
+        """CARs of results by root CID."""
+        return self.path / "cars"
+
+    @property
     def volumes(self) -> Path:
         """UnixFS content written out from pieces, by CID; may be deleted at any time."""
         return self.path / "cache" / "volumes"
@@ -87,6 +92,7 @@ def locked_data_dir(path: Path) -> Iterator[DataDir]:
             directory.results,
             directory.runs,
             directory.staging,
+            directory.cars,
             directory.volumes,
             directory.compiled,
         ):

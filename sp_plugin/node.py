@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from fil_plus.regimes import SOLSTICE
 from lotus_client.api_info import ApiInfo, ApiInfoError
 from lotus_client.client import LotusClient
-from lotus_client.node import NodeCapabilities, check_network
+from lotus_client.errors import LotusDecodeError
+from lotus_client.node import NetworkParams, NodeCapabilities, check_network
+from lotus_client.types import Epoch, NetworkVersion
 from sp_plugin.config import NodeConfig
 from sp_plugin.errors import ConfigError, Problem
 
-__all__ = ["api_info_of", "check_node", "connect_node"]
+__all__ = ["api_info_of", "check_node", "connect_node", "solstice_epoch"]
 
 
 def api_info_of(config: NodeConfig) -> ApiInfo:
@@ -58,3 +61,23 @@ def check_node(config: NodeConfig, found: NodeCapabilities) -> None:
                 )
             ]
         )
+
+
+# What Lotus calls the height of nv29 in `ForkUpgradeParams`; `Xx` is its stand-in while an upgrade has no name.
+_SOLSTICE_FIELDS = ("UpgradeSolsticeHeight", "UpgradeXxHeight")
+
+
+def solstice_epoch(version: NetworkVersion, params: NetworkParams) -> Epoch | None:
+    """The epoch of the nv29 upgrade, past or planned; None if the node knows of none.
+
+    Raises:
+        LotusDecodeError: the network is past nv28 and the node does not say since when.
+    """
+    for name in _SOLSTICE_FIELDS:
+        if name in params.upgrades:
+            return params.upgrades[name]
+    if version >= SOLSTICE:
+        raise LotusDecodeError(
+            "StateGetNetworkParams.ForkUpgradeParams", "does not say when network version 29 began"
+        )
+    return None

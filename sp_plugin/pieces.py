@@ -217,7 +217,7 @@ def _best(found: list[KnownPiece]) -> PieceRef | None:
     if not found:
         return None
     piece = found[0].piece
-    return PieceRef(piece.key, piece.piece_cid, _claim_of(piece))
+    return PieceRef(piece.key, piece.piece_cid, piece.padded_size, _claim_of(piece))
 
 
 def _volume(reader: BinaryIO, root: Cid, names: tuple[str, ...], cache: Path) -> Volume:

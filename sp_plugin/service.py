@@ -22,13 +22,15 @@ from sp_plugin.admission import Admission
 from sp_plugin.approvals.desk import ApprovalDesk, approval_policy
 from sp_plugin.config import Config, Scope
 from sp_plugin.data_dir import DataDir, locked_data_dir
+from sp_plugin.earnings.ingest import Earnings, EarningsSettings
 from sp_plugin.errors import Conflict, RefusedByPolicy
 from sp_plugin.health import Health
 from sp_plugin.http.app import make_app
 from sp_plugin.http.parts import Parts
 from sp_plugin.jobs.queue import JobQueue, QueueRules
+from sp_plugin.lineage import Lineage
 from sp_plugin.metrics import CHAIN_EPOCH, JOBS, PIECES
-from sp_plugin.node import check_node, connect_node
+from sp_plugin.node import check_node, connect_node, solstice_epoch
 from sp_plugin.pieces import Pieces
 from sp_plugin.policy import PolicyRules
 from sp_plugin.steps import Step, Steps
@@ -37,9 +39,11 @@ from sp_plugin.store.base import Store
 from sp_plugin.store.chain import ChainRepository
 from sp_plugin.store.earnings import EarningsRepository
 from sp_plugin.store.migrate import open_store
+from sp_plugin.store.outputs import OutputRepository
 from sp_plugin.store.piece_checks import PieceCheckRepository
 from sp_plugin.store.tokens import TokenRepository
 from sp_plugin.treasury import Treasury, open_treasury, shared_keys
+from sp_plugin.workshop import open_workshop
 
 __all__ = ["Sidecar", "open_sidecar"]
 
@@ -61,6 +65,7 @@ class Sidecar:
         found: NodeCapabilities,
         store: Store,
         sector_size: int,
+        head: Epoch,
         treasury: Treasury,
     ) -> None:
         self.config = config
@@ -74,6 +79,7 @@ class Sidecar:
         self.chain = ChainRepository(store)
         self.tokens = TokenRepository(store)
         self._followed: Epoch | None = None
+        self._head = head
         self._follower = ChainFollower(
             node,
             self.chain,
@@ -103,7 +109,14 @@ class Sidecar:
             epoch=lambda: self._followed,
             clock=time.time_ns,
         )
-        self.workshop = make_workshop(self)
+        self.workshop = open_workshop(
+            config,
+            data,
+            library=self.pieces,
+            network=found.network_name,
+            head=lambda: self._head,
+            clock=time.time_ns,
+        )
         self.admission = Admission(
             queue=self.queue,
             desk=self.desk,
@@ -115,6 +128,18 @@ class Sidecar:
             max_waiting=config.jobs.max_queued,
             head=self.head_epoch,
         )
+        self.lineage = Lineage(
+            self.provider,
+            queue=self.queue,
+            outputs=OutputRepository(store),
+            chain=self.chain,
+            pieces=self.pieces,
+            results_dir=data.results,
+            epoch=lambda: self._followed,
+        )
+        self.earnings_store = EarningsRepository(store)
+        self._earnings: Earnings | None = None
+        self._sector_size = sector_size
         steps = self._periodic()
         self.health = Health(tuple(step.name for step in steps), datetime.now(UTC))
         self.steps = Steps(steps, self.health)
@@ -125,6 +150,8 @@ class Sidecar:
             Step("follow", poll, self._follow),
             Step("verify", 60, self.pieces.verify_next),
             Step("admit", 15, self.admission.step),
+            Step("trace", 30, self.lineage.step),
+            Step("earn", 60, self._earn),
             Step("fund", 60, self.treasury.funding_step),
             Step("plan", 600, self.treasury.plan_step),
             Step("send", poll, self.treasury.send_step),
@@ -148,9 +175,9 @@ class Sidecar:
             stack.push_async_callback(self.steps.stop)
             self.steps.start()
             stack.push_async_callback(_cancelled, asyncio.create_task(self._hear_of_heads()))
-            if self.config.jobs.enabled:
-                stack.push_async_callback(_cancelled, asyncio.create_task(self.workshop.work()))
             log.info("sidecar_started", url=self.url, provider=self.provider)
+            if self.config.jobs.enabled:
+                await self.workshop.work(self.queue, self.admission.why_not_start, stop)
             await stop.wait()
             log.info("sidecar_stopping")
 
@@ -183,7 +210,7 @@ class Sidecar:
             pieces=self.pieces,
             datasets=self.config.datasets,
             treasury=self.treasury,
-            earnings=EarningsRepository(self.store),
+            earnings=self.earnings_store,
             results_dir=self.data.results,
             prefix=self.found.address_prefix,
             wake=self.steps.wake,
@@ -193,13 +220,53 @@ class Sidecar:
     async def _follow(self) -> bool:
         """Take over at most one range of epochs; new ones wake the steps that live on them."""
         progress = await self._follower.step()
-        self._followed = progress.cursor.height
+        self._followed, self._head = progress.cursor.height, progress.head
         CHAIN_EPOCH.labels("followed").set(progress.cursor.height)
         CHAIN_EPOCH.labels("head").set(progress.head)
         if progress.applied or progress.reverted:
             for name in ("verify", "admit", "earn", "fund", "send"):
                 self.steps.wake(name)
         return not progress.at_head
+
+    async def _earn(self) -> bool:
+        """Record wins that became final, close periods, release what vested."""
+        if self._earnings is None:
+            self._earnings = await self._open_earnings()
+        if self._earnings is not None:
+            step = await self._earnings.step()
+            if step.recorded or step.closed:
+                log.info("earnings_moved", recorded=step.recorded, closed=step.closed)
+        return False
+
+    async def _open_earnings(self) -> Earnings | None:
+        """The earnings, from the first epoch this sidecar followed on; None before it has followed any.
+
+        Where they begin is kept at the first step, so that later only the kept one counts.
+        """
+        processed = await self.chain.processed(self.provider)
+        if not processed:
+            return None
+        terms = self.config.earnings
+        settings = EarningsSettings(
+            provider=self.provider,
+            sector_size=self._sector_size,
+            start=processed[0].height,
+            capital_cost_apr_bps=terms.capital_cost_apr_bps,
+            include_tips=terms.include_tips,
+            solstice_epoch=solstice_epoch(
+                self.found.network_version, await self.node.network_params()
+            ),
+            input_window_epochs=terms.input_window_epochs,
+        )
+        ledger = self.treasury.ledger
+        return Earnings(
+            self.node,
+            self.chain,
+            self.lineage,
+            earnings=self.earnings_store,
+            ledger=ledger,
+            settings=settings,
+        )
 
     async def _measure(self) -> bool:
         """Bring the gauges up to date."""
@@ -251,6 +318,7 @@ async def open_sidecar(config: Config) -> AsyncIterator[Sidecar]:
             found=found,
             store=store,
             sector_size=info.sector_size,
+            head=(await node.head()).height,
             treasury=treasury,
         )
 

@@ -7,6 +7,7 @@ with the same distribution. A miner's expected wins are 5 times its share of qua
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from decimal import Context, Decimal
 from functools import lru_cache
 from typing import Final
@@ -33,10 +34,10 @@ def _thresholds(qap: int, total: int) -> tuple[int, ...]:
     return tuple(result)
 
 
-def draw(*parts: object) -> bytes:
-    """32 bytes that only these values decide."""
+def draw(*parts: object, length: int = 32) -> bytes:
+    """Bytes that only these values decide."""
     text = "|".join(part.hex() if isinstance(part, bytes) else str(part) for part in parts)
-    return hashlib.blake2b(text.encode(), digest_size=32, person=b"devstack draw").digest()
+    return hashlib.shake_256(b"devstack draw|" + text.encode()).digest(length)
 
 
 def wins(drawn: bytes, qap: int, total: int) -> int:
@@ -44,4 +45,4 @@ def wins(drawn: bytes, qap: int, total: int) -> int:
     if qap <= 0 or total <= 0:
         return 0
     number = int.from_bytes(drawn, "big")
-    return sum(number >= threshold for threshold in _thresholds(qap, total))
+    return bisect_right(_thresholds(qap, total), number)

@@ -22,6 +22,7 @@ W = TypeVar("W", bound=Wire)
 
 _INIT = 1
 _MAX_CALL_DEPTH = 64
+_CBOR, _RAW = 0x51, 0x55  # codecs of params and returns
 
 
 class Exit(IntEnum):
@@ -76,7 +77,7 @@ class Sent:
 class ActorCode(Protocol):
     """An actor's methods."""
 
-    def __call__(self, runtime: Runtime, method: int, params: bytes) -> bytes: ...
+    def __call__(self, runtime: Runtime, method: int, params: bytes, /) -> bytes: ...
 
 
 class Machine:
@@ -191,17 +192,33 @@ class Machine:
             receiver = self._resolve_or_create(to)
             self._transfer(caller, receiver, value)
             if method != 0:
-                runtime = Runtime(self, caller, receiver, value, gas_limit, read_only)
+                runtime = Runtime(
+                    self, caller, receiver, value, gas_limit=gas_limit, read_only=read_only
+                )
                 result = self._run(runtime, method, params)
         except Abort as abort:
             self.roll_back(mark)
             exit_code, result = abort.code, b""
         if not self.environment.tracing:
             return Sent(exit_code, result, None)
-        return self._sent(
-            caller, to, method, params, value, gas_limit, read_only,
-            exit_code, result, receiver, runtime,
-        )  # fmt: skip
+        actor = None if receiver is None else self._actors.get(receiver)
+        trace = ExecutionTrace(
+            from_=ActorId(caller),
+            to=to,
+            value=AttoFil(value),
+            method=method,
+            params=params,
+            params_codec=0 if not params else _RAW if method == 0 else _CBOR,
+            gas_limit=gas_limit,
+            read_only=read_only,
+            exit_code=exit_code,
+            return_=result,
+            return_codec=_CBOR if result else 0,
+            invoked_id=None if receiver is None else ActorId(receiver),
+            invoked=None if actor is None else record_of(actor),
+            subcalls=tuple(runtime.subcalls) if runtime else (),
+        )
+        return Sent(exit_code, result, trace)
 
     def _transfer(self, source: int, target: int, value: int) -> None:
         if value == 0:
@@ -223,40 +240,6 @@ class Machine:
         finally:
             self._depth -= 1
 
-    def _sent(
-        self,
-        caller: int,
-        to: Address,
-        method: int,
-        params: bytes,
-        value: int,
-        gas_limit: int,
-        read_only: bool,
-        exit_code: int,
-        result: bytes,
-        receiver: int | None,
-        runtime: Runtime | None,
-    ) -> Sent:
-        actor = None if receiver is None else self._actors.get(receiver)
-        params_codec = 0 if not params else 0x55 if method == 0 else 0x51
-        trace = ExecutionTrace(
-            from_=ActorId(caller),
-            to=to,
-            value=AttoFil(value),
-            method=method,
-            params=params,
-            params_codec=params_codec,
-            gas_limit=gas_limit,
-            read_only=read_only,
-            exit_code=exit_code,
-            return_=result,
-            return_codec=0x51 if result else 0,
-            invoked_id=None if receiver is None else ActorId(receiver),
-            invoked=None if actor is None else record_of(actor),
-            subcalls=tuple(runtime.subcalls) if runtime else (),
-        )
-        return Sent(exit_code, result, trace)
-
 
 def record_of(actor: Actor) -> ActorState:
     """An actor as reads show it."""
@@ -274,6 +257,7 @@ class Runtime:
         caller: int,
         receiver: int,
         value: int,
+        *,
         gas_limit: int,
         read_only: bool,
     ) -> None:

@@ -48,13 +48,6 @@ class ParentFacts:
     receipts_root: Cid
 
 
-def _bytes(length: int, *parts: object) -> bytes:
-    out = b""
-    while len(out) < length:
-        out += draw(*parts, len(out))
-    return out[:length]
-
-
 def weight(parent_weight: int, total_qap: int, wins: int) -> int:
     """A chain's weight with one more tipset (Lotus `chain/consensus/filcns/weight.go`)."""
     log2 = max(total_qap.bit_length() - 1, 0)
@@ -66,6 +59,7 @@ def block(
     parent: ParentFacts,
     epoch: int,
     winner: Winner,
+    *,
     messages: Sequence[SignedMessage],
     salt: int,
 ) -> BlockHeader:
@@ -74,11 +68,11 @@ def block(
     who = (config.seed, base, epoch, winner.miner.to_bytes(), salt)
     unsigned = BlockHeader(
         miner=winner.miner,
-        ticket=_bytes(96, "ticket", *who),
-        election_proof=ElectionProof(winner.wins, _bytes(96, "election", *who)),
-        beacon_entries=(BeaconEntry(epoch, _bytes(96, "beacon", config.seed, epoch)),),
+        ticket=draw("ticket", *who, length=96),
+        election_proof=ElectionProof(winner.wins, draw("election", *who, length=96)),
+        beacon_entries=(BeaconEntry(epoch, draw("beacon", config.seed, epoch, length=96)),),
         win_post_proof=(
-            PoStProof(config.window_post_proof - 10, _bytes(_PROOF_BYTES, "proof", *who)),
+            PoStProof(config.window_post_proof - 10, draw("proof", *who, length=_PROOF_BYTES)),
         ),
         parents=parent.tipset.key,
         parent_weight=parent.weight,

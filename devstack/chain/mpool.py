@@ -72,6 +72,7 @@ class MessagePool:
         """The sender's id, if the message may be on this chain at all."""
         message = signed.message
         size = len(signed.to_cbor())
+        used = gas.gas_used(message, size)
         for good, why in (
             (size <= _MAX_MESSAGE_SIZE, f"message too large ({size} bytes)"),
             (message.version == 0, "'Version' unsupported"),
@@ -86,9 +87,8 @@ class MessagePool:
                 "'GasFeeCap' less than 'GasPremium'",
             ),
             (
-                gas.gas_used(message, size) <= message.gas_limit <= gas.BLOCK_GAS_LIMIT,
-                f"'GasLimit' {message.gas_limit} is not {gas.gas_used(message, size)} (what the "
-                f"message uses) to {gas.BLOCK_GAS_LIMIT}",
+                used <= message.gas_limit <= gas.BLOCK_GAS_LIMIT,
+                f"'GasLimit' {message.gas_limit} is not {used} (what it uses) to {gas.BLOCK_GAS_LIMIT}",
             ),
             (
                 message.to.protocol != 4 or message.to.eth_address is not None,

@@ -121,7 +121,7 @@ class Network:
         to: Address,
         method: int = 0,
         params: bytes = b"",
-        value: AttoFil = AttoFil(0),
+        value: AttoFil | None = None,
     ) -> Cid:
         """Estimate gas, sign and push a message with the sender's next nonce; its CID.
 
@@ -130,7 +130,12 @@ class Network:
         """
         key = self.key(sender) if isinstance(sender, str) else sender
         message = Message(
-            to, key.address, self.mpool.next_nonce(key.address), value, method=method, params=params
+            to,
+            key.address,
+            self.mpool.next_nonce(key.address),
+            value or AttoFil(0),
+            method=method,
+            params=params,
         )
         return self.mpool.push(self._with_gas(message, None).signed_by(key))
 
@@ -238,7 +243,7 @@ class Network:
         outcome = self._after(parent)
         facts = ParentFacts(parent, self._weight(parent), outcome.tree.root, outcome.receipts_root)
         headers = [
-            mining.block(self.config, facts, epoch, winner, messages, self._salt)
+            mining.block(self.config, facts, epoch, winner, messages=messages, salt=self._salt)
             for winner in self._winners(parent, epoch, outcome.tree)
         ]
         tipset = mining.tipset_of(headers)
@@ -328,10 +333,7 @@ class Network:
     def execution(self, key: TipSetKey | None = None) -> TipSetExecution:
         """The tipset executed again with all traces (StateCompute without extra messages)."""
         tipset = self.tipset(key)
-        if not tipset.parents:
-            run = self._after(tipset)
-        else:
-            run = self._execute(tipset, tracing=True)
+        run = self._execute(tipset, tracing=True) if tipset.parents else self._after(tipset)
         return TipSetExecution(
             tipset.key, tipset.height, run.tree.root, run.receipts_root, run.invocations,
             run.messages,

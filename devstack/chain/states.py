@@ -32,6 +32,7 @@ __all__ = [
     "Partition",
     "PowerState",
     "PreCommit",
+    "RecentAwards",
     "RewardState",
     "StateTree",
     "Transaction",
@@ -233,15 +234,26 @@ class VestingSteps(State):
 
 
 @dataclass(frozen=True)
+class RecentAwards(State):
+    """An award's locked amount and the awards before it; `oldest` is the epoch of the first."""
+
+    epoch: int
+    amount: int
+    oldest: int
+    count: int
+    before: RecentAwards | None = None
+
+
+@dataclass(frozen=True)
 class VestingFunds(State):
-    """Locked rewards: (epoch, amount) steps, and awards not yet turned into steps as (epoch, amount).
+    """Locked rewards: (epoch, amount) steps, and awards not yet turned into steps.
 
     An award's 180 steps are made at the next deadline, not at once: past states then share one table per hour of the
     chain instead of one per block. `devstack.chain.actors.vesting` reads both parts together.
     """
 
     steps: VestingSteps = VestingSteps()
-    recent: tuple[tuple[int, int], ...] = ()
+    recent: RecentAwards | None = None
 
 
 @dataclass(frozen=True)

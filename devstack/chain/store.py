@@ -32,8 +32,7 @@ class ChainStore:
     @property
     def head(self) -> TipSet:
         """The newest canonical tipset."""
-        newest = next(one for one in reversed(self._canonical) if one is not None)
-        return newest
+        return next(one for one in reversed(self._canonical) if one is not None)
 
     @property
     def epoch(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from lotus_client import cbor
 from lotus_client.address import Address
@@ -24,11 +24,13 @@ V = TypeVar("V")
 class State:
     """Base of frozen state dataclasses: one block each, with its CID cached on first use."""
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
     @cached_property
     def block(self) -> bytes:
         """The dag-cbor bytes: the fields in order."""
-        assert is_dataclass(self)
-        return cbor.encode([block_value(getattr(self, field.name)) for field in fields(self)])
+        values = (getattr(self, name) for name in type(self).__dataclass_fields__)
+        return cbor.encode([block_value(value) for value in values])
 
     @cached_property
     def cid(self) -> Cid:

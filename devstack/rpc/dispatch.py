@@ -55,11 +55,17 @@ def error_response(request_id: object, error: RpcError) -> dict[str, Any]:
 
 
 class Dispatcher(Generic[NodeT]):
-    """Calls the methods of one table on one node."""
+    """Calls the methods of one table on one node. `expected` exceptions become ordinary errors of code 1."""
 
-    def __init__(self, table: MethodTable[NodeT], node: NodeT) -> None:
+    def __init__(
+        self,
+        table: MethodTable[NodeT],
+        node: NodeT,
+        expected: tuple[type[Exception], ...] = (),
+    ) -> None:
         self._table = table
         self._node = node
+        self._expected = expected
 
     async def call(self, request: Request, caller: Caller, *, channels: bool) -> Any:
         """The method's result; a `Subscription` for a channel method where `channels` are possible.
@@ -85,6 +91,8 @@ class Dispatcher(Generic[NodeT]):
             return await result if inspect.isawaitable(result) else result
         except RpcError:
             raise
+        except self._expected as error:
+            raise RpcError(1, str(error)) from error
         except Exception as error:  # a handler's bug must not end the node
             _log.exception("rpc_method_failed", method=request.method)
             raise RpcError.panicked(request.method, error) from error

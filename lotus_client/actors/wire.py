@@ -130,8 +130,11 @@ def atto(value: CborValue) -> AttoFil:
 
 
 def bitfield(value: CborValue) -> BitField:
-    """A set of numbers from its RLE+ byte string."""
-    return BitField.decode(octets(value))
+    """A set of numbers from its RLE+ byte string, which the actors refuse when it ends in a zero byte."""
+    raw = octets(value)
+    if raw.endswith(b"\0"):
+        raise ParamsError("a bitfield does not end in a zero byte")
+    return BitField.decode(raw)
 
 
 def optional(value: CborValue, read: Callable[[Any], T]) -> T | None:

@@ -1,4 +1,3 @@
-
 """`job submit|list|describe|logs|get|cancel|wait|digest`, and `policy explain`."""
 
 from __future__ import annotations
@@ -232,7 +231,7 @@ def explain(job_id: JobId, config: ConfigOption = None, json: JsonOption = False
 
 
 @policy_app.command("test")
-def test_(
+def try_job(
     file: Annotated[Path, typer.Argument(help="A job in YAML or JSON; - reads standard input.")],
     config: ConfigOption = None,
     json: JsonOption = False,

@@ -35,6 +35,7 @@ __all__ = [
     "ExecutionOutcome",
     "ExecutionRequest",
     "Executor",
+    "ExecutorFactory",
     "ExecutorSettings",
     "InputVolume",
     "OutcomeKind",
@@ -168,6 +169,7 @@ class StreamCapture:
     head: str = ""  # first 2,048 bytes, as Bacalhau's RunOutput
     tail: str = ""  # last 2,048 bytes of the file
     truncated: bool = False  # the program wrote more than the file holds
+    is_longer_than_head: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +242,17 @@ class ExecutorSettings:
     owner: str = "sp-plugin"  # names this sidecar on what it leaves at an engine shared with others
 
 
-EXECUTORS: dict[str, Callable[[ExecutorSettings], Executor]] = {}
+class ExecutorFactory(Protocol):
+    """A class of executors, before it has its settings."""
+
+    params: type[Params]
+
+    def __call__(self, settings: ExecutorSettings) -> Executor:
+        """The executor."""
+        ...
+
+
+EXECUTORS: dict[str, ExecutorFactory] = {}
 
 
 def register_executor(engine: str) -> Callable[[Any], Any]:

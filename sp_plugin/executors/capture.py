@@ -61,8 +61,13 @@ def capture_stream(path: Path, *, truncated: bool) -> StreamCapture:
     except FileNotFoundError:
         path.touch(mode=0o600)
         head = tail = b""
+        size = 0
     return StreamCapture(
-        path, head.decode("utf-8", "replace"), tail.decode("utf-8", "replace"), truncated
+        path,
+        head.decode("utf-8", "replace"),
+        tail.decode("utf-8", "replace"),
+        truncated,
+        is_longer_than_head=size > len(head),
     )
 
 

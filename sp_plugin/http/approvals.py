@@ -114,7 +114,7 @@ async def logs(request: web.Request) -> web.Response:
     executions = await parts.queue.executions_of(job.id)
     if not executions:
         return web.json_response({"execution_id": None, "stdout": "", "stderr": ""})
-    directory = parts.results_dir / executions[-1].id
+    directory = parts.results_dir / executions[-1].id / "files"
     streams: dict[str, Any] = {"execution_id": executions[-1].id}
     for name in ("stdout", "stderr"):
         try:

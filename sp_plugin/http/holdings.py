@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import tarfile
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,11 +18,13 @@ from sp_plugin.http.parts import PARTS
 from sp_plugin.jobs.states import ExecutionState
 from sp_plugin.pieces import KnownPiece
 from sp_plugin.policy import datasets_of
+from sp_plugin.publishers.local import archive_path, pack_archive
 
 __all__ = ["routes"]
 
 _CHUNK: Final = 1 << 20
 _ALL: Final = 100_000
+_EXECUTION: Final = re.compile(r"e-[0-9a-f-]{36}")
 
 routes = web.RouteTableDef()
 
@@ -117,29 +119,18 @@ async def download(request: web.Request) -> web.StreamResponse:
     parts = request.app[PARTS]
     name = request.match_info["name"]
     directory = parts.results_dir / name
-    if not name.startswith("e-") or "/" in name or ".." in name or not directory.is_dir():
+    if not _EXECUTION.fullmatch(name) or not (directory / "files").is_dir():
         raise NotFound("result", name)
-    archive = await asyncio.to_thread(_archive, directory, parts.results_dir / f"{name}.tar.gz")
+    archive = await asyncio.to_thread(_archive, directory)
     return web.FileResponse(archive, headers={"Content-Type": "application/gzip"})
 
 
-def _archive(directory: Path, archive: Path) -> Path:
-    """The archive beside the results, written once; names inside are relative, only files and directories."""
-    if archive.is_file():
-        return archive
-    partial = archive.with_suffix(".partial")
-    with tarfile.open(partial, "w:gz") as tar:
-        for entry in sorted(directory.iterdir()):
-            tar.add(entry, arcname=entry.name, filter=_plain_only)
-    return partial.rename(archive)
-
-
-def _plain_only(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    if not (entry.isfile() or entry.isdir()):
-        return None
-    entry.uid = entry.gid = 0
-    entry.uname = entry.gname = ""
-    return entry
+def _archive(home: Path) -> Path:
+    """The archive of kept results. The publisher `local` has made it; for the others it is made at the first download."""
+    archive = archive_path(home.parent, home.name)
+    if not archive.is_file():
+        pack_archive(home / "files", archive)
+    return archive
 
 
 def _piece_json(request: web.Request, known: KnownPiece) -> dict[str, Any]:

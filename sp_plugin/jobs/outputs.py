@@ -42,6 +42,13 @@ def check_outputs(directories: list[Path], limits: ExecutionLimits) -> tuple[int
     Raises:
         OutputRefused: a symlink, a device, pipe or socket, a hard link, a name that is not UTF-8, or more than the limits.
     """
+    try:
+        return _counted(directories, limits)
+    except OSError as error:
+        raise OutputRefused(f"the outputs cannot be read: {error}") from error
+
+
+def _counted(directories: list[Path], limits: ExecutionLimits) -> tuple[int, int]:
     size = count = 0
     pending = [(directory, 0) for directory in directories]
     while pending:

@@ -7,7 +7,7 @@ whoever asks next under a higher token, and everything the older token reports r
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
@@ -141,7 +141,7 @@ class JobQueue:
         """
         now = self._clock()
         async with self._store.transaction() as connection:
-            job = await find_job(connection, job_id)
+            job = await find_job(connection, job_id, lock=True)
             if job.state is JobState.STOPPED or job.stop_requested:
                 return job
             if job.state.is_terminal:
@@ -179,7 +179,7 @@ class JobQueue:
             InvalidTransition: the job left `Pending`.
         """
         async with self._store.transaction() as connection:
-            job = await find_job(connection, job_id)
+            job = await find_job(connection, job_id, lock=True)
             if job.state is not JobState.PENDING:
                 raise InvalidTransition(f"job {job_id} is {job.state}; its bundle is fixed")
             now = self._clock()
@@ -206,7 +206,7 @@ class JobQueue:
     async def set_message(self, job_id: str, message: str) -> None:
         """Say why a job waits; recorded in the history only when it changes."""
         async with self._store.transaction() as connection:
-            job = await find_job(connection, job_id)
+            job = await find_job(connection, job_id, lock=True)
             if job.message == message or job.state.is_terminal:
                 return
             now = self._clock()
@@ -231,28 +231,47 @@ class JobQueue:
 
     async def _decide(self, job_id: str, state: JobState, message: str) -> JobRecord:
         async with self._store.transaction() as connection:
-            job = await find_job(connection, job_id)
+            job = await find_job(connection, job_id, lock=True)
+            if state is JobState.QUEUED and job.bundle_digest is None:
+                raise InvalidTransition(f"job {job_id} has no bundle yet, so nothing was approved")
             if job.state is not state:
                 await _move(connection, job, state, message, self._clock())
             return await find_job(connection, job_id)
 
     # -- for workers --------------------------------------------------------------------------------
 
-    async def take(self, node_id: str) -> Lease | None:
-        """The lease of the next job: highest priority first, then oldest. `None` when nothing is queued."""
-        now = self._clock()
+    async def take(
+        self,
+        node_id: str,
+        why_not_start: Callable[[JobRecord], Awaitable[str | None]] | None = None,
+    ) -> Lease | None:
+        """The lease of the next job: highest priority first, then oldest. `None` when nothing is queued.
+
+        A job for which `why_not_start` has a reason goes back to `Pending` with it, and the next one is looked at.
+        """
+        while (candidate := await self._next()) is not None:
+            # Asked outside the transaction: it may ask a node, and must not hold the database meanwhile.
+            reason = None if why_not_start is None else await why_not_start(candidate)
+            async with self._store.transaction() as connection:
+                job = await find_job(connection, candidate.id, lock=True)
+                if job.state is not JobState.QUEUED or job.revision != candidate.revision:
+                    continue  # another worker was faster
+                now = self._clock()
+                if reason is None:
+                    return await self._start(connection, job, node_id, now)
+                await _move(connection, job, JobState.PENDING, reason, now)
+        return None
+
+    async def _next(self) -> JobRecord | None:
         async with self._store.transaction() as connection:
             query = (
                 select(jobs)
                 .where(jobs.c.state == JobState.QUEUED)
                 .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
                 .limit(1)
-                .with_for_update(skip_locked=True)  # PostgreSQL; SQLite's writers already wait
             )
             row = (await connection.execute(query)).one_or_none()
-            if row is None:
-                return None
-            return await self._start(connection, job_of(row), node_id, now)
+            return None if row is None else job_of(row)
 
     async def _start(
         self, connection: AsyncConnection, job: JobRecord, node_id: str, now: int
@@ -335,26 +354,33 @@ class JobQueue:
             )
             await _note(connection, execution, state, message, now)
 
-    async def finish(self, lease: Lease, result: ExecutionResult, *, retry: bool = False) -> None:
+    async def finish(
+        self, lease: Lease, result: ExecutionResult, *, retry: bool = False, counted: bool = True
+    ) -> None:
         """Record how an execution ended, and the job's next state, in one step.
 
-        Reporting the same end twice changes nothing. With `retry` the job is queued again while attempts remain.
+        Reporting the same end twice changes nothing. With `retry` the job is queued again while attempts remain; one that
+        is not `counted` (we were asked to shut down) does not use one up.
 
         Raises:
             LeaseLost: another worker has the job, or it ended under another token.
         """
         now = self._clock()
         async with self._store.transaction() as connection:
+            job = await find_job(connection, lease.job.id, lock=True)
             execution = await find_execution(connection, lease.execution_id)
             if execution is not None and execution.state == result.state:
                 return
             execution = await self._held(connection, lease, now)
             await _end(connection, execution, result, now)
-            job = await find_job(connection, lease.job.id)
             if result.state is ExecutionState.COMPLETED:
                 await _move(connection, job, JobState.COMPLETED, result.message, now)
             elif job.stop_requested:
                 await _move(connection, job, JobState.STOPPED, job.message, now)
+            elif retry and not counted:
+                uncounted = update(jobs).where(jobs.c.id == job.id)
+                await connection.execute(uncounted.values(attempts=job.attempts - 1))
+                await _move(connection, job, JobState.QUEUED, f"again: {result.message}", now)
             elif retry and job.attempts < self.rules.max_attempts:
                 await _move(connection, job, JobState.QUEUED, f"again: {result.message}", now)
             else:
@@ -388,12 +414,15 @@ class JobQueue:
     async def _expire(
         self, connection: AsyncConnection, execution: ExecutionRecord, now: int
     ) -> None:
+        job = await find_job(connection, execution.job_id, lock=True)
+        current = await find_execution(connection, execution.id)
+        if current is None or current.lease_until is None:
+            return  # it was ended meanwhile
         message = f"the worker {execution.node_id} went silent"
         failed = ExecutionResult(
             state=ExecutionState.FAILED, outcome="runtime_fault", message=message
         )
         await _end(connection, execution, failed, now)
-        job = await find_job(connection, execution.job_id)
         if job.stop_requested:
             await _move(connection, job, JobState.STOPPED, job.message, now)
         elif job.attempts >= self.rules.max_attempts:
@@ -403,6 +432,7 @@ class JobQueue:
             await _move(connection, job, JobState.QUEUED, f"again: {message}", now)
 
     async def _held(self, connection: AsyncConnection, lease: Lease, now: int) -> ExecutionRecord:
+        await find_job(connection, lease.job.id, lock=True)
         execution = await find_execution(connection, lease.execution_id)
         if (
             execution is None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lotus_client.cid import Cid
+from lotus_client.types import PaddedPieceSize
 from sp_plugin.jobs.params import Params
 
 __all__ = [
@@ -48,6 +49,8 @@ class PublishContext:
 
     results_dir: Path  # kept results: <results_dir>/<execution id>/
     staging_dir: Path  # pieces ready for a deal
+    cars_dir: Path  # CARs by root CID
+    min_piece_size: PaddedPieceSize  # of the network: 256 B on a 2k build, 1 MiB on mainnet
     public_url: str | None = None  # base URL under which results can be fetched
 
 

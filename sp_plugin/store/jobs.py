@@ -204,13 +204,16 @@ class ExecutionResult:
     run_record: Mapping[str, Any] = field(default_factory=dict)
 
 
-async def find_job(connection: AsyncConnection, job_id: str) -> JobRecord:
-    """The job with exactly this ID.
+async def find_job(connection: AsyncConnection, job_id: str, *, lock: bool = False) -> JobRecord:
+    """The job with exactly this ID; with `lock` nobody else can change it until the transaction ends.
 
     Raises:
         JobNotFound: there is none.
     """
-    row = (await connection.execute(select(jobs).where(jobs.c.id == job_id))).one_or_none()
+    query = select(jobs).where(jobs.c.id == job_id)
+    if lock:  # for PostgreSQL; on SQLite every transaction of ours locks the whole database
+        query = query.with_for_update()
+    row = (await connection.execute(query)).one_or_none()
     if row is None:
         raise JobNotFound(f"job not found: {job_id}")
     return job_of(row)

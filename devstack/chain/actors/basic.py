@@ -17,12 +17,12 @@ def unhandled(method: int) -> Abort:
     return Abort(Exit.UNHANDLED, f"no method {method}")
 
 
-def system(runtime: Runtime, method: int, params: bytes) -> bytes:
+def system(_runtime: Runtime, method: int, _params: bytes) -> bytes:
     """f00 has nothing to call."""
     raise unhandled(method)
 
 
-def account(runtime: Runtime, method: int, params: bytes) -> bytes:
+def account(runtime: Runtime, method: int, _params: bytes) -> bytes:
     """PubkeyAddress; any unknown exported number is accepted and answered with nothing."""
     if method == 2:
         address: Address = runtime.state.address
@@ -32,14 +32,14 @@ def account(runtime: Runtime, method: int, params: bytes) -> bytes:
     raise unhandled(method)
 
 
-def placeholder(runtime: Runtime, method: int, params: bytes) -> bytes:
+def placeholder(_runtime: Runtime, method: int, _params: bytes) -> bytes:
     """An f410 address that only received money; like the FVM's it takes any exported call and does nothing."""
     if method >= _FIRST_EXPORTED:
         return b""
     raise unhandled(method)
 
 
-def market(runtime: Runtime, method: int, params: bytes) -> bytes:
+def market(runtime: Runtime, method: int, _params: bytes) -> bytes:
     """f05 without deals: its cron tick finds nothing to do, everything else is refused."""
     if method == MarketMethod.CRON_TICK:
         runtime.require_caller(3)
@@ -47,7 +47,7 @@ def market(runtime: Runtime, method: int, params: bytes) -> bytes:
     raise unhandled(method)
 
 
-def cron(runtime: Runtime, method: int, params: bytes) -> bytes:
+def cron(runtime: Runtime, method: int, _params: bytes) -> bytes:
     """EpochTick: call every entry and swallow its failures."""
     if method != CronMethod.EPOCH_TICK:
         raise unhandled(method)

@@ -34,13 +34,13 @@ def invoke(runtime: Runtime, method: int, params: bytes) -> bytes:
     return action(runtime, params)
 
 
-def _control_addresses(runtime: Runtime, params: bytes) -> bytes:
+def _control_addresses(runtime: Runtime, _params: bytes) -> bytes:
     details = runtime.state.details
     keys = [Address.of_id(actor_id).to_bytes() for actor_id in (details.owner, details.worker)]
     return cbor.encode([*keys, [Address.of_id(one).to_bytes() for one in details.controls]])
 
 
-def _deadline_cron(runtime: Runtime, params: bytes) -> bytes:
+def _deadline_cron(runtime: Runtime, _params: bytes) -> bytes:
     runtime.require_caller(4)
     miner_proving.end_deadline(runtime)
     return b""

@@ -37,7 +37,7 @@ __all__ = [
 
 _POST_DOMAIN = 9  # DomainSeparationTag PoStChainCommit
 _DAY = policy.PROVING_PERIOD
-_MAX_DECLARED = 10_000  # sectors named in one declaration; a few bytes can name 2**63
+_MAX_ADDRESSED = 25_000  # builtin-actors policy: addressed_sectors_max
 
 
 def submit_post(runtime: Runtime, params: bytes) -> bytes:
@@ -107,8 +107,8 @@ def _prove_partition(change: Change, deadline_index: int, proven: PoStPartition)
 
 
 def _members(field: BitField) -> list[int]:
-    if field.count > _MAX_DECLARED:
-        raise Abort(Exit.ILLEGAL_ARGUMENT, f"a bitfield of more than {_MAX_DECLARED} sectors")
+    if field.count > _MAX_ADDRESSED:
+        raise Abort(Exit.ILLEGAL_ARGUMENT, f"{field.count} sectors are too many for one message")
     return list(field)
 
 

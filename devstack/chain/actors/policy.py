@@ -81,16 +81,18 @@ def sector_power(sector: SectorOnChainInfo, size: int) -> tuple[int, int]:
 
 def expected_reward(actors: dict[int, Actor], qap: int, epochs: int) -> int:
     """What that power may expect to earn in so many epochs, in attoFIL."""
-    power = actors[4].state.power_position
+    power: int = actors[4].state.power_position
     if power <= 0:
         return 0
-    return int(max(actors[2].state.reward_position, 0) * qap * epochs // power)
+    reward: int = actors[2].state.reward_position
+    return max(reward, 0) * qap * epochs // power
 
 
 def circulating_supply(actors: dict[int, Actor]) -> int:
     """All FIL except what is unminted (f02), reserved (f090), burnt (f099) or pledged, in attoFIL."""
-    held = sum(actors[actor_id].balance for actor_id in (2, 90, 99))
-    return int(TOTAL_SUPPLY - held - actors[4].state.total_pledge)
+    held: int = sum(actors[actor_id].balance for actor_id in (2, 90, 99))
+    pledged: int = actors[4].state.total_pledge
+    return TOTAL_SUPPLY - held - pledged
 
 
 def initial_pledge(actors: dict[int, Actor], qap: int) -> int:

@@ -325,10 +325,7 @@ def _remove_expired_claims(runtime: Runtime, params: bytes) -> bytes:
     wanted = RemoveExpiredParams.from_cbor(params)
     state: VerifregState = runtime.state
     mine = {key: item for key, item in state.claims.items() if item.provider == wanted.owner}
-    if wanted.ids:
-        considered = wanted.ids
-    else:
-        considered = tuple(key for key, item in mine.items() if runtime.epoch >= item.end)
+    considered = wanted.ids or tuple(key for key, item in mine.items() if runtime.epoch >= item.end)
     codes, removed = _expired(considered, mine, lambda item: runtime.epoch >= item.end)
     runtime.set_state(replace(state, claims=state.claims.without(item.id for item in removed)))
     for claim in removed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from devstack.chain.states import MinerState, VestingFunds, VestingSteps
+from devstack.chain.states import MinerState, RecentAwards, VestingFunds, VestingSteps
 from lotus_client.types import EPOCHS_PER_DAY
 
 __all__ = ["add_award", "all_steps", "schedule", "settled", "unlock_due", "unlock_unvested"]
@@ -34,31 +34,30 @@ def schedule(amount: int, start: int, offset: int) -> list[tuple[int, int]]:
 
 def all_steps(state: MinerState) -> tuple[tuple[int, int], ...]:
     """Every step still locked, by epoch."""
-    funds = state.vesting
-    if not funds.recent:
-        return funds.steps.entries
-    merged = dict(funds.steps.entries)
-    for start, amount in funds.recent:
-        for epoch, part in schedule(amount, start, state.proving_period_start):
+    award = state.vesting.recent
+    if award is None:
+        return state.vesting.steps.entries
+    merged = dict(state.vesting.steps.entries)
+    while award is not None:
+        for epoch, part in schedule(award.amount, award.epoch, state.proving_period_start):
             merged[epoch] = merged.get(epoch, 0) + part
+        award = award.before
     return tuple(sorted(merged.items()))
 
 
 def settled(state: MinerState) -> MinerState:
     """The state with recent awards turned into steps."""
-    if not state.vesting.recent:
+    if state.vesting.recent is None:
         return state
     return replace(state, vesting=VestingFunds(VestingSteps(all_steps(state))))
 
 
 def unlock_due(state: MinerState, now: int) -> MinerState:
     """The state after all steps before `now` were unlocked."""
-    entries = state.vesting.steps.entries
-    if len(state.vesting.recent) >= _MAX_RECENT or (
-        state.vesting.recent and now > state.vesting.recent[0][0] + _STEP
-    ):
+    recent = state.vesting.recent
+    if recent is not None and (recent.count >= _MAX_RECENT or now > recent.oldest + _STEP):
         state = settled(state)
-        entries = state.vesting.steps.entries
+    entries = state.vesting.steps.entries
     count = 0
     while count < len(entries) and entries[count][0] < now:
         count += 1
@@ -74,7 +73,10 @@ def add_award(state: MinerState, now: int, amount: int) -> MinerState:
     state = unlock_due(state, now)
     if amount == 0:
         return state
-    vesting = replace(state.vesting, recent=(*state.vesting.recent, (now, amount)))
+    before = state.vesting.recent
+    oldest, count = (before.oldest, before.count + 1) if before else (now, 1)
+    recent = RecentAwards(now, amount, oldest, count, before)
+    vesting = replace(state.vesting, recent=recent)
     return replace(state, vesting=vesting, locked_funds=state.locked_funds + amount)
 
 

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lotus_client import cbor
 from lotus_client.actors import (
@@ -236,23 +234,13 @@ def test_sector_events_list_pieces_in_pairs_and_null_without_data() -> None:
         ([100], "802c"),
     ],
 )  # fmt: skip
-def test_bitfields_have_their_rle_plus_bytes(numbers: list[int], wire: str) -> None:
-    assert BitField.from_ints(numbers).encode().hex() == wire
-    assert list(BitField.decode(bytes.fromhex(wire))) == numbers
-
-
-@given(st.sets(st.one_of(st.integers(0, 60), st.integers(0, 1 << 62)), max_size=60))
-def test_any_bitfield_survives_its_bytes(numbers: set[int]) -> None:
+def test_declared_sectors_have_their_rle_plus_bytes(numbers: list[int], wire: str) -> None:
     field = BitField.from_ints(numbers)
-    assert BitField.decode(field.encode()) == field
-    assert list(field) == sorted(numbers)
-    assert all(number in field for number in numbers)
+    declared = miner.SectorDeclarations((miner.SectorDeclaration(0, 0, field),))
+    assert declared.to_cbor().hex().endswith(wire)
+    assert miner.SectorDeclarations.from_cbor(declared.to_cbor()) == declared
 
 
-@given(st.binary(max_size=40))
-def test_hostile_bitfield_bytes_decode_or_are_refused(raw: bytes) -> None:
-    try:
-        field = BitField.decode(raw)
-    except ValueError:
-        return
-    assert BitField.decode(field.encode()) == field
+def test_a_bitfield_that_ends_in_a_zero_byte_is_refused() -> None:
+    with pytest.raises(ParamsError, match="zero byte"):
+        miner.SectorDeclarations.from_cbor(cbor.encode([[[0, 0, b"\x0c\x00"]]]))

@@ -1,0 +1,272 @@
+"""From a job's description to the bundle that approvers sign: every input and the program found and named by content.
+
+`JobBundler.resolve` is asked when a job comes in; a run uses `identify_inputs` and `find_program` again and compares, so
+that only what was approved is run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fil_plus.bundle import (
+    Bundle,
+    BundleInput,
+    BundleOutput,
+    Engine,
+    ImageKind,
+    ResourceLimits,
+)
+from fil_plus.terms import ShareTerms
+from lotus_client.types import ActorId, Epoch
+from sp_plugin.errors import BadInput
+from sp_plugin.executors.base import (
+    DockerProgram,
+    Executor,
+    OutcomeKind,
+    ProgramMissing,
+    ResolvedProgram,
+    WasmProgram,
+)
+from sp_plugin.inputs.base import SOURCES, InputContext, InputMissing, InputSource, Materialised
+from sp_plugin.jobs.reading import Kinds, params_of
+from sp_plugin.jobs.spec import InputSourceSpec, JobSpec, Task
+
+__all__ = [
+    "DEFAULT_PUBLISHER",
+    "BundleConditions",
+    "EngineLimits",
+    "JobBundler",
+    "ProgramIdentity",
+    "find_program",
+    "identify_inputs",
+    "materialise_input",
+    "program_identity",
+]
+
+DEFAULT_PUBLISHER: Final = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """What a job of one engine gets when it does not say, and the most it may ask for."""
+
+    default: ResourceLimits
+    most: ResourceLimits
+
+
+@dataclass(frozen=True, slots=True)
+class BundleConditions:
+    """What the provider adds to a job. `terms` and `validity` (first and last epoch of a start) may look at the job."""
+
+    network_name: str
+    provider: ActorId
+    limits: Mapping[str, EngineLimits]  # by engine
+    terms: Callable[[JobSpec], ShareTerms]
+    validity: Callable[[JobSpec], tuple[Epoch, Epoch]]
+
+
+class JobBundler:
+    """Resolves jobs into bundles."""
+
+    def __init__(
+        self,
+        kinds: Kinds,
+        executors: Mapping[str, Executor],
+        context: InputContext,
+        conditions: BundleConditions,
+        scratch_dir: Path,
+    ) -> None:
+        self._kinds = kinds
+        self._executors = executors
+        self._context = context
+        self._conditions = conditions
+        self._scratch_dir = scratch_dir
+
+    async def resolve(self, spec: JobSpec, nonce: str) -> Bundle:
+        """The bundle of a job that was read with the same kinds.
+
+        Raises:
+            InputMissing: an input or the program is not here.
+            BadInput: it asks for more than this provider gives.
+            BundleError: its fields contradict each other.
+        """
+        task = spec.task
+        inputs = await identify_inputs(task, self._kinds, self._context)
+        resolved = await self._program(task)
+        limits = self._limits(task)
+        first, last = self._conditions.validity(spec)
+        identity = program_identity(resolved)
+        most = spec.max_output_bytes
+        return Bundle(
+            network_name=self._conditions.network_name,
+            provider=self._conditions.provider,
+            engine=identity.engine,
+            module_sha256=identity.module_sha256,
+            image=identity.image,
+            image_kind=identity.image_kind,
+            entry_point=identity.entry_point,
+            arguments=resolved.arguments,
+            env=tuple(sorted({**resolved.environment, **task.env}.items())),
+            inputs=inputs,
+            outputs=_outputs(task),
+            limits=limits,
+            network_access="none",
+            payee=spec.payee,
+            terms=self._conditions.terms(spec),
+            max_output_bytes=limits.disk_bytes if most is None else min(most, limits.disk_bytes),
+            valid_from=first,
+            valid_until=last,
+            nonce=nonce,
+        )
+
+    async def _program(self, task: Task) -> ResolvedProgram:
+        self._scratch_dir.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix="resolve-", dir=self._scratch_dir))
+        by_target = {item.target: item for item in task.inputs}
+
+        async def find(target: str) -> Path:
+            found = await materialise_input(by_target[target], self._kinds, self._context, scratch)
+            return found.host_path
+
+        try:
+            return await find_program(task, self._kinds, self._executors, find)
+        except ProgramMissing as error:
+            raise InputMissing(str(error)) from error
+        finally:
+            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+
+    def _limits(self, task: Task) -> ResourceLimits:
+        """What the job asks for, or the defaults.
+
+        Raises:
+            BadInput: more than the most.
+        """
+        rules = self._conditions.limits[task.engine.kind]
+        asked = task.resources
+        limits = ResourceLimits(
+            cpu_millis=asked.cpu_millis or rules.default.cpu_millis,
+            memory_bytes=asked.memory_bytes or rules.default.memory_bytes,
+            disk_bytes=asked.disk_bytes or rules.default.disk_bytes,
+            timeout_seconds=task.timeouts.execution
+            or task.timeouts.total
+            or rules.default.timeout_seconds,
+        )
+        fields = {
+            "Resources.CPU": (limits.cpu_millis, rules.most.cpu_millis, "thousandths of a CPU"),
+            "Resources.Memory": (limits.memory_bytes, rules.most.memory_bytes, "bytes"),
+            "Resources.Disk": (limits.disk_bytes, rules.most.disk_bytes, "bytes"),
+            "Timeouts.ExecutionTimeout": (
+                limits.timeout_seconds,
+                rules.most.timeout_seconds,
+                "seconds",
+            ),
+        }
+        too_much = [
+            f"Tasks[0].{name}: {value} {unit} are more than this provider gives ({most})"
+            for name, (value, most, unit) in fields.items()
+            if value > most
+        ]
+        if too_much:
+            raise BadInput("\n".join(too_much))
+        return limits
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramIdentity:
+    """A program as bundles name it."""
+
+    engine: Engine
+    module_sha256: str | None
+    image: str | None
+    image_kind: ImageKind | None
+    entry_point: tuple[str, ...]
+
+
+def program_identity(resolved: ResolvedProgram) -> ProgramIdentity:
+    """What a bundle says of this program."""
+    program = resolved.program
+    if isinstance(program, WasmProgram):
+        return ProgramIdentity(Engine.WASM, program.sha256, None, None, (program.entry_point,))
+    assert isinstance(program, DockerProgram)
+    kind = ImageKind.LOCAL if program.reference is None else ImageKind.REGISTRY
+    image = program.reference or program.image_id
+    return ProgramIdentity(Engine.DOCKER, None, image, kind, program.entry_point or ())
+
+
+async def identify_inputs(
+    task: Task, kinds: Kinds, context: InputContext
+) -> tuple[BundleInput, ...]:
+    """What each input of a task is, in its order.
+
+    Raises:
+        InputMissing: one is not here; the message names its target.
+    """
+    found = []
+    for item in task.inputs:
+        try:
+            identity = await _source(item).identify(_params(item, kinds), context)
+        except InputMissing as error:
+            raise InputMissing(f"input {item.target}: {error}") from error
+        found.append(
+            BundleInput(
+                source=identity.kind,
+                cid=identity.cid,
+                target=item.target,
+                path=identity.path,
+                padded_size=identity.padded_size,
+                claim_id=identity.claim_id,
+            )
+        )
+    return tuple(found)
+
+
+async def materialise_input(
+    item: InputSourceSpec, kinds: Kinds, context: InputContext, parent: Path
+) -> Materialised:
+    """The bytes of one input, below a fresh directory in `parent` or shared.
+
+    Raises:
+        InputMissing: it is not here; the message names its target.
+    """
+    into = Path(tempfile.mkdtemp(prefix="input-", dir=parent))
+    try:
+        return await _source(item).materialise(_params(item, kinds), context, into)
+    except InputMissing as error:
+        raise InputMissing(f"input {item.target}: {error}") from error
+
+
+async def find_program(
+    task: Task,
+    kinds: Kinds,
+    executors: Mapping[str, Executor],
+    find: Callable[[str], Awaitable[Path]],
+) -> ResolvedProgram:
+    """The program of a task, by its engine's executor.
+
+    Raises:
+        ProgramMissing: it is not here, or the engine is not offered.
+    """
+    executor = executors.get(task.engine.kind)
+    if executor is None:
+        message = f"engine {task.engine.type} is not offered here"
+        raise ProgramMissing(OutcomeKind.RUNTIME_FAULT, message)
+    return await executor.resolve(params_of(kinds, "engine", task.engine), find)
+
+
+def _source(item: InputSourceSpec) -> InputSource:
+    return next(s for name, s in SOURCES.items() if name.casefold() == item.source.kind)
+
+
+def _params(item: InputSourceSpec, kinds: Kinds) -> object:
+    return params_of(kinds, "source", item.source)
+
+
+def _outputs(task: Task) -> tuple[BundleOutput, ...]:
+    publisher = task.publisher.kind or DEFAULT_PUBLISHER
+    return tuple(BundleOutput(item.name, item.path, publisher) for item in task.results)

@@ -1,0 +1,151 @@
+"""The worker: takes a job from the queue, keeps its lease while it runs, and reports once.
+
+Killed at any moment, the next start finds the lease, gives the job back to the queue under a higher token and removes
+what the run left; a result of the old token is refused. Guests die with the process (see the executors).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from sp_plugin.executors.base import OutcomeKind
+from sp_plugin.jobs.queue import JobQueue
+from sp_plugin.jobs.running import JobRunner
+from sp_plugin.jobs.states import ExecutionState
+from sp_plugin.store.jobs import ExecutionResult, JobRecord, Lease, LeaseLost
+
+__all__ = ["StartCheck", "Worker"]
+
+log = structlog.get_logger()
+
+StartCheck = Callable[[JobRecord], Awaitable[str | None]]
+
+
+class Worker:
+    """Runs one job at a time. `why_not_start` has the last word: a reason sends the job back to `Pending`."""
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        runner: JobRunner,
+        node_id: str,
+        *,
+        why_not_start: StartCheck | None = None,
+        idle_seconds: float = 1.0,
+    ) -> None:
+        self._queue = queue
+        self._runner = runner
+        self._node_id = node_id
+        self._why_not_start = why_not_start
+        self._idle_seconds = idle_seconds
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look at the queue now."""
+        self._woken.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Take and run jobs until `stop` is set; the one that runs then is killed and queued again."""
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                step = asyncio.create_task(self._step())
+                await asyncio.wait({step, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if not step.done():
+                    step.cancel()
+                with suppress(asyncio.CancelledError):
+                    await step
+        finally:
+            stopping.cancel()
+
+    async def _step(self) -> None:
+        try:
+            if await self.run_once():
+                return
+        except SQLAlchemyError as error:  # the database is away for a moment
+            log.warning("queue_unavailable", error=str(error))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), self._idle_seconds)
+        self._woken.clear()
+
+    async def run_once(self) -> bool:
+        """Run the next job, if there is one; whether there was."""
+        await self._queue.requeue_expired()
+        lease = await self._queue.take(self._node_id, self._why_not_start)
+        if lease is None:
+            return False
+        log.info("execution_started", job_id=lease.job.id, execution_id=lease.execution_id)
+        try:
+            await self._run(lease)
+        except LeaseLost as error:
+            log.warning("lease_lost", job_id=lease.job.id, error=str(error))
+        except asyncio.CancelledError:
+            with suppress(LeaseLost):
+                await asyncio.shield(
+                    self._queue.finish(lease, _interrupted(), retry=True, counted=False)
+                )
+            raise
+        return True
+
+    async def _run(self, lease: Lease) -> None:
+        cancel = asyncio.Event()
+
+        async def on_state(state: ExecutionState, message: str) -> None:
+            await self._queue.set_execution_state(lease, state, message)
+
+        beating = asyncio.create_task(self._keep_lease(lease, cancel))
+        try:
+            result = await self._runner.run(lease, cancel, on_state)
+        except (LeaseLost, asyncio.CancelledError):
+            raise
+        except Exception as error:  # the outermost place of a run: one job must not end the worker
+            log.exception("execution_broke", job_id=lease.job.id)
+            result = _broken(error)
+        finally:
+            beating.cancel()
+            with suppress(asyncio.CancelledError):
+                await beating
+        retry = OutcomeKind(result.outcome).is_retryable
+        await self._queue.finish(lease, result, retry=retry)
+        log.info(
+            "execution_ended",
+            job_id=lease.job.id,
+            execution_id=lease.execution_id,
+            outcome=result.outcome,
+            exit_code=result.exit_code,
+        )
+
+    async def _keep_lease(self, lease: Lease, cancel: asyncio.Event) -> None:
+        """Send heartbeats; ends the run when the job is to stop or the lease is lost."""
+        pause = self._queue.rules.lease_seconds / 3
+        while True:
+            try:
+                if await self._queue.heartbeat(lease):
+                    cancel.set()
+            except LeaseLost:
+                cancel.set()  # its report will be refused
+                return
+            except SQLAlchemyError as error:  # the lease may still be alive at the next beat
+                log.warning("heartbeat_failed", job_id=lease.job.id, error=str(error))
+            await asyncio.sleep(min(pause, 1.0))
+
+
+def _interrupted() -> ExecutionResult:
+    return ExecutionResult(
+        state=ExecutionState.FAILED,
+        outcome=OutcomeKind.RUNTIME_FAULT.value,
+        message="the sidecar was stopped during the run",
+    )
+
+
+def _broken(error: Exception) -> ExecutionResult:
+    return ExecutionResult(
+        state=ExecutionState.FAILED,
+        outcome=OutcomeKind.RUNTIME_FAULT.value,
+        message=f"the run broke: {type(error).__name__}: {error}"[:1000],
+    )

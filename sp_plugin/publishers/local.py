@@ -1,0 +1,69 @@
+"""Publisher `local`: results stay on this host, as files, as a CAR and as the tar.gz that Bacalhau's clients fetch."""
+
+from __future__ import annotations
+
+import asyncio
+import tarfile
+from pathlib import Path
+from typing import Final
+
+from sp_plugin.jobs.params import Params
+from sp_plugin.publishers.base import (
+    PublishContext,
+    Published,
+    PublishError,
+    Results,
+    register_publisher,
+)
+
+__all__ = ["LocalParams", "LocalPublisher", "archive_path", "pack_archive"]
+
+_PATH: Final = "/api/v1/sp/results"
+
+
+class LocalParams(Params):
+    """None."""
+
+
+@register_publisher("local")
+class LocalPublisher:
+    """The results directory is kept by every run; this adds the archive for downloading."""
+
+    params = LocalParams
+
+    async def publish(
+        self, params: LocalParams, results: Results, context: PublishContext
+    ) -> Published:
+        """See `Publisher.publish`."""
+        archive = archive_path(context.results_dir, results.execution_id)
+        try:
+            await asyncio.to_thread(pack_archive, results.directory, archive)
+        except OSError as error:
+            raise PublishError(f"the results archive cannot be written: {error}") from error
+        url = f"{(context.public_url or '').rstrip('/')}{_PATH}/{results.execution_id}.tar.gz"
+        return Published("urlDownload", {"URL": url}, {"archive": str(archive)})
+
+
+def archive_path(results_dir: Path, execution_id: str) -> Path:
+    """Where the archive of an execution's results lies."""
+    return results_dir / execution_id / "results.tar.gz"
+
+
+def pack_archive(directory: Path, archive: Path) -> None:
+    temporary = archive.with_name(archive.name + ".tmp")
+    try:
+        with tarfile.open(temporary, "w:gz") as tar:
+            for path in sorted(directory.rglob("*")):
+                tar.add(path, path.relative_to(directory), recursive=False, filter=_plain)
+        temporary.rename(archive)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Names and bytes only: who ran it and when is not part of a result."""
+    info.uid = info.gid = 0
+    info.uname = info.gname = ""
+    info.mtime = 0
+    info.mode = 0o755 if info.isdir() else 0o644
+    return info
