@@ -13,6 +13,8 @@ import aiohttp
 import typer
 
 from devstack.chain import NetworkConfig
+from devstack.datacap import MessageFailed
+from devstack.node import EpochsNotReached
 from devstack.stack import Devstack, DevstackConfig
 from lotus_client.api_info import ApiInfo
 from lotus_client.types import Epoch
@@ -131,6 +133,29 @@ def status(data_dir: DataDir = None, as_json: Json = False) -> None:
         *(f"sector {s['sector']}: {s['state']}" for s in answer["sectors"]),
     ]
     _show(answer, "\n".join(lines), as_json)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the demo keeps its files and its summary.")] = (
+        Path("demo-out")
+    ),
+    network_version: Annotated[
+        int, typer.Option(min=28, max=29, help="29 plays the story under Solstice's rules.")
+    ] = 28,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything up at the end.")] = False,
+) -> None:
+    """Play the whole story: a verified deal, an approved job, blocks won, a payment and its proof."""
+    from devstack.demo.play import play
+    from devstack.demo.show import Show
+    from devstack.demo.sidecar import CommandFailed
+    from devstack.demo.story import StoryError
+    from devstack.demo.world import WorldError
+
+    try:
+        asyncio.run(play(out, network_version=network_version, keep=keep, show=Show()))
+    except (StoryError, WorldError, CommandFailed, MessageFailed, EpochsNotReached) as error:
+        _fail(f"the demo failed: {error}", _EXIT_FAILED)
 
 
 def _ask(action: str, body: dict[str, Any], data_dir: Path | None) -> dict[str, Any]:

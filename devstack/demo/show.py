@@ -49,8 +49,15 @@ class Show:
     @contextmanager
     def epochs(self, title: str, first: int, last: int) -> Iterator[EpochsBar]:
         """A bar of epochs being mined, on a terminal only."""
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("epoch {task.fields[epoch]}"))
-        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("epoch {task.fields[epoch]}"),
+        )
+        with Progress(
+            *columns, console=self.console, transient=True, disable=not self.console.is_terminal
+        ) as progress:
             yield EpochsBar(progress, title, first, last)
 
 

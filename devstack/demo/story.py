@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 import tarfile
 import time
@@ -17,8 +16,8 @@ import yaml
 from deals.commp import commp
 from devstack.demo.docker_image import build_image, why_no_engine
 from devstack.demo.show import Show
-from devstack.demo.sidecar import CommandFailed, SidecarProcess
-from devstack.demo.world import DataPiece, World, WorldError, examples_dir
+from devstack.demo.sidecar import SidecarProcess
+from devstack.demo.world import DataPiece, World, examples_dir
 from devstack.sectors import Sector
 from lotus_client.address import Address
 from lotus_client.cid import Cid
@@ -272,7 +271,9 @@ class Story:
     async def prove(self, *sectors: Sector) -> None:
         """Mine until the sectors' first WindowPoSt is in, then through the look-back."""
         await self.mine(
-            "first WindowPoSt", 2 * _PROVING_PERIOD, until=lambda: all(map(self.world.is_active, sectors))
+            "first WindowPoSt",
+            2 * _PROVING_PERIOD,
+            until=lambda: all(map(self.world.is_active, sectors)),
         )
         self.show.done("the sectors are proven", f"epoch {self.world.epoch}")
         await self.mine("look-back of 900 epochs", _LOOK_BACK)
@@ -294,7 +295,9 @@ class Story:
         network = self.world.net.network
         tipset, won = network.head, 0
         while tipset.height > since:
-            won += sum(block.win_count for block in tipset.blocks if block.miner == self.world.provider)
+            won += sum(
+                block.win_count for block in tipset.blocks if block.miner == self.world.provider
+            )
             tipset = network.tipset(tipset.parents)
         return won
 
@@ -330,7 +333,9 @@ class Story:
         wallet = self.world.key("payout-wallet").address
         cid = await self.world.fund(wallet, lacking + _MARGIN)
         self.facts["funding_message_cid"] = str(cid)
-        self.show.done("the owner withdrew from the miner to the payout wallet", _fil(lacking + _MARGIN))
+        self.show.done(
+            "the owner withdrew from the miner to the payout wallet", _fil(lacking + _MARGIN)
+        )
         await self.mine("finality of the funding", _FINALITY + 2)
         await self.caught_up()
 
@@ -345,7 +350,9 @@ class Story:
 
     async def settle(self) -> dict[str, Any]:
         """Mine until the payout is final; the payout."""
-        payout = await self.until(lambda: self._payout("sent", "included", "final"), "the payout to be pushed")
+        payout = await self.until(
+            lambda: self._payout("sent", "included", "final"), "the payout to be pushed"
+        )
         self.show.done("signed, stored, pushed", payout["message"])
         await self.mine("inclusion", 5)
         await self.mine("finality of the payout", _FINALITY + 2)
@@ -373,7 +380,9 @@ class Story:
             while world.epoch < first + epochs:
                 if until is not None and until():
                     return
-                await world.net.advance(min(_CHUNK if until is None else 10, first + epochs - world.epoch))
+                await world.net.advance(
+                    min(_CHUNK if until is None else 10, first + epochs - world.epoch)
+                )
                 bar.at(world.epoch)
         if until is not None and not until():
             raise StoryError(f"{title}: did not happen within {epochs} epochs")
