@@ -83,7 +83,8 @@ class BlockPlace:
 class CarReader:
     """A CAR's header, and its blocks in order. Iterate once; the stream need not be seekable.
 
-    `roots` and `version` (1 or 2) are known at once, `end` (the byte behind the last section) after the last block.
+    `roots` and `version` (1 or 2) are known at once, `end` (the byte behind the last section) after the last block. For a
+    CARv1 `end` is the length of the file; behind the data of a CARv2 its index may follow.
     """
 
     def __init__(self, stream: BinaryIO, limits: CarLimits | None = None) -> None:

@@ -144,7 +144,9 @@ class UnixFs:
             UnixFsLimitExceeded: more entries or nested shards than allowed.
         """
         seen: set[str] = set()
-        for link in self._links(cid, 0):
+        # shards that hold nothing but each other give no entries, so links are counted, too
+        budget = [2 * self._limits.max_entries]
+        for link in self._links(cid, 0, budget):
             if link.name in seen:
                 raise UnixFsCorrupt(cid, f"the name {link.name!r} is there twice")
             seen.add(link.name)
@@ -162,7 +164,7 @@ class UnixFs:
         budget = [self._limits.max_file_links]
         yield from self._read(cid, None, 0, budget)
 
-    def _links(self, cid: Cid, depth: int) -> Iterator[PbLink]:
+    def _links(self, cid: Cid, depth: int, budget: list[int]) -> Iterator[PbLink]:
         self._check_depth(cid, depth)
         node, data = self._node(cid)
         if data.kind is UnixFsType.DIRECTORY and depth == 0:
@@ -172,9 +174,12 @@ class UnixFs:
             raise UnixFsCorrupt(cid, f"a {data.kind.name.lower()} where a directory is expected")
         width = _shard_prefix_width(cid, data)
         for link in node.links:
+            budget[0] -= 1
+            if budget[0] < 0:
+                raise UnixFsLimitExceeded(f"{cid} is a shard of too many links")
             _check_shard_prefix(cid, link.name, width, data.fanout or 0)
             if len(link.name) == width:
-                yield from self._links(link.cid, depth + 1)
+                yield from self._links(link.cid, depth + 1, budget)
             else:
                 yield PbLink(link.cid, link.name[width:], link.tsize)
 
@@ -201,6 +206,8 @@ class UnixFs:
                 raise UnixFsLimitExceeded(
                     f"the file has more than {self._limits.max_file_links} links"
                 )
+            if size == 0:  # nothing to read, however many blocks it may be made of
+                continue
             yield from self._read(link.cid, size, depth + 1, budget)
 
     def _check_depth(self, cid: Cid, depth: int) -> None:

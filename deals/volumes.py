@@ -9,6 +9,7 @@ On disk: `<cache>/<target CID>/data` (a file or directory) and `<cache>/<target 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ from typing import Final
 
 from deals.blocks import BlockStore
 from deals.unixfs import Entry, EntryKind, UnixFs, UnixFsLimits
-from lotus_client.cid import Cid, CidError
+from lotus_client.cid import RAW, Cid, CidError
 
 __all__ = [
     "UnsafeContent",
@@ -32,6 +33,7 @@ __all__ = [
     "clean_cache",
     "materialise",
     "remove_volume",
+    "write_tree",
 ]
 
 _DATA: Final = "data"
@@ -113,7 +115,7 @@ def materialise(
     entry = UnixFs(recorder, tree_limits).resolve(root, names)
     if entry.kind is EntryKind.SYMLINK:
         raise UnsafeContent(f"{root}/{'/'.join(names)} is a symlink; only files and directories")
-    home = cache / str(entry.cid)
+    home = _home(cache, entry.cid)
     record = _load_record(home)
     if record is None:
         cache.mkdir(parents=True, exist_ok=True)
@@ -132,9 +134,31 @@ def materialise(
     )
 
 
+def write_tree(fs: UnixFs, cid: Cid, destination: Path, limits: VolumeLimits | None = None) -> int:
+    """How many files were written of the file or directory `cid`, to a `destination` that must not exist.
+
+    For a person who unpacks a CAR: modes are the usual ones (umask), and a failure leaves nothing at `destination`.
+
+    Raises:
+        FileExistsError: `destination` is there already.
+        UnsafeContent, VolumeTooLarge, and what `materialise` raises: as there.
+    """
+    if destination.exists() or destination.is_symlink():
+        raise FileExistsError(errno.EEXIST, "it exists already", str(destination))
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=destination.parent))
+    try:
+        maker = _Maker(fs, limits or VolumeLimits(), read_only=False)
+        maker.write(fs.entry(cid), temporary / _DATA, ())
+        (temporary / _DATA).rename(destination)
+        return maker.files
+    finally:
+        _remove_tree(temporary)
+
+
 def remove_volume(cache: Path, target: Cid) -> None:
     """Deletes a volume from the cache; none is fine. The caller knows that no job reads it."""
-    _remove_tree(cache / str(target))
+    _remove_tree(_home(cache, target))
 
 
 def clean_cache(cache: Path) -> None:
@@ -145,14 +169,21 @@ def clean_cache(cache: Path) -> None:
 
 
 class _Recorder:
-    """A `BlockStore` that remembers which blocks were given out."""
+    """A `BlockStore` that remembers which blocks were given out, and the last one's bytes.
+
+    A node is asked what it is and then for what it holds: the second time it need not be read and hashed again.
+    """
 
     def __init__(self, blocks: BlockStore) -> None:
         self._blocks = blocks
+        self._last: tuple[Cid, bytes] | None = None
         self.sizes: dict[Cid, int] = {}
 
     def get(self, cid: Cid) -> bytes:
+        if self._last is not None and self._last[0] == cid:
+            return self._last[1]
         data = self._blocks.get(cid)
+        self._last = (cid, data)
         self.sizes.setdefault(cid, len(data))
         return data
 
@@ -160,8 +191,9 @@ class _Recorder:
 class _Maker:
     """Writes one tree, counting against the limits."""
 
-    def __init__(self, fs: UnixFs, limits: VolumeLimits) -> None:
+    def __init__(self, fs: UnixFs, limits: VolumeLimits, *, read_only: bool = True) -> None:
         self._fs = fs
+        self._read_only = read_only
         self._limits = limits
         self._entries = 0
         self.files = 0
@@ -184,7 +216,8 @@ class _Maker:
             _check_name(link.name, shown)
             child = self._fs.entry(link.cid)
             self.write(child, path / link.name, (*inner, link.name))
-        path.chmod(0o555)
+        if self._read_only:
+            path.chmod(0o555)
 
     def _write_file(self, entry: Entry, path: Path) -> None:
         self.files += 1
@@ -195,7 +228,8 @@ class _Maker:
             file.flush()
             # the cache outlives a power cut, so a name may only appear when its bytes are on disk
             os.fsync(file.fileno())
-        path.chmod(0o444)
+        if self._read_only:
+            path.chmod(0o444)
 
     def _count(self, size: int) -> None:
         """Adds a file's stated size, which `read_file` holds its chunks to."""
@@ -226,6 +260,14 @@ def _make(
         return record
     finally:
         _remove_tree(temporary)
+
+
+def _home(cache: Path, target: Cid) -> Path:
+    """The directory of a volume; an identity CID may be longer than a name can be."""
+    text = str(target)
+    if len(text) > _MAX_NAME:
+        text = str(Cid.of_sha2_256(RAW, target.raw)) + ".identity"
+    return cache / text
 
 
 def _check_name(name: str, directory: str) -> None:
