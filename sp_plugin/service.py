@@ -3,18 +3,344 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Final
 
-from sp_plugin.config import Config
+import structlog
+from aiohttp import web
 
-__all__ = ["Sidecar"]
+from deals.follower import ChainFollower
+from deals.sources.storage_path import StoragePathSource
+from lotus_client.client import LotusClient
+from lotus_client.errors import LotusError
+from lotus_client.node import NodeCapabilities
+from lotus_client.types import Epoch
+from sp_plugin.admission import Admission
+from sp_plugin.approvals.desk import ApprovalDesk, approval_policy
+from sp_plugin.config import Config, Scope
+from sp_plugin.data_dir import DataDir, locked_data_dir
+from sp_plugin.earnings.ingest import Earnings, EarningsSettings
+from sp_plugin.errors import Conflict, RefusedByPolicy
+from sp_plugin.health import Health
+from sp_plugin.http.app import make_app
+from sp_plugin.http.parts import Parts
+from sp_plugin.jobs.queue import JobQueue, QueueRules
+from sp_plugin.lineage import Lineage
+from sp_plugin.metrics import CHAIN_EPOCH, JOBS, PIECES
+from sp_plugin.node import check_node, connect_node, solstice_epoch
+from sp_plugin.pieces import Pieces
+from sp_plugin.policy import PolicyRules
+from sp_plugin.steps import Step, Steps
+from sp_plugin.store.approvals import ApprovalRepository
+from sp_plugin.store.base import Store
+from sp_plugin.store.chain import ChainRepository
+from sp_plugin.store.earnings import EarningsRepository
+from sp_plugin.store.migrate import open_store
+from sp_plugin.store.outputs import OutputRepository
+from sp_plugin.store.piece_checks import PieceCheckRepository
+from sp_plugin.store.tokens import TokenRepository
+from sp_plugin.treasury import Treasury, open_treasury, shared_keys
+from sp_plugin.workshop import open_workshop
+
+__all__ = ["Sidecar", "open_sidecar"]
+
+_RECONNECT_SECONDS: Final = 10
+_LOCAL_TOKEN: Final = "local operator"  # noqa: S105  a name
+
+log = structlog.get_logger()
 
 
 class Sidecar:
-    """One sidecar. `async with Sidecar(config) as sidecar: await sidecar.run_until(stop)`."""
+    """One sidecar at work. Made by `open_sidecar`; `url` is where its API listens."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self,
+        config: Config,
+        data: DataDir,
+        *,
+        node: LotusClient,
+        found: NodeCapabilities,
+        store: Store,
+        sector_size: int,
+        head: Epoch,
+        treasury: Treasury,
+    ) -> None:
         self.config = config
+        self.data = data
+        self.node = node
+        self.found = found
+        self.store = store
+        self.treasury = treasury
+        self.url = ""
+        self.provider = config.provider.actor
+        self.chain = ChainRepository(store)
+        self.tokens = TokenRepository(store)
+        self._followed: Epoch | None = None
+        self._head = head
+        self._follower = ChainFollower(
+            node,
+            self.chain,
+            self.provider,
+            start_at=None
+            if config.follow.start_epoch is None
+            else Epoch(config.follow.start_epoch),
+            range_epochs=config.follow.max_epochs_per_step,
+        )
+        self.queue = JobQueue(store, time.time_ns, QueueRules(float(config.jobs.lease_seconds)))
+        self.desk = ApprovalDesk(
+            queue=self.queue,
+            book=ApprovalRepository(store),
+            chain=node,
+            provider=self.provider,
+            policy=approval_policy(config.approvals),
+            clock=time.time_ns,
+        )
+        paths = config.provider.storage_paths
+        self.pieces = Pieces(
+            self.provider,
+            self.chain,
+            PieceCheckRepository(store, self.provider),
+            source=StoragePathSource(paths, sector_size) if paths else None,
+            sector_size=sector_size,
+            cache_dir=data.volumes,
+            epoch=lambda: self._followed,
+            clock=time.time_ns,
+        )
+        self.workshop = open_workshop(
+            config,
+            data,
+            library=self.pieces,
+            network=found.network_name,
+            head=lambda: self._head,
+            clock=time.time_ns,
+        )
+        self.admission = Admission(
+            queue=self.queue,
+            desk=self.desk,
+            bundler=self.workshop.bundler,
+            pieces=self.pieces,
+            datasets=config.datasets,
+            rules=PolicyRules(config.policy, config.jobs, config.earnings),
+            kinds=self.workshop.kinds,
+            max_waiting=config.jobs.max_queued,
+            head=self.head_epoch,
+        )
+        self.lineage = Lineage(
+            self.provider,
+            queue=self.queue,
+            outputs=OutputRepository(store),
+            chain=self.chain,
+            pieces=self.pieces,
+            results_dir=data.results,
+            epoch=lambda: self._followed,
+        )
+        self.earnings_store = EarningsRepository(store)
+        self._earnings: Earnings | None = None
+        self._sector_size = sector_size
+        steps = self._periodic()
+        self.health = Health(tuple(step.name for step in steps), datetime.now(UTC))
+        self.steps = Steps(steps, self.health)
+
+    def _periodic(self) -> tuple[Step, ...]:
+        poll = self.config.follow.poll_interval_seconds
+        return (
+            Step("follow", poll, self._follow),
+            Step("verify", 60, self.pieces.verify_next),
+            Step("admit", 15, self.admission.step),
+            Step("trace", 30, self.lineage.step),
+            Step("earn", 60, self._earn),
+            Step("fund", 60, self.treasury.funding_step),
+            Step("plan", 600, self.treasury.plan_step),
+            Step("send", poll, self.treasury.send_step),
+            Step("measure", 15, self._measure),
+        )
+
+    async def head_epoch(self) -> Epoch:
+        """The chain's present epoch, by the node."""
+        return (await self.node.head()).height
 
     async def run_until(self, stop: asyncio.Event) -> None:
         """Serve and step until `stop` is set; then finish the rounds under way and close everything."""
-        await stop.wait()
+        runner = web.AppRunner(make_app(self._parts()), access_log=None)
+        async with AsyncExitStack() as stack:
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await self._listen(runner)
+            await self._local_token()
+            self.data.write_private(self.data.api_url, self.url)
+            stack.callback(self.data.api_url.unlink, missing_ok=True)
+            stack.push_async_callback(self.steps.stop)
+            self.steps.start()
+            stack.push_async_callback(_cancelled, asyncio.create_task(self._hear_of_heads()))
+            log.info("sidecar_started", url=self.url, provider=self.provider)
+            if self.config.jobs.enabled:
+                await self.workshop.work(self.queue, self.admission.why_not_start, stop)
+            await stop.wait()
+            log.info("sidecar_stopping")
+
+    async def _listen(self, runner: web.AppRunner) -> None:
+        http = self.config.http
+        try:
+            site = web.TCPSite(runner, http.host, http.port)
+            await site.start()
+        except OSError as error:
+            raise Conflict(f"cannot listen on {http.host}:{http.port}: {error.strerror}") from error
+        port = runner.addresses[0][1]
+        host = "127.0.0.1" if http.host in ("0.0.0.0", "") else http.host  # noqa: S104  compared, not bound
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def _local_token(self) -> None:
+        """Make sure that commands on this machine, by this user, may operate the sidecar."""
+        token = self.data.local_token()
+        if token is None or await self.tokens.find(token) is None:
+            token = await self.tokens.create(_LOCAL_TOKEN, tuple(Scope), time.time_ns())
+            self.data.write_private(self.data.api_token, token.reveal())
+
+    def _parts(self) -> Parts:
+        return Parts(
+            http=self.config.http,
+            tokens=self.tokens,
+            health=self.health,
+            queue=self.queue,
+            admission=self.admission,
+            desk=self.desk,
+            pieces=self.pieces,
+            datasets=self.config.datasets,
+            treasury=self.treasury,
+            earnings=self.earnings_store,
+            results_dir=self.data.results,
+            prefix=self.found.address_prefix,
+            wake=self.steps.wake,
+            head=self.head_epoch,
+        )
+
+    async def _follow(self) -> bool:
+        """Take over at most one range of epochs; new ones wake the steps that live on them."""
+        progress = await self._follower.step()
+        self._followed, self._head = progress.cursor.height, progress.head
+        CHAIN_EPOCH.labels("followed").set(progress.cursor.height)
+        CHAIN_EPOCH.labels("head").set(progress.head)
+        if progress.applied or progress.reverted:
+            for name in ("verify", "admit", "earn", "fund", "send"):
+                self.steps.wake(name)
+        return not progress.at_head
+
+    async def _earn(self) -> bool:
+        """Record wins that became final, close periods, release what vested."""
+        if self._earnings is None:
+            self._earnings = await self._open_earnings()
+        if self._earnings is not None:
+            step = await self._earnings.step()
+            if step.recorded or step.closed:
+                log.info("earnings_moved", recorded=step.recorded, closed=step.closed)
+        return False
+
+    async def _open_earnings(self) -> Earnings | None:
+        """The earnings, from the first epoch this sidecar followed on; None before it has followed any.
+
+        Where they begin is kept at the first step, so that later only the kept one counts.
+        """
+        processed = await self.chain.processed(self.provider)
+        if not processed:
+            return None
+        terms = self.config.earnings
+        settings = EarningsSettings(
+            provider=self.provider,
+            sector_size=self._sector_size,
+            start=processed[0].height,
+            capital_cost_apr_bps=terms.capital_cost_apr_bps,
+            include_tips=terms.include_tips,
+            solstice_epoch=solstice_epoch(
+                self.found.network_version, await self.node.network_params()
+            ),
+            input_window_epochs=terms.input_window_epochs,
+        )
+        ledger = self.treasury.ledger
+        return Earnings(
+            self.node,
+            self.chain,
+            self.lineage,
+            earnings=self.earnings_store,
+            ledger=ledger,
+            settings=settings,
+        )
+
+    async def _measure(self) -> bool:
+        """Bring the gauges up to date."""
+        PIECES.set(len(await self.pieces.known()))
+        counts: dict[str, int] = {}
+        for job in await self.queue.list_jobs(limit=100_000):
+            counts[job.state] = counts.get(job.state, 0) + 1
+        for state, count in counts.items():
+            JOBS.labels(state).set(count)
+        return False
+
+    async def _hear_of_heads(self) -> None:
+        """Wake the follower whenever the node reports a new head. Without notifications the polling goes on."""
+        while True:
+            with suppress(LotusError):
+                async with aclosing(self.node.notify()) as batches:
+                    async for _ in batches:
+                        self.steps.wake("follow")
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+
+@asynccontextmanager
+async def open_sidecar(config: Config) -> AsyncIterator[Sidecar]:
+    """A sidecar connected to its node and its store, ready to run; everything is closed at the end.
+
+    Raises:
+        LotusUnavailable, LotusWrongNetwork: the node cannot be reached, or is not the one the config means (exit 4).
+        ConfigError: its token is an admin token (exit 2).
+        Conflict: another sidecar runs on the same data_dir.
+        StoreError: the database cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        data = stack.enter_context(locked_data_dir(config.data_dir))
+        node = await stack.enter_async_context(connect_node(config.node))
+        found = await node.probe()
+        check_node(config.node, found)
+        info = await node.miner_info(config.provider.actor)
+        store = await open_store(config.database_url)
+        stack.push_async_callback(store.close)
+        treasury = await open_treasury(
+            config.payouts, node, store, config.provider.actor, found.network_name
+        )
+        stack.push_async_callback(treasury.close)
+        await refuse_shared_wallet(config, treasury, node)
+        yield Sidecar(
+            config,
+            data,
+            node=node,
+            found=found,
+            store=store,
+            sector_size=info.sector_size,
+            head=(await node.head()).height,
+            treasury=treasury,
+        )
+
+
+async def refuse_shared_wallet(config: Config, treasury: Treasury, node: LotusClient) -> None:
+    """Return if the signer holds no other key of the provider, or the config says that this is meant.
+
+    Raises:
+        RefusedByPolicy: it does; whoever controls this process could then move the provider's own keys.
+    """
+    if not config.payouts.enabled or treasury.wallet is None or config.payouts.allow_shared_wallet:
+        return
+    if shared := await shared_keys(treasury.wallet, node, config.provider.actor):
+        raise RefusedByPolicy(
+            "payouts.allow_shared_wallet",
+            [
+                f"the signer also holds {', '.join(map(str, shared))}; use a wallet with the payout key only"
+            ],
+        )
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

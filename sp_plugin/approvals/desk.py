@@ -64,6 +64,7 @@ class ApprovalDesk:
 
     def __init__(
         self,
+        *,
         queue: JobQueue,
         book: ApprovalRepository,
         chain: IdentityReader,
@@ -145,7 +146,7 @@ class ApprovalDesk:
             self._policy,
             at_epoch,
             conflicts,
-            await self._book.revocations_of(digest),
+            revocations=await self._book.revocations_of(digest),
         )
 
     def _role_of(self, approver: Address, role: str | None, *, any_role: bool = False) -> str:

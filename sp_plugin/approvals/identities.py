@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Protocol
 
 from fil_plus.approvals import Conflicts
@@ -47,8 +48,6 @@ async def _forms(chain: IdentityReader, address: Address) -> frozenset[Address]:
         forms.add(Address.of_id(await chain.lookup_id(address)))
     except LotusRpcError:
         return frozenset(forms)  # no such actor: nobody has used the address yet
-    try:
+    with suppress(LotusRpcError):  # an actor without a key: a multisig or a contract
         forms.add(await chain.account_key(address))
-    except LotusRpcError:
-        pass  # an actor without a key: a multisig or a contract
     return frozenset(forms)

@@ -115,7 +115,7 @@ def _error(status: int, code: str, message: str) -> SpPluginError:
     if status == 404:
         kind, separator, name = message.partition(" not found: ")
         return NotFound(kind, name) if separator else SpPluginError(message)
-    by_status = {
+    by_status: dict[int, type[SpPluginError]] = {
         400: BadInput,
         401: NotAllowed,
         403: NotAllowed,

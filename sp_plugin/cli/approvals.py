@@ -1,3 +1,4 @@
+# ruff: noqa: PLR0917  (typer makes options of arguments)
 """`approvals list|sign|add|verify|revoke`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: PLR0917  (typer makes options of arguments)
 """`config check|print|default` and `init`."""
 
 from __future__ import annotations

@@ -231,7 +231,7 @@ def explain(job_id: JobId, config: ConfigOption = None, json: JsonOption = False
 
 
 @policy_app.command("test")
-def test_(
+def try_job(
     file: Annotated[Path, typer.Argument(help="A job in YAML or JSON; - reads standard input.")],
     config: ConfigOption = None,
     json: JsonOption = False,

@@ -257,6 +257,9 @@ class ApprovalsConfig(Section):
     """Who must sign a job before it runs."""
 
     k: PositiveCount = Field(default=2, description="distinct approvers needed for one bundle")
+    valid_for_epochs: PositiveCount = Field(
+        default=86_400, description="epochs from its submission in which a job may start: 30 days"
+    )
     required_roles: tuple[Text, ...] = Field(
         default=(), description="roles of which at least one signature each is needed"
     )
@@ -341,6 +344,10 @@ class JobsConfig(Section):
     )
     allow_url_download: Flag = Field(
         default=False, description="whether inputs may come from the internet"
+    )
+    minimum_piece_bytes: Literal[256, 1048576] = Field(
+        default=1048576,
+        description="least padded size of a staged result: 1 MiB on mainnet and calibration, 256 on a 2k network",
     )
     keep_results_days: PositiveCount = Field(
         default=90, description="results are kept at least this long"

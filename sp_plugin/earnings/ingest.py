@@ -77,6 +77,7 @@ class Earnings:
         chain: EarningsChain,
         holdings: Holdings,
         register: ShareRegister,
+        *,
         earnings: EarningsRepository,
         ledger: LedgerRepository,
         settings: EarningsSettings,
@@ -112,7 +113,7 @@ class Earnings:
         up_to = Epoch(min(last, final.height))
         known = {w.win.block: w for w in await self._earnings.wins(self._provider, first, up_to)}
         count = 0
-        for block in await self._holdings.own_blocks(self._provider, Epoch(first - 1), up_to):
+        for block in await self._holdings.own_blocks(self._provider, first, Epoch(up_to + 1)):
             stored = known.get(block.cid)
             if stored is None or not stored.win.is_complete:
                 await self._save(await self._read_win(block, final), final)
@@ -137,7 +138,8 @@ class Earnings:
         up_to = Epoch(min(final.height, followed.tipset.height) if followed else done)
         if up_to <= done:
             return 0
-        for block in await self._holdings.own_blocks(self._provider, done, up_to):
+        blocks = await self._holdings.own_blocks(self._provider, Epoch(done + 1), Epoch(up_to + 1))
+        for block in blocks:
             there = await self._chain.tipset_by_height(block.epoch, final.key)
             if there.key != block.tipset:
                 continue  # followed, but orphaned before it was final: it earned nothing
@@ -206,8 +208,9 @@ class Earnings:
         closed: list[tuple[int, int]] = []
         waiting: list[str] = []
         for period in await self._with_late_wins(next_period):
+            revision = await self._earnings.revisions(self._provider, period)
             if await self._close_one(period, final, waiting, late=True):
-                closed.append((period, await self._earnings.revisions(self._provider, period) - 1))
+                closed.append((period, revision))
         while (next_period + 1) * PERIOD_EPOCHS - 1 <= ingested:
             late = ingested - (next_period + 1) * PERIOD_EPOCHS >= _RETRY_EPOCHS
             if not await self._close_one(next_period, final, waiting, late=late):
@@ -229,9 +232,14 @@ class Earnings:
         first = Epoch(period * PERIOD_EPOCHS)
         last = Epoch(first + PERIOD_EPOCHS - 1)
         stored = await self._earnings.wins(self._provider, first, last, open_only=True)
-        produced, used = await self._register.produced(), await self._register.used()
+        budgets = await self._earnings.budgets()
+        produced = [
+            replace(item, budget_paid=budgets.get((item.payee, item.job), AttoFil(0)))
+            for item in await self._register.produced()
+        ]
+        used = await self._register.used()
         inputs = [await self._inputs_of(win, produced, used) for win in stored]
-        splits, unknown, budgets = split_in_order(inputs, await self._earnings.budgets())
+        splits, unknown, budgets = split_in_order(inputs, budgets)
         waiting += [f"{u.win}: {u.reason.value}: {u.detail}" for u in unknown]
         if not late and any(_may_become_known(u, stored) for u in unknown):
             return False
@@ -277,7 +285,7 @@ class Earnings:
         if sectors is None:
             return {}
         at = Epoch(height - 1)
-        pieces = await self._holdings.held_pieces(self._provider, at)
+        pieces = await self._holdings.held_pieces(self._provider, at=at)
         holdings = HoldingsAt(
             at, sectors, self._settings.sector_size, pieces, self._settings.solstice_epoch
         )
@@ -310,7 +318,7 @@ async def win_inputs(
     sectors = None
     if win.lookback_height is not None:
         sectors = await holdings.active_sectors(win.provider, win.lookback_height)
-    pieces = await holdings.held_pieces(win.provider, win.lookback_epoch)
+    pieces = await holdings.held_pieces(win.provider, at=win.lookback_epoch)
     version = win.network_version
     if version is None:
         # without a version there are no rules: a win without credited value is split as unknown

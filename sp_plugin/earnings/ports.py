@@ -25,18 +25,22 @@ class EarningsChain(ChainNode, Protocol):
 
 
 class Holdings(SectorStore, Protocol):
-    """The follower's index; `sp_plugin.store.chain` has these."""
+    """The follower's index; `sp_plugin.store.chain.ChainRepository` has these."""
 
     async def cursor(self, provider: ActorId) -> Cursor | None:
         """How far the provider has been followed."""
         ...
 
-    async def own_blocks(self, provider: ActorId, after: Epoch, up_to: Epoch) -> Sequence[OwnBlock]:
-        """The provider's blocks with after < epoch <= up_to in the chain as followed, by epoch."""
+    async def own_blocks(
+        self, provider: ActorId, from_epoch: Epoch, to_epoch: Epoch
+    ) -> Sequence[OwnBlock]:
+        """The blocks won at `from_epoch` up to, not including, `to_epoch`, in order."""
         ...
 
-    async def held_pieces(self, provider: ActorId, at: Epoch) -> Sequence[HeldPiece]:
-        """The pieces held at an epoch."""
+    async def held_pieces(
+        self, provider: ActorId, *, at: Epoch | None = None
+    ) -> Sequence[HeldPiece]:
+        """The pieces whose record covers `at`."""
         ...
 
 

@@ -14,7 +14,7 @@ __all__ = ["shares_from_json", "shares_to_json"]
 
 
 def shares_to_json(produced: Iterable[ProducedPiece], used: Iterable[UsedPiece]) -> dict[str, Any]:
-    """Plain values; addresses in their `t` form, amounts as decimal text. `budget_paid` is not part of it."""
+    """Plain values; addresses in their `t` form, amounts as decimal text."""
     return {
         "produced": [
             {
@@ -22,6 +22,7 @@ def shares_to_json(produced: Iterable[ProducedPiece], used: Iterable[UsedPiece])
                 "payee": item.payee.to_text("t"),
                 "job": item.job,
                 "counted_bytes": item.counted_bytes,
+                "budget_paid": str(item.budget_paid),
                 "terms": item.terms.to_json(),
             }
             for item in produced
@@ -56,6 +57,7 @@ def shares_from_json(
             job=item["job"],
             counted_bytes=item["counted_bytes"],
             terms=_terms(item["terms"]),
+            budget_paid=AttoFil.parse(item["budget_paid"]),
         )
         for item in content["produced"]
     )

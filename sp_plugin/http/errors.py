@@ -11,8 +11,8 @@ from aiohttp.typedefs import Handler
 
 from lotus_client.errors import LotusError, LotusUnavailable
 from sp_plugin.errors import (
-    BadInput,
     Conflict,
+    ExitCode,
     NodeUnreachable,
     NotAllowed,
     NotFound,
@@ -20,6 +20,7 @@ from sp_plugin.errors import (
     SpPluginError,
 )
 from sp_plugin.jobs.queue import InvalidTransition
+from sp_plugin.payouts.batch import BatchRefused
 from sp_plugin.store.jobs import JobNotFound
 
 __all__ = ["error_middleware", "error_response"]
@@ -35,9 +36,8 @@ class _Kind:
 
 # The first fitting class counts. Codes: Bacalhau v1.5+ `pkg/bacerrors`.
 _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], _Kind], ...] = (
-    (BadInput, _Kind(400, "BadRequest")),
     ((NotFound, JobNotFound), _Kind(404, "NotFound")),
-    ((Conflict, InvalidTransition), _Kind(409, "ConflictJobState")),
+    ((Conflict, InvalidTransition, BatchRefused), _Kind(409, "Conflict")),
     (RefusedByPolicy, _Kind(403, "RefusedByPolicy")),
     (NotAllowed, _Kind(403, "Forbidden")),
     ((NodeUnreachable, LotusUnavailable), _Kind(503, "ServiceUnavailable")),
@@ -82,6 +82,8 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
 
 
 def _of_error(error: Exception, request: web.Request, request_id: str) -> web.Response:
+    if isinstance(error, SpPluginError) and error.exit_code is ExitCode.BAD_INPUT:
+        return error_response(400, "BadRequest", str(error), request_id=request_id)
     for classes, kind in _KINDS:
         if isinstance(error, classes):
             return error_response(kind.status, kind.code, str(error), request_id=request_id)

@@ -15,8 +15,9 @@ from uuid import uuid4
 from aiohttp import web
 
 from sp_plugin.config import Scope
-from sp_plugin.errors import BadInput, Conflict, NotFound
+from sp_plugin.errors import BadInput
 from sp_plugin.http.auth import CALLER, needs
+from sp_plugin.http.job_lookup import job_of
 from sp_plugin.http.job_shapes import (
     execution_json,
     history_json,
@@ -27,7 +28,6 @@ from sp_plugin.http.labels import parse_selector
 from sp_plugin.http.parts import PARTS
 from sp_plugin.http.requests import json_body, number, text
 from sp_plugin.jobs.states import ExecutionState
-from sp_plugin.store.jobs import JobRecord
 
 __all__ = ["routes"]
 
@@ -78,7 +78,7 @@ async def submit(request: web.Request) -> web.Response:
     if not isinstance(job, dict):
         raise BadInput('must be a job: {"Job": {"Type": "batch", "Tasks": [...]}}', field="Job")
     parts = request.app[PARTS]
-    record, warnings = await parts.intake.submit(job, request[CALLER])
+    record, warnings = await parts.admission.submit(job, request[CALLER])
     parts.wake("admit")
     return web.json_response(
         {"JobID": record.id, "EvaluationID": str(uuid4()), "Warnings": list(warnings)}
@@ -121,7 +121,7 @@ async def list_jobs(request: web.Request) -> web.Response:
 @needs(Scope.READ)
 async def get_job(request: web.Request) -> web.Response:
     """One job, with executions and history where asked for."""
-    job = await _job(request)
+    job = await job_of(request)
     queue, old = request.app[PARTS].queue, _old(request)
     include = {part.strip().lower() for part in request.query.get("include", "").split(",")}
     body: dict[str, Any] = {"Job": job_json(job)}
@@ -138,7 +138,7 @@ async def get_job(request: web.Request) -> web.Response:
 @needs(Scope.SUBMIT)
 async def stop(request: web.Request) -> web.Response:
     """Stop a job; the reason comes in the body (CLI) or the query (SDK)."""
-    job = await _job(request)
+    job = await job_of(request)
     reason = (await json_body(request)).get("reason") or text(request, "reason") or ""
     await request.app[PARTS].queue.stop(job.id, "" if reason == "None" else str(reason)[:500])
     return web.json_response({"EvaluationID": str(uuid4())})
@@ -148,7 +148,7 @@ async def stop(request: web.Request) -> web.Response:
 @needs(Scope.READ)
 async def executions(request: web.Request) -> web.Response:
     """A job's executions, newest first."""
-    job = await _job(request)
+    job = await job_of(request)
     items = await request.app[PARTS].queue.executions_of(job.id)
     shown = [execution_json(item, old_numbers=_old(request)) for item in reversed(items)]
     return web.json_response(_page(shown[: number(request, "limit", _MOST, _MOST)]))
@@ -158,7 +158,7 @@ async def executions(request: web.Request) -> web.Response:
 @needs(Scope.READ)
 async def history(request: web.Request) -> web.Response:
     """What happened to a job, oldest first. Until the job is over there is always a token for what comes next."""
-    job = await _job(request)
+    job = await job_of(request)
     limit = number(request, "limit", 100, _MOST)
     after = _offset(text(request, "next_token"))
     items = await request.app[PARTS].queue.history(job.id, after=after, limit=limit + 1)
@@ -182,7 +182,7 @@ async def history(request: web.Request) -> web.Response:
 @needs(Scope.READ)
 async def results(request: web.Request) -> web.Response:
     """Where to download the results of each completed execution."""
-    job = await _job(request)
+    job = await job_of(request)
     parts = request.app[PARTS]
     base = (parts.http.public_url or f"{request.scheme}://{request.host}").rstrip("/")
     items = [
@@ -191,21 +191,6 @@ async def results(request: web.Request) -> web.Response:
         if item.state is ExecutionState.COMPLETED and (item.published or {}).get("Type")
     ]
     return web.json_response(_page(items))
-
-
-async def _job(request: web.Request) -> JobRecord:
-    """The job by full ID, unique prefix of at least three characters, or name."""
-    wanted = request.match_info["id"]
-    jobs = await request.app[PARTS].queue.list_jobs(limit=100_000)
-    for exact in (lambda job: job.id == wanted, lambda job: job.name == wanted):
-        if found := [job for job in jobs if exact(job)]:
-            return found[0]
-    found = [job for job in jobs if len(wanted) >= 3 and job.id.startswith(wanted)]
-    if len(found) > 1:
-        raise Conflict(f"{len(found)} jobs begin with {wanted}; write more of the ID")
-    if not found:
-        raise NotFound("job", wanted)
-    return found[0]
 
 
 def _old(request: web.Request) -> bool:

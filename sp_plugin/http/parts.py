@@ -2,54 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final
 
 from aiohttp import web
-from sp_plugin.views import Views
 
+from lotus_client.address import NetworkPrefix
+from lotus_client.types import Epoch
+from sp_plugin.admission import Admission
 from sp_plugin.approvals.desk import ApprovalDesk
-from sp_plugin.config import HttpConfig
+from sp_plugin.config import DatasetConfig, HttpConfig
 from sp_plugin.health import Health
 from sp_plugin.jobs.queue import JobQueue
-from sp_plugin.store.jobs import JobRecord
+from sp_plugin.pieces import Pieces
+from sp_plugin.store.earnings import EarningsRepository
 from sp_plugin.store.tokens import TokenRepository
+from sp_plugin.treasury import Treasury
 
-__all__ = ["PARTS", "Intake", "Parts", "Wake"]
-
-
-class Intake(Protocol):
-    """Takes job descriptions in."""
-
-    async def submit(
-        self, description: Mapping[str, Any], submitter: str
-    ) -> tuple[JobRecord, tuple[str, ...]]:
-        """The new job, and warnings about keys that were ignored or defaults that were taken.
-
-        Raises:
-            BadInput: every fault of the description, one a line.
-        """
-        ...
-
-
-Wake = Callable[[str], None]  # run a periodic step now, by its name
+__all__ = ["PARTS", "Parts"]
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything the handlers may use."""
+    """Everything the handlers may use. `wake` runs a periodic step now; `head` gives the chain's present epoch."""
 
     http: HttpConfig
     tokens: TokenRepository
     health: Health
     queue: JobQueue
-    intake: Intake
+    admission: Admission
     desk: ApprovalDesk
-    views: Views
+    pieces: Pieces
+    datasets: Sequence[DatasetConfig]
+    treasury: Treasury
+    earnings: EarningsRepository
     results_dir: Path
-    wake: Wake
+    prefix: NetworkPrefix
+    wake: Callable[[str], None]
+    head: Callable[[], Awaitable[Epoch]]
 
 
 PARTS: Final = web.AppKey("parts", Parts)

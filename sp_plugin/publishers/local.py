@@ -16,7 +16,7 @@ from sp_plugin.publishers.base import (
     register_publisher,
 )
 
-__all__ = ["LocalParams", "LocalPublisher", "archive_path"]
+__all__ = ["LocalParams", "LocalPublisher", "archive_path", "pack_archive"]
 
 _PATH: Final = "/api/v1/sp/results"
 
@@ -37,7 +37,7 @@ class LocalPublisher:
         """See `Publisher.publish`."""
         archive = archive_path(context.results_dir, results.execution_id)
         try:
-            await asyncio.to_thread(_pack, results.directory, archive)
+            await asyncio.to_thread(pack_archive, results.directory, archive)
         except OSError as error:
             raise PublishError(f"the results archive cannot be written: {error}") from error
         url = f"{(context.public_url or '').rstrip('/')}{_PATH}/{results.execution_id}.tar.gz"
@@ -49,7 +49,7 @@ def archive_path(results_dir: Path, execution_id: str) -> Path:
     return results_dir / execution_id / "results.tar.gz"
 
 
-def _pack(directory: Path, archive: Path) -> None:
+def pack_archive(directory: Path, archive: Path) -> None:
     temporary = archive.with_name(archive.name + ".tmp")
     try:
         with tarfile.open(temporary, "w:gz") as tar:

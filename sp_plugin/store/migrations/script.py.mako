@@ -8,8 +8,6 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from sp_plugin.store import base
-
 __all__ = ["upgrade"]
 
 revision = ${repr(up_revision)}

@@ -1,0 +1,178 @@
+"""The way of a job from its description to the queue: read, resolved into a bundle, approved, allowed by policy, queued.
+
+The same questions are asked again right before a run starts (`why_not_start`): an approval must be valid then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from fil_plus.bundle import Bundle, BundleError
+from lotus_client.types import ClaimId, Epoch
+from sp_plugin.approvals.desk import ApprovalDesk, bundle_of
+from sp_plugin.config import DatasetConfig
+from sp_plugin.errors import BadInput, Conflict, RefusedByPolicy
+from sp_plugin.inputs.base import InputMissing, PieceRef
+from sp_plugin.jobs.queue import JobQueue
+from sp_plugin.jobs.reading import Kinds, ReadJob, read_job_values
+from sp_plugin.jobs.spec import JobSpec
+from sp_plugin.pieces import Pieces
+from sp_plugin.policy import (
+    InputFacts,
+    PolicyDecision,
+    PolicyRules,
+    datasets_of,
+    decide_policy,
+)
+from sp_plugin.store.jobs import JobRecord
+
+__all__ = ["Admission", "Bundler"]
+
+log = structlog.get_logger()
+
+
+class Bundler(Protocol):
+    """Says what a job will do, by content."""
+
+    async def resolve(self, spec: JobSpec, nonce: str) -> Bundle:
+        """The bundle of a job; the same job and nonce give the same bundle while the provider's terms stay.
+
+        Raises:
+            InputMissing: an input is not here.
+            BadInput: the job asks for something that no bundle can say.
+        """
+        ...
+
+
+class Admission:
+    """Takes jobs in and lets them through to the queue. `head` gives the chain's present epoch."""
+
+    def __init__(
+        self,
+        *,
+        queue: JobQueue,
+        desk: ApprovalDesk,
+        bundler: Bundler,
+        pieces: Pieces,
+        datasets: Sequence[DatasetConfig],
+        rules: PolicyRules,
+        kinds: Kinds,
+        max_waiting: int,
+        head: Callable[[], Awaitable[Epoch]],
+    ) -> None:
+        self._queue = queue
+        self._desk = desk
+        self._bundler = bundler
+        self._pieces = pieces
+        self._datasets = datasets
+        self._rules = rules
+        self._kinds = kinds
+        self._max_waiting = max_waiting
+        self._head = head
+
+    async def submit(
+        self, description: Mapping[str, Any], submitter: str
+    ) -> tuple[JobRecord, tuple[str, ...]]:
+        """The new job, waiting for approvals, and warnings about what was ignored or assumed.
+
+        Raises:
+            BadInput, JobSpecError: every fault of the description.
+            RefusedByPolicy: no approval could make this provider run it.
+        """
+        read = read_job_values(description, self._kinds)
+        if len(await self._queue.waiting(self._max_waiting + 1)) >= self._max_waiting:
+            raise RefusedByPolicy("jobs.max_queued", [f"{self._max_waiting} jobs wait already"])
+        decision, bundle = await self._judge(read, "not yet submitted")
+        if not decision.allowed:
+            first = decision.refusals[0]
+            raise RefusedByPolicy(first.rule, [finding.detail for finding in decision.refusals])
+        record = await self._queue.submit(read.spec.to_wire(), submitter=submitter)
+        # The nonce is the job's ID: two jobs never have one digest, and approval of one is none of the other.
+        bundle = await self._resolve(read.spec, record.id)
+        await self._queue.set_bundle(record.id, bundle.digest().hex(), bundle.to_json())
+        await self._queue.set_message(record.id, "waits for approvals")
+        log.info(
+            "job_taken_in", job_id=record.id, digest=bundle.digest().hex(), submitter=submitter
+        )
+        return await self._queue.job(record.id), read.warnings
+
+    async def try_policy(self, description: Mapping[str, Any]) -> PolicyDecision:
+        """What policy says of a job that is not handed in."""
+        return (await self._judge(read_job_values(description, self._kinds), "test"))[0]
+
+    async def explain(self, job_id: str) -> PolicyDecision:
+        """What policy says of a job."""
+        job = await self._queue.job(job_id)
+        return await self._policy_of(
+            bundle_of(job), (job.spec.get("Meta") or {}).get("filecoin.dataset")
+        )
+
+    async def step(self) -> bool:
+        """Look at every waiting job once: queue what is approved and allowed, say of the others what they wait for."""
+        for job in await self._queue.waiting():
+            if job.bundle_digest is None:
+                await self._bundle_anew(job)
+                continue
+            if (reason := await self.why_not_start(job)) is None:
+                await self._queue.admit(job.id)
+                log.info("job_admitted", job_id=job.id)
+            else:
+                await self._queue.set_message(job.id, reason)
+        return False
+
+    async def why_not_start(self, job: JobRecord) -> str | None:
+        """Why a job may not start now, None if it may: first its approvals, then this provider's policy."""
+        try:
+            bundle = bundle_of(job)
+        except (BadInput, Conflict) as error:
+            return str(error)
+        policy = await self._policy_of(bundle, (job.spec.get("Meta") or {}).get("filecoin.dataset"))
+        if not policy.allowed:
+            details = "; ".join(f"{item.rule}: {item.detail}" for item in policy.refusals)
+            return f"refused by policy: {details}"
+        approval = await self._desk.decide(bundle, await self._head())
+        if not approval.approved:
+            return "waits for approvals: " + "; ".join(item.detail for item in approval.refusals)
+        return None
+
+    async def _bundle_anew(self, job: JobRecord) -> None:
+        """A crash between taking a job in and recording its bundle leaves it without: resolve it again."""
+        read = read_job_values(json.loads(json.dumps(job.spec)), self._kinds)
+        try:
+            bundle = await self._resolve(read.spec, job.id)
+        except BadInput as error:
+            await self._queue.refuse(job.id, str(error))
+            return
+        await self._queue.set_bundle(job.id, bundle.digest().hex(), bundle.to_json())
+
+    async def _judge(self, read: ReadJob, nonce: str) -> tuple[PolicyDecision, Bundle]:
+        bundle = await self._resolve(read.spec, nonce)
+        return await self._policy_of(bundle, read.spec.dataset), bundle
+
+    async def _resolve(self, spec: JobSpec, nonce: str) -> Bundle:
+        try:
+            return await self._bundler.resolve(spec, nonce)
+        except (InputMissing, BundleError) as error:
+            raise BadInput(str(error)) from error
+
+    async def _policy_of(self, bundle: Bundle, dataset: str | None) -> PolicyDecision:
+        return decide_policy(bundle, await self._facts(bundle), self._rules, dataset)
+
+    async def _facts(self, bundle: Bundle) -> list[InputFacts]:
+        facts = []
+        for item in bundle.inputs:
+            ref: PieceRef | None = None
+            if item.source == "filecoin":
+                claim = None if item.claim_id is None else ClaimId(item.claim_id)
+                ref = await self._pieces.find_piece(item.cid, claim)
+            elif item.source == "ipfs":
+                ref = await self._pieces.find_root(item.cid)
+            known = await self._pieces.get(ref.key) if ref else None
+            roots = known.check.roots if known and known.check else ()
+            named = datasets_of(known.piece, self._datasets, roots) if known else ()
+            facts.append(InputFacts(item.source, item.cid, known.piece if known else None, named))
+        return facts

@@ -1,0 +1,32 @@
+"""`doctor`: numbered checks of everything the sidecar needs, each with what to do."""
+
+from __future__ import annotations
+
+import typer
+
+from sp_plugin.cli.options import ConfigOption, JsonOption, load, run_async
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command("doctor")(doctor)
+
+
+def doctor(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Check configuration, node, permissions, storage, signer and database; exits 1 if something is wrong."""
+    from sp_plugin.cli.output import print_json
+    from sp_plugin.doctor import examine
+    from sp_plugin.errors import ExitCode
+
+    checks = run_async(examine(load(config)))
+    if json:
+        print_json([{"name": c.name, "ok": c.ok, "detail": c.detail} for c in checks])
+    else:
+        for number, check in enumerate(checks, 1):
+            typer.echo(
+                f"{number:2}. {'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.detail}"
+            )
+    if not all(check.ok for check in checks):
+        raise typer.Exit(ExitCode.FAILED)

@@ -1,0 +1,145 @@
+"""`ledger show|check` and `payouts plan|approve|send|status|pause`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from sp_plugin.cli.options import ConfigOption, JsonOption, connect, load, run_async
+
+__all__ = ["add_to"]
+
+ledger_app = typer.Typer(no_args_is_help=True, help="Who owes whom; double-entry, hash-chained.")
+payouts_app = typer.Typer(no_args_is_help=True, help="Paying; nothing is sent until you say so.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.add_typer(ledger_app, name="ledger")
+    app.add_typer(payouts_app, name="payouts")
+
+
+@ledger_app.command()
+def show(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many entries.")] = 20,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show balances and the newest entries, in attoFIL. Assets are positive, debts negative."""
+    from sp_plugin.cli.output import print_fields, print_json, print_rows
+
+    answer = connect(config).get("/api/v1/sp/ledger", limit=limit)
+    if json:
+        print_json(answer)
+        return
+    print_fields(answer["balances"])
+    typer.echo()
+    print_rows(answer["entries"], ["sequence", "epoch", "kind", "key"], "the ledger is empty")
+
+
+@ledger_app.command()
+def check(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Prove that the ledger balances, is unbroken and agrees with the payout wallet; exits 1 if not."""
+    from sp_plugin.cli.output import print_json
+    from sp_plugin.errors import ExitCode
+
+    async def work() -> dict[str, Any]:
+        from sp_plugin.store.ledger import LedgerRepository
+        from sp_plugin.store.migrate import open_store
+
+        store = await open_store(load(config).database_url)
+        try:
+            report = await LedgerRepository(store).check()
+        finally:
+            await store.close()
+        return {
+            "ok": report.ok,
+            "entries": report.entries,
+            "head": report.head.hex(),
+            "problems": [str(problem) for problem in report.problems],
+        }
+
+    result = run_async(work())
+    if json:
+        print_json(result)
+    else:
+        for problem in result["problems"]:
+            typer.echo(problem)
+        typer.echo(f"{result['entries']} entries: {'ok' if result['ok'] else 'NOT ok'}")
+    if not result["ok"]:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@payouts_app.command()
+def plan(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Decide whom to pay now, and say who is held and why and what the wallet lacks. Sends nothing."""
+    from lotus_client.types import AttoFil
+    from sp_plugin.cli.output import print_json, print_rows
+
+    answer = connect(config).post("/api/v1/sp/payouts/plan")
+    if json:
+        print_json(answer)
+        return
+    rows = [
+        item | {"fil": AttoFil(int(item["amount"])).to_fil(), "held": item["held"] or "pay"}
+        for item in answer["decisions"]
+    ]
+    print_rows(rows, ["payee", "fil", "held"], "nothing is due")
+    if answer["lacking"] != "0":
+        lacking = AttoFil(int(answer["lacking"])).to_fil()
+        typer.echo(f"the payout wallet lacks {lacking} FIL; fund it as the owner, by one of:")
+        for command in answer["commands"]:
+            typer.echo(f"  {command}")
+    if answer["digest"]:
+        typer.echo(f"approve it with: sp-plugin payouts approve {answer['digest']}")
+
+
+@payouts_app.command()
+def approve(
+    digest: Annotated[str, typer.Argument(help="The digest that `payouts plan` printed.")],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Approve a plan, so that its payouts are signed and sent."""
+    from sp_plugin.cli.output import print_fields, print_json
+
+    answer = connect(config).post("/api/v1/sp/payouts/approve", {"digest": digest})
+    (print_json if json else print_fields)(answer)
+
+
+@payouts_app.command()
+def send(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """One pass of the sender now: follow what is under way, sign and push what is approved."""
+    from sp_plugin.cli.output import print_fields, print_json
+
+    answer = connect(config).post("/api/v1/sp/payouts/send")
+    (print_json if json else print_fields)(answer)
+
+
+@payouts_app.command()
+def status(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Show every payout and whether sending is on."""
+    from sp_plugin.cli.output import print_fields, print_json, print_rows
+
+    answer = connect(config).get("/api/v1/sp/payouts")
+    if json:
+        print_json(answer)
+        return
+    print_fields(answer["wallet"] or {"wallet": "none is named (payouts.wallet)"})
+    typer.echo()
+    columns = ["id", "payee", "amount", "state", "reason", "message"]
+    print_rows(answer["items"], columns, "no payouts")
+
+
+@payouts_app.command()
+def pause(
+    resume: Annotated[bool, typer.Option("--resume", help="Let sending go on.")] = False,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Stop all sending at once."""
+    from sp_plugin.cli.output import print_fields, print_json
+
+    answer = connect(config).post("/api/v1/sp/payouts/pause", {"paused": not resume})
+    (print_json if json else print_fields)(answer["wallet"])

@@ -1,0 +1,119 @@
+"""`pieces list|verify|read`, `claims list`, `datasets list|show`, `results list`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sp_plugin.cli.options import ConfigOption, JsonOption, connect
+
+__all__ = ["add_to"]
+
+pieces_app = typer.Typer(no_args_is_help=True, help="Pieces this provider holds.")
+claims_app = typer.Typer(no_args_is_help=True, help="Claims of this provider.")
+datasets_app = typer.Typer(no_args_is_help=True, help="Data that jobs may compute over.")
+results_app = typer.Typer(no_args_is_help=True, help="What jobs have brought.")
+
+Key = Annotated[str, typer.Argument(help="A held piece's key, e.g. claim:12, or its piece CID.")]
+_COLUMNS = ["key", "piece_cid", "padded_size", "sector", "state", "datasets", "detail"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.add_typer(datasets_app, name="datasets")
+    app.add_typer(claims_app, name="claims")
+    app.add_typer(pieces_app, name="pieces")
+    app.add_typer(results_app, name="results")
+
+
+@pieces_app.command("list")
+def list_(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """List the pieces held now, and whether their bytes were found to be right."""
+    _print(_pieces(config), _COLUMNS, "no pieces are held", json)
+
+
+@pieces_app.command()
+def verify(key: Key, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Read a piece's bytes and compare them with its CID; exits 1 unless they are the piece."""
+    from sp_plugin.cli.api import segment
+    from sp_plugin.cli.output import print_fields, print_json
+    from sp_plugin.errors import ExitCode
+
+    answer = connect(config).post(f"/api/v1/sp/pieces/{segment(key)}/verify")
+    (print_json if json else print_fields)(answer)
+    if answer["state"] != "verified":
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@pieces_app.command()
+def read(
+    key: Key,
+    file: Annotated[Path, typer.Argument(help="The file to write; must not exist.")],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write the unpadded bytes of a piece, as stored and not verified, to a file."""
+    from sp_plugin.cli.api import segment
+    from sp_plugin.cli.output import print_fields, print_json
+    from sp_plugin.errors import BadInput
+
+    try:
+        size = connect(config).download(f"/api/v1/sp/pieces/{segment(key)}/bytes", file)
+    except OSError as error:
+        raise BadInput(f"{file}: {error.strerror}") from error
+    (print_json if json else print_fields)({"file": str(file), "size": size})
+
+
+@claims_app.command("list")
+def claims(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """List the held pieces that have a claim."""
+    rows = [row for row in _pieces(config) if row["provenance"] == "claim"]
+    _print(rows, ["claim_id", "client", *_COLUMNS[1:]], "no claims", json)
+
+
+@datasets_app.command("list")
+def datasets(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """List the datasets and how many held pieces are in each."""
+    items = connect(config).get("/api/v1/sp/datasets")["items"]
+    rows = items if json else [item | {"pieces": len(item["pieces"])} for item in items]
+    _print(rows, ["name", "licence", "steward", "consent", "pieces"], "no datasets", json)
+
+
+@datasets_app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="The dataset's name.")],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show one dataset and the pieces in it."""
+    from sp_plugin.cli.output import print_fields, print_json
+    from sp_plugin.errors import NotFound
+
+    for item in connect(config).get("/api/v1/sp/datasets")["items"]:
+        if item["name"] == name:
+            (print_json if json else print_fields)(item)
+            return
+    raise NotFound("dataset", name)
+
+
+@results_app.command("list")
+def results(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """List completed executions."""
+    items = connect(config).get("/api/v1/sp/results")["items"]
+    _print(items, ["execution_id", "job_id", "exit_code"], "no results", json)
+
+
+def _pieces(config: Path | None) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = connect(config).get("/api/v1/sp/pieces")["items"]
+    return items
+
+
+def _print(rows: list[dict[str, Any]], columns: list[str], empty: str, json: bool) -> None:
+    from sp_plugin.cli.output import print_json, print_rows
+
+    if json:
+        print_json(rows)
+    else:
+        print_rows(rows, columns, empty)

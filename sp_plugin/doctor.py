@@ -1,0 +1,176 @@
+"""Checks of everything the sidecar needs, run one after another; a failed one never stops the rest it does not concern."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from deals.sources.storage_path import StoragePathSource
+from lotus_client.client import LotusClient
+from lotus_client.errors import LotusError
+from sp_plugin.config import Config
+from sp_plugin.config.notes import config_notes
+from sp_plugin.errors import SpPluginError
+from sp_plugin.node import check_node, connect_node
+from sp_plugin.store.migrate import open_store
+from sp_plugin.treasury import shared_keys
+from sp_plugin.wallet import connect_wallet
+
+__all__ = ["Check", "examine"]
+
+_PACKAGES: Final = ("lotus_client", "fil_plus", "deals", "sp_plugin")
+_LEAST_FREE: Final = 5 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question with its answer; `detail` says what was found, and what to do if it is not well."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+async def examine(config: Config) -> list[Check]:
+    """All checks, in the order in which they should be mended."""
+    checks = [*_packages(), *_notes(config), *_disk(config)]
+    checks += await _store(config)
+    try:
+        async with connect_node(config.node) as node:
+            checks += await _node(config, node)
+    except (LotusError, SpPluginError) as error:
+        checks.append(Check("node", ok=False, detail=str(error)))
+    return checks
+
+
+def _packages() -> Iterator[Check]:
+    """Our top-level names are short: another distribution could stand before them on the path."""
+    places = {
+        name: Path(importlib.import_module(name).__file__ or "?").parent.parent
+        for name in _PACKAGES
+    }
+    strange = [
+        f"{name} comes from {place}"
+        for name, place in places.items()
+        if place != places["sp_plugin"]
+    ]
+    yield Check("packages", not strange, "; ".join(strange) or f"all from {places['sp_plugin']}")
+
+
+def _notes(config: Config) -> Iterator[Check]:
+    yield Check("configuration", ok=True, detail="valid")
+    for note in config_notes(config):
+        yield Check("note", ok=True, detail=note)
+
+
+def _disk(config: Config) -> Iterator[Check]:
+    place = config.data_dir
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    yield Check(
+        "data_dir",
+        free >= _LEAST_FREE,
+        f"{config.data_dir}: {free >> 30} GiB free; results and volumes need at least {_LEAST_FREE >> 30}",
+    )
+
+
+async def _store(config: Config) -> list[Check]:
+    if not config.data_dir.exists() and config.database.url is None:
+        return [Check("database", ok=True, detail="will be made at the first start")]
+    try:
+        store = await open_store(config.database_url)
+    except SpPluginError as error:
+        return [Check("database", ok=False, detail=str(error))]
+    await store.close()
+    return [Check("database", ok=True, detail="opens, migrated to this version")]
+
+
+async def _node(config: Config, node: LotusClient) -> list[Check]:
+    found = await node.probe()
+    checks = [Check("node", ok=True, detail=f"{found.version.version} answers")]
+    try:
+        check_node(config.node, found)
+    except (LotusError, SpPluginError) as error:
+        checks.append(Check("network and token", ok=False, detail=str(error)))
+        return checks
+    checks.append(
+        Check(
+            "network and token",
+            ok=True,
+            detail=f"{found.network_name}, {', '.join(found.permissions)}",
+        )
+    )
+    needs_write = config.payouts.enabled and not config.payouts.dry_run
+    checks.append(
+        Check(
+            "permission to push",
+            not needs_write or "write" in found.permissions,
+            "not needed" if not needs_write else "a token with `write` is needed for MpoolPush",
+        )
+    )
+    checks.append(
+        Check(
+            "actor events",
+            found.has_actor_events is not False,
+            "served"
+            if found.has_actor_events
+            else "not served: claims are read from state instead, later and more slowly. Set "
+            "[Events] EnableActorEventsAPI = true in the node's config.toml",
+        )
+    )
+    info = await node.miner_info(config.provider.actor)
+    checks.append(Check("provider", ok=True, detail=f"sector size {info.sector_size >> 20} MiB"))
+    checks += _storage(config, info.sector_size)
+    checks += await _signer(config, node)
+    return checks
+
+
+def _storage(config: Config, sector_size: int) -> Iterator[Check]:
+    paths = config.provider.storage_paths
+    if not paths:
+        return
+    problems = StoragePathSource(paths, sector_size).problems()
+    yield Check("storage", not problems, "; ".join(problems) or f"{len(paths)} storage paths")
+
+
+async def _signer(config: Config, node: LotusClient) -> list[Check]:
+    payouts = config.payouts
+    if payouts.wallet is None:
+        return [Check("payouts", ok=True, detail="off: payouts.wallet names no address")]
+    balance = await node.balance(payouts.wallet)
+    checks = [
+        Check(
+            "payout wallet",
+            balance <= payouts.max_float_fil,
+            f"holds {balance.to_fil()} FIL, max_float_fil is {payouts.max_float_fil.to_fil()}",
+        )
+    ]
+    if payouts.signer.api_info_file is None:
+        return checks
+    wallet = connect_wallet(payouts.signer.api_info_file)
+    try:
+        keys = await wallet.keys()
+        shared = await shared_keys(wallet, node, config.provider.actor)
+    finally:
+        await wallet.close()
+    checks.append(
+        Check(
+            "signer", payouts.wallet in keys, f"holds {len(keys)} keys; payouts.wallet must be one"
+        )
+    )
+    checks.append(
+        Check(
+            "signer's other keys",
+            not shared or payouts.allow_shared_wallet,
+            f"also holds {', '.join(map(str, shared))} of the provider: payouts stay off unless "
+            "allow_shared_wallet is true; use a lotus-wallet with the payout key only"
+            if shared
+            else "none of the provider's",
+        )
+    )
+    return checks

@@ -1,0 +1,158 @@
+"""Our own routes about data: datasets, held pieces, results."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+
+from lotus_client.address import Address
+from sp_plugin.config import Scope
+from sp_plugin.config.example import plain_values
+from sp_plugin.errors import NotFound
+from sp_plugin.http.auth import needs
+from sp_plugin.http.parts import PARTS
+from sp_plugin.jobs.states import ExecutionState
+from sp_plugin.pieces import KnownPiece
+from sp_plugin.policy import datasets_of
+from sp_plugin.publishers.local import archive_path, pack_archive
+
+__all__ = ["routes"]
+
+_CHUNK: Final = 1 << 20
+_ALL: Final = 100_000
+_EXECUTION: Final = re.compile(r"e-[0-9a-f-]{36}")
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/api/v1/sp/datasets")
+@needs(Scope.READ)
+async def datasets(request: web.Request) -> web.Response:
+    """The datasets of the config, each with the keys of the held pieces in it."""
+    parts = request.app[PARTS]
+    known = await parts.pieces.known()
+    items = []
+    for dataset in parts.datasets:
+        keys = [
+            item.piece.key
+            for item in known
+            if datasets_of(item.piece, [dataset], item.check.roots if item.check else ())
+        ]
+        items.append(plain_values(dataset) | {"pieces": keys})
+    return web.json_response({"items": items})
+
+
+@routes.get("/api/v1/sp/pieces")
+@needs(Scope.READ)
+async def pieces(request: web.Request) -> web.Response:
+    """The pieces this provider holds now, with what reading them has shown."""
+    parts = request.app[PARTS]
+    return web.json_response(
+        {"items": [_piece_json(request, item) for item in await parts.pieces.known()]}
+    )
+
+
+@routes.get("/api/v1/sp/pieces/{key}")
+@needs(Scope.READ)
+async def piece(request: web.Request) -> web.Response:
+    """One held piece, by key or piece CID."""
+    return web.json_response(
+        _piece_json(request, await request.app[PARTS].pieces.get(request.match_info["key"]))
+    )
+
+
+@routes.post("/api/v1/sp/pieces/{key}/verify")
+@needs(Scope.OPERATE)
+async def verify(request: web.Request) -> web.Response:
+    """Read a piece's bytes now and say whether they are the piece."""
+    pieces = request.app[PARTS].pieces
+    known = await pieces.get(request.match_info["key"])
+    await pieces.verify(known.piece.key)
+    return web.json_response(_piece_json(request, await pieces.get(known.piece.key)))
+
+
+@routes.get("/api/v1/sp/pieces/{key}/bytes")
+@needs(Scope.OPERATE)
+async def read(request: web.Request) -> web.StreamResponse:
+    """The unpadded bytes of a piece, as they are stored."""
+    reader = await request.app[PARTS].pieces.open(request.match_info["key"])
+    with reader:
+        response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
+        await response.prepare(request)
+        while chunk := await asyncio.to_thread(reader.read, _CHUNK):
+            await response.write(chunk)
+    await response.write_eof()
+    return response
+
+
+@routes.get("/api/v1/sp/results")
+@needs(Scope.READ)
+async def results(request: web.Request) -> web.Response:
+    """Completed executions with what was published of them."""
+    queue = request.app[PARTS].queue
+    items = [
+        {
+            "execution_id": execution.id,
+            "job_id": job.id,
+            "exit_code": execution.exit_code,
+            "published": dict(execution.published or {}),
+            "record": dict(execution.run_record or {}),
+        }
+        for job in await queue.list_jobs(limit=_ALL)
+        for execution in await queue.executions_of(job.id)
+        if execution.state is ExecutionState.COMPLETED
+    ]
+    return web.json_response({"items": items})
+
+
+@routes.get("/api/v1/sp/results/{name}.tar.gz")
+@needs(None)
+async def download(request: web.Request) -> web.StreamResponse:
+    """An execution's results as a gzip tar: stdout, stderr, exitCode and one directory per output.
+
+    Open without a token, because `bacalhau job get` sends none: the execution's ID (122 random bits) is the secret.
+    """
+    parts = request.app[PARTS]
+    name = request.match_info["name"]
+    directory = parts.results_dir / name
+    if not _EXECUTION.fullmatch(name) or not (directory / "files").is_dir():
+        raise NotFound("result", name)
+    archive = await asyncio.to_thread(_archive, directory)
+    return web.FileResponse(archive, headers={"Content-Type": "application/gzip"})
+
+
+def _archive(home: Path) -> Path:
+    """The archive of kept results. The publisher `local` has made it; for the others it is made at the first download."""
+    archive = archive_path(home.parent, home.name)
+    if not archive.is_file():
+        pack_archive(home / "files", archive)
+    return archive
+
+
+def _piece_json(request: web.Request, known: KnownPiece) -> dict[str, Any]:
+    parts = request.app[PARTS]
+    piece, check = known.piece, known.check
+    roots = check.roots if check else ()
+    return {
+        "key": piece.key,
+        "piece_cid": str(piece.piece_cid),
+        "padded_size": piece.padded_size,
+        "payload_size": piece.payload_size,
+        "sector": piece.sector,
+        "offset": check.offset if check and check.offset is not None else piece.offset,
+        "provenance": piece.provenance.kind.value,
+        "claim_id": piece.provenance.id if piece.provenance.kind == "claim" else None,
+        "client": None
+        if piece.client is None
+        else Address.of_id(piece.client).to_text(parts.prefix),
+        "from_epoch": piece.from_epoch,
+        "to_epoch": piece.to_epoch,
+        "datasets": [dataset.name for dataset in datasets_of(piece, parts.datasets, roots)],
+        "state": str(check.state) if check else "unread",
+        "detail": check.detail if check else "",
+        "roots": [str(root) for root in roots],
+    }

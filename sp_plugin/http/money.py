@@ -1,0 +1,167 @@
+"""Our own routes about money: ledger, plans and payouts. Amounts are decimal attoFIL strings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from sp_plugin.config import Scope
+from sp_plugin.errors import BadInput, Conflict
+from sp_plugin.http.auth import CALLER, needs
+from sp_plugin.http.parts import PARTS
+from sp_plugin.http.requests import json_body, number
+from sp_plugin.payouts.planning import PlannedBatch
+from sp_plugin.payouts.states import Payout
+
+__all__ = ["routes"]
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/api/v1/sp/ledger")
+@needs(Scope.READ)
+async def ledger(request: web.Request) -> web.Response:
+    """Balances, and the newest entries (`limit`, default 100) with their hashes."""
+    ledger = request.app[PARTS].treasury.ledger
+    entries = (await ledger.entries())[-number(request, "limit", 100, 10_000) :]
+    return web.json_response(
+        {
+            "balances": {
+                str(account): str(amount) for account, amount in (await ledger.balances()).items()
+            },
+            "entries": [
+                {
+                    "sequence": entry.sequence,
+                    "key": entry.draft.key,
+                    "kind": str(entry.draft.kind),
+                    "epoch": entry.draft.epoch,
+                    "postings": [
+                        {"account": str(posting.account), "amount": str(posting.amount)}
+                        for posting in entry.draft.postings
+                    ],
+                    "hash": entry.hash.hex(),
+                }
+                for entry in reversed(entries)
+            ],
+        }
+    )
+
+
+@routes.get("/api/v1/sp/payouts")
+@needs(Scope.READ)
+async def payouts(request: web.Request) -> web.Response:
+    """Every payout, newest state, and the wallet's switches."""
+    treasury = request.app[PARTS].treasury
+    items = [_payout_json(request, item) for item in await treasury.payouts.payouts()]
+    return web.json_response({"items": items, "wallet": await _wallet_json(request)})
+
+
+@routes.post("/api/v1/sp/payouts/plan")
+@needs(Scope.OPERATE)
+async def plan(request: web.Request) -> web.Response:
+    """Make a plan: whom to pay, who is held and why, what the wallet lacks and how to fund it. Sends nothing."""
+    planned = await request.app[PARTS].treasury.plan()
+    return web.json_response(_plan_json(request, planned))
+
+
+@routes.post("/api/v1/sp/payouts/approve")
+@needs(Scope.OPERATE)
+async def approve(request: web.Request) -> web.Response:
+    """Approve a planned batch by its digest, so that it may be signed and sent."""
+    digest = (await json_body(request)).get("digest")
+    if not isinstance(digest, str) or not digest:
+        raise BadInput("must be the digest of a plan", field="digest")
+    parts = request.app[PARTS]
+    batch = await parts.treasury.payouts.approve(digest, request[CALLER], await parts.head())
+    parts.wake("send")
+    return web.json_response(
+        {"digest": digest, "payouts": len(batch.items), "total": str(batch.total)}
+    )
+
+
+@routes.post("/api/v1/sp/payouts/send")
+@needs(Scope.OPERATE)
+async def send(request: web.Request) -> web.Response:
+    """One pass of the sender now: follow what is under way, sign and push what is approved."""
+    sender = request.app[PARTS].treasury.sender
+    if sender is None:
+        raise Conflict("payouts.signer names nothing that could sign")
+    report = await sender.step()
+    return web.json_response(
+        {
+            "signed": report.signed,
+            "pushed": report.pushed,
+            "replaced": report.replaced,
+            "included": report.included,
+            "reverted": report.reverted,
+            "settled": report.settled,
+            "would_send": report.would_send,
+            "stopped": report.stopped,
+        }
+    )
+
+
+@routes.post("/api/v1/sp/payouts/pause")
+@needs(Scope.OPERATE)
+async def pause(request: web.Request) -> web.Response:
+    """Stop all sending at once, or let it go on (`paused: false`)."""
+    paused = (await json_body(request)).get("paused", True)
+    if not isinstance(paused, bool):
+        raise BadInput("must be true or false", field="paused")
+    treasury = request.app[PARTS].treasury
+    if treasury.config.wallet is None:
+        raise Conflict("payouts.wallet names no address")
+    await treasury.payouts.set_paused(treasury.config.wallet, paused=paused)
+    return web.json_response({"wallet": await _wallet_json(request)})
+
+
+async def _wallet_json(request: web.Request) -> dict[str, Any] | None:
+    parts = request.app[PARTS]
+    config = parts.treasury.config
+    if config.wallet is None:
+        return None
+    state = await parts.treasury.payouts.wallet(config.wallet)
+    return {
+        "address": config.wallet.to_text(parts.prefix),
+        "enabled": config.enabled,
+        "dry_run": config.dry_run,
+        "paused": bool(state and state.paused),
+        "halted": state.halted if state else "",
+    }
+
+
+def _payout_json(request: web.Request, payout: Payout) -> dict[str, Any]:
+    return {
+        "id": payout.id,
+        "payee": payout.payee.to_text(request.app[PARTS].prefix),
+        "amount": str(payout.amount),
+        "state": str(payout.state),
+        "reason": payout.reason,
+        "batch": payout.batch,
+        "nonce": payout.nonce,
+        "message": None if payout.message is None else str(payout.message),
+        "height": payout.height,
+        "exit_code": payout.exit_code,
+        "gas_cost": None if payout.gas_cost is None else str(payout.gas_cost),
+    }
+
+
+def _plan_json(request: web.Request, planned: PlannedBatch) -> dict[str, Any]:
+    prefix = request.app[PARTS].prefix
+    return {
+        "digest": planned.digest if planned.batch.items else None,
+        "total": str(planned.plan.total),
+        "lacking": str(planned.plan.lacking),
+        "float": str(planned.float_),
+        "withdrawable": str(planned.withdrawable),
+        "decisions": [
+            {
+                "payee": decision.payee.to_text(prefix),
+                "amount": str(decision.amount),
+                "held": decision.held,
+            }
+            for decision in planned.plan.decisions
+        ],
+        "commands": list(planned.commands),
+    }

@@ -1,0 +1,158 @@
+"""The money side of one provider, put together: ledger, plans, the sender and the funding watcher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from lotus_client.address import Address
+from lotus_client.client import LotusClient
+from lotus_client.types import ActorId
+from sp_plugin.config import PayoutsConfig
+from sp_plugin.errors import Conflict
+from sp_plugin.payouts.decide import Limits
+from sp_plugin.payouts.fees import FeePolicy
+from sp_plugin.payouts.funding import FundingWatcher
+from sp_plugin.payouts.planning import PlannedBatch, Planner
+from sp_plugin.payouts.ports import Signer
+from sp_plugin.payouts.sender import Sender, SenderSettings
+from sp_plugin.payouts.signer import KeySigner, NodeSigner
+from sp_plugin.store.base import Store
+from sp_plugin.store.ledger import LedgerRepository
+from sp_plugin.store.payouts import PayoutRepository
+from sp_plugin.wallet import WalletEndpoint, connect_wallet
+
+__all__ = ["Treasury", "open_treasury", "shared_keys"]
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Treasury:
+    """Ledger and payouts. `planner`, `sender` and `funding` are None while no payout wallet is named."""
+
+    config: PayoutsConfig
+    chain: LotusClient
+    ledger: LedgerRepository
+    payouts: PayoutRepository
+    planner: Planner | None
+    sender: Sender | None
+    funding: FundingWatcher | None
+    wallet: WalletEndpoint | None
+
+    async def close(self) -> None:
+        """Release the signer's sockets."""
+        if self.wallet is not None:
+            await self.wallet.close()
+
+    async def plan(self) -> PlannedBatch:
+        """A new plan; nothing is sent by it.
+
+        Raises:
+            Conflict: no payout wallet is named.
+        """
+        if self.planner is None:
+            raise Conflict("payouts.wallet names no address: there is nothing to pay from")
+        return await self.planner.plan()
+
+    async def plan_step(self) -> bool:
+        """Make a plan where payouts are on, and approve it where no person must."""
+        if not self.config.enabled or self.planner is None:
+            return False
+        planned = await self.planner.plan()
+        if planned.batch.items and not self.config.require_approval and not self.config.dry_run:
+            head = await self.chain.head()
+            await self.payouts.approve(
+                planned.digest, "payouts.require_approval=false", head.height
+            )
+            log.info("payouts_approved_by_configuration", digest=planned.digest)
+        return False
+
+    async def send_step(self) -> bool:
+        """One pass of the sender."""
+        if not self.config.enabled or self.sender is None:
+            return False
+        report = await self.sender.step()
+        if report.signed or report.settled or report.replaced or report.reverted:
+            log.info(
+                "payouts_moved",
+                signed=report.signed,
+                settled=report.settled,
+                replaced=report.replaced,
+                reverted=report.reverted,
+            )
+        return False
+
+    async def funding_step(self) -> bool:
+        """Book what arrived in the payout wallet up to the newest final tipset."""
+        if not self.config.enabled or self.funding is None:
+            return False
+        await self.funding.step()
+        return False
+
+
+async def open_treasury(
+    config: PayoutsConfig, chain: LotusClient, store: Store, provider: ActorId, network: str
+) -> Treasury:
+    """The treasury of a provider.
+
+    Raises:
+        SignerError, BadInput: the signer that the config names cannot be used.
+    """
+    ledger, payouts = LedgerRepository(store), PayoutRepository(store)
+    if config.wallet is None:
+        return Treasury(config, chain, ledger, payouts, None, None, None, None)
+    signer, wallet = _signer(config)
+    limits = Limits(
+        minimum=config.minimum_payout_fil,
+        max_fee=config.max_fee_fil,
+        per_payout=config.max_per_payout_fil,
+        per_day=config.max_per_day_fil,
+        per_payee_per_day=config.max_per_payee_per_day_fil,
+    )
+    planner = Planner(
+        chain,
+        ledger,
+        payouts,
+        network=network,
+        provider=provider,
+        wallet=config.wallet,
+        limits=limits,
+    )
+    sender = None
+    if signer is not None:
+        settings = SenderSettings(
+            config.wallet,
+            FeePolicy(config.max_fee_fil),
+            enabled=config.enabled and not config.dry_run,
+        )
+        sender = Sender(chain, signer, payouts, settings, _alert)
+    funding = FundingWatcher(chain, payouts, ledger, config.wallet)
+    return Treasury(config, chain, ledger, payouts, planner, sender, funding, wallet)
+
+
+async def shared_keys(
+    wallet: WalletEndpoint, chain: LotusClient, provider: ActorId
+) -> tuple[Address, ...]:
+    """Keys in the signer's wallet that also are the provider's owner, worker, control or beneficiary."""
+    info = await chain.miner_info(provider)
+    critical: set[Address] = set()
+    for address in {info.owner, info.worker, info.beneficiary.address, *info.control_addresses}:
+        critical |= (
+            {address, await chain.account_key(address)} if address.protocol == 0 else {address}
+        )
+    return tuple(key for key in await wallet.keys() if key in critical)
+
+
+def _signer(config: PayoutsConfig) -> tuple[Signer | None, WalletEndpoint | None]:
+    if config.signer.api_info_file is not None:
+        wallet = connect_wallet(config.signer.api_info_file)
+        return NodeSigner(wallet), wallet
+    if config.signer.key_file is not None:
+        return KeySigner.from_file(config.signer.key_file.path), None
+    return None, None
+
+
+async def _alert(event: str, text: str) -> None:
+    log.warning("payout_alert", alert=event, text=text)

@@ -1,0 +1,171 @@
+"""Where approved jobs run: executors, the bundler, and the workers, put together from the configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from fil_plus.bundle import ResourceLimits
+from fil_plus.terms import Basis, ShareTerms
+from lotus_client.types import AttoFil, Epoch, PaddedPieceSize
+from sp_plugin.config import Config, DatasetConfig, EarningsConfig
+from sp_plugin.config.sections import DockerLimits, WasmLimits
+from sp_plugin.data_dir import DataDir
+from sp_plugin.executors import make_executors
+from sp_plugin.executors.base import Executor, ExecutorSettings
+from sp_plugin.inputs.base import InputContext, PieceLibrary
+from sp_plugin.jobs.bundle import BundleConditions, EngineLimits, JobBundler
+from sp_plugin.jobs.kinds import load_kinds
+from sp_plugin.jobs.queue import JobQueue
+from sp_plugin.jobs.reading import Kinds
+from sp_plugin.jobs.running import JobRunner, RunSettings
+from sp_plugin.jobs.spec import JobSpec
+from sp_plugin.jobs.worker import StartCheck, Worker
+from sp_plugin.publishers.base import PublishContext
+
+__all__ = ["Workshop", "open_workshop", "terms_for"]
+
+_MIB: Final = 1 << 20
+
+
+class Workshop:
+    """The engines of this sidecar with what surrounds them."""
+
+    def __init__(
+        self,
+        kinds: Kinds,
+        bundler: JobBundler,
+        runner: JobRunner,
+        executors: Mapping[str, Executor],
+        config: Config,
+    ) -> None:
+        self.kinds = kinds
+        self.bundler = bundler
+        self._runner = runner
+        self._executors = executors
+        self._config = config
+        self._workers: list[Worker] = []
+
+    async def work(self, queue: JobQueue, why_not_start: StartCheck, stop: asyncio.Event) -> None:
+        """Run queued jobs until `stop` is set. What a killed process left behind is cleared first."""
+        await asyncio.to_thread(self._runner.clean)
+        node_id = f"n-{self._config.provider.actor}-{platform.node()}"
+        await queue.release_node(node_id)
+        self._workers = [
+            Worker(queue, self._runner, node_id, why_not_start=why_not_start)
+            for _ in range(self._config.jobs.workers)
+        ]
+        async with asyncio.TaskGroup() as group:
+            for worker in self._workers:
+                group.create_task(worker.run(stop))
+
+    def wake(self) -> None:
+        """Look at the queue now."""
+        for worker in self._workers:
+            worker.wake()
+
+    async def close(self) -> None:
+        """Release what executors hold, e.g. the connection to a container engine."""
+        for executor in self._executors.values():
+            close = getattr(executor, "close", None)
+            if close is not None:
+                await close()
+
+
+def open_workshop(
+    config: Config,
+    data: DataDir,
+    *,
+    library: PieceLibrary,
+    network: str,
+    head: Callable[[], Epoch],
+    clock: Callable[[], int],
+) -> Workshop:
+    """The workshop of the config. Docker is offered only where it was switched on."""
+    switched_off = frozenset() if config.jobs.docker.enabled else frozenset({"docker"})
+    kinds = load_kinds(without_engines=switched_off)
+    executors = {
+        name: executor
+        for name, executor in make_executors(
+            ExecutorSettings(cache_dir=data.compiled, owner=f"sp-plugin-{config.provider.actor}")
+        )
+        if name not in switched_off
+    }
+    context = InputContext(
+        library=library, allowed_directories=config.jobs.allowed_local_directories
+    )
+    window = config.approvals.valid_for_epochs
+
+    def validity(_spec: JobSpec) -> tuple[Epoch, Epoch]:
+        now = head()
+        return now, Epoch(now + window)
+
+    conditions = BundleConditions(
+        network_name=network,
+        provider=config.provider.actor,
+        limits={"wasm": _limits(config.jobs.wasm, 1), "docker": _docker_limits(config.jobs.docker)},
+        terms=lambda spec: terms_for(spec, config.earnings, config.datasets),
+        validity=validity,
+    )
+    bundler = JobBundler(kinds, executors, context, conditions, data.path / "resolving")
+    settings = RunSettings(
+        work_dir=data.runs,
+        context=context,
+        publishing=PublishContext(
+            results_dir=data.results,
+            staging_dir=data.staging,
+            cars_dir=data.cars,
+            min_piece_size=PaddedPieceSize(config.jobs.minimum_piece_bytes),
+            public_url=config.http.public_url,
+        ),
+        stream_bytes=config.jobs.wasm.log_bytes,
+        processes=config.jobs.docker.pids,
+    )
+    return Workshop(kinds, bundler, JobRunner(kinds, executors, settings, clock), executors, config)
+
+
+def terms_for(
+    spec: JobSpec, earnings: EarningsConfig, datasets: Sequence[DatasetConfig]
+) -> ShareTerms:
+    """The terms a new job is offered: the provider's, no more than its dataset's. Nobody to pay means no share."""
+    if spec.payee is None:
+        return ShareTerms(earnings.basis, output_bps=0, input_bps=0, max_share_bps=0)
+    output, used = [earnings.output_bps], [earnings.input_bps]
+    for dataset in datasets:
+        if dataset.name == spec.dataset:
+            output += (
+                [] if dataset.share_terms.output_bps is None else [dataset.share_terms.output_bps]
+            )
+            used += [] if dataset.share_terms.input_bps is None else [dataset.share_terms.input_bps]
+    fixed = earnings.basis is Basis.FIXED_BUDGET
+    return ShareTerms(
+        earnings.basis,
+        output_bps=min(output),
+        input_bps=min(used),
+        max_share_bps=earnings.max_share_bps,
+        budget=earnings.fixed_budget_fil if fixed else AttoFil(0),
+        budget_epochs=earnings.fixed_budget_epochs if fixed else 0,
+    )
+
+
+def _limits(most: WasmLimits | DockerLimits, cpus: int) -> EngineLimits:
+    """A job that does not say gets half a CPU, 512 MiB, and the most of time and disk."""
+    upper = ResourceLimits(
+        cpu_millis=cpus * 1000,
+        memory_bytes=most.memory_bytes,
+        disk_bytes=most.output_bytes,
+        timeout_seconds=most.wall_seconds,
+    )
+    default = ResourceLimits(
+        cpu_millis=500,
+        memory_bytes=min(512 * _MIB, most.memory_bytes),
+        disk_bytes=most.output_bytes,
+        timeout_seconds=most.wall_seconds,
+    )
+    return EngineLimits(default=default, most=upper)
+
+
+def _docker_limits(most: DockerLimits) -> EngineLimits:
+    return _limits(most, most.cpus)

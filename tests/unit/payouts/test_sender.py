@@ -1,0 +1,302 @@
+"""The sender against a fake chain: crashes, reorgs, foreign messages, fees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lotus_client.address import Address
+from lotus_client.crypto import Secp256k1Key, Signature
+from lotus_client.errors import LotusConnectError
+from lotus_client.messages import Message, SignedMessage
+from lotus_client.types import ActorId, AttoFil, Epoch
+from sp_plugin.ledger import FEES, PAYOUT_WALLET, WalletOnChain, payable
+from sp_plugin.payouts.batch import BatchRefused
+from sp_plugin.payouts.signer import KeySigner
+from sp_plugin.payouts.states import PayoutState
+from tests.money_fixtures import PAYEE, PAYEE_TWO, WALLET_KEY, Money
+
+
+class Killed(Exception):
+    """Stands for a process that died here."""
+
+
+async def test_an_approved_payout_is_paid_once_and_booked_with_its_gas(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    await money.approve()
+    await money.settle()
+    [payout] = await money.payouts.payouts()
+    assert payout.state is PayoutState.FINAL
+    assert money.chain.balance(PAYEE) == 5_000
+    balances = await money.ledger.balances()
+    assert balances[payable(PAYEE)] == AttoFil(0)
+    assert balances[FEES] == payout.gas_cost
+    assert (await money.check()).problems == ()
+
+
+async def test_nothing_is_sent_in_a_dry_run(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    await money.approve()
+    report = await money.sender(enabled=False).step()
+    assert len(report.would_send) == 1
+    assert "dry run" in report.stopped
+    assert money.chain.pool == {}
+
+
+async def test_nothing_is_sent_without_approval(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    await money.planner().plan()
+    await money.settle()
+    assert money.chain.balance(PAYEE) == 0
+
+
+async def test_a_paused_wallet_sends_nothing_until_it_is_resumed(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    await money.approve()
+    await money.sender(enabled=False).step()
+    await money.payouts.set_paused(money.wallet, paused=True)
+    await money.settle()
+    assert money.chain.balance(PAYEE) == 0
+    await money.payouts.set_paused(money.wallet, paused=False)
+    await money.settle()
+    assert money.chain.balance(PAYEE) == 5_000
+
+
+@pytest.mark.parametrize("moment", ["before signing", "after signing", "before push", "after push"])
+async def test_killed_at_any_moment_pays_once_with_the_same_bytes(
+    money: Money, moment: str
+) -> None:
+    await money.owe(PAYEE, 5_000)
+    await money.approve()
+    sender = money.sender()
+    seen: list[SignedMessage] = []
+    signer, push = KeySigner(WALLET_KEY), money.chain.mpool_push
+
+    async def sign(message: Message) -> Signature:
+        if moment == "before signing":
+            raise Killed
+        await signer.sign(message)
+        raise Killed
+
+    async def killed_push(signed: SignedMessage) -> object:
+        seen.append(signed)
+        if moment == "after push":
+            await push(signed)
+        raise Killed
+
+    if "push" in moment:
+        money.chain.mpool_push = killed_push  # type: ignore[method-assign,assignment]
+    else:
+        sender._signer.sign = sign  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        await sender.step()
+    money.chain.mpool_push = push  # type: ignore[method-assign]
+    await money.restart()
+    await money.settle()
+    [payout] = await money.payouts.payouts()
+    messages = await money.payouts.messages(payout.id)
+    assert len(messages) == 1
+    assert not seen or messages[0].signed == seen[0]
+    assert payout.state is PayoutState.FINAL
+    assert money.chain.balance(PAYEE) == 5_000
+    assert (await money.check()).problems == ()
+
+
+async def test_a_push_that_timed_out_is_repeated_with_the_same_bytes(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    await money.approve()
+    push = money.chain.mpool_push
+
+    async def lost_answer(signed: SignedMessage) -> object:
+        await push(signed)
+        raise LotusConnectError("connection reset")
+
+    money.chain.mpool_push = lost_answer  # type: ignore[method-assign,assignment]
+    report = await money.sender().step()
+    assert report.pushed == []
+    money.chain.mpool_push = push  # type: ignore[method-assign]
+    await money.settle()
+    assert money.chain.balance(PAYEE) == 5_000
+
+
+async def test_a_reorg_takes_an_included_payout_back_to_sent_and_pays_once(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    await money.approve()
+    await money.sender().step()
+    money.chain.mine()
+    money.chain.mine()
+    await money.sender().step()
+    [payout] = await money.payouts.payouts()
+    assert payout.state is PayoutState.INCLUDED
+    money.chain.reorg(2, lose=True)
+    report = await money.sender().step()
+    assert report.reverted == [payout.id]
+    assert report.pushed == [payout.id]
+    await money.settle()
+    assert money.chain.balance(PAYEE) == 5_000
+    assert len(await money.payouts.messages(payout.id)) == 1
+
+
+async def test_a_message_that_failed_on_chain_costs_gas_and_leaves_the_amount_due(
+    money: Money,
+) -> None:
+    money.chain.fail_to.add(PAYEE)
+    await money.owe(PAYEE, 5_000)
+    await money.approve()
+    await money.settle()
+    [payout] = await money.payouts.payouts()
+    assert payout.state is PayoutState.FAILED
+    assert payout.exit_code == 6
+    balances = await money.ledger.balances()
+    assert balances[payable(PAYEE)] == AttoFil(-5_000)
+    assert balances[FEES].value > 0
+    assert (await money.check()).problems == ()
+    assert [event for event, _ in money.alerts] == ["payout_failed"]
+    money.chain.fail_to.clear()
+    await money.approve()
+    await money.settle()
+    assert money.chain.balance(PAYEE) == 5_000
+
+
+async def test_a_foreign_message_from_the_wallet_halts_all_sending(money: Money) -> None:
+    await money.sender().step()
+    money.chain.send(money.wallet, PAYEE_TWO, 7, nonce=0)
+    await money.owe(PAYEE, 5_000)
+    await money.approve()
+    report = await money.sender().step()
+    assert "not ours" in report.stopped
+    await money.restart()
+    assert (await money.sender().step()).stopped.startswith("halted")
+    assert [event for event, _ in money.alerts] == ["payouts_halted"]
+    money.chain.mine()
+    await money.payouts.accept_nonce(money.wallet, 1)
+    await money.settle()
+    assert money.chain.balance(PAYEE) == 5_000
+
+
+async def test_a_nonce_that_somebody_else_used_halts_and_does_not_pay_again(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    await money.approve()
+    await money.sender().step()
+    money.chain.pool.clear()
+    money.chain.send(money.wallet, PAYEE_TWO, 7, nonce=0)
+    money.chain.mine()
+    money.chain.mine()
+    report = await money.sender().step()
+    assert "was used by a message that is not payout" in report.stopped
+    assert money.chain.balance(PAYEE) == 0
+
+
+async def test_a_stuck_message_is_replaced_by_fees_only_and_either_may_land(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    await money.approve()
+    await money.sender().step()
+    for _ in range(20):
+        money.chain.mine(take=False)
+    report = await money.sender().step()
+    assert len(report.replaced) == 1
+    [payout] = await money.payouts.payouts()
+    first, second = await money.payouts.messages(payout.id)
+    assert first.signed.message.is_same_call(second.signed.message)
+    raised = second.signed.message.gas_premium.value
+    assert raised >= first.signed.message.gas_premium.value * 125 // 100
+    money.chain.pool[money.wallet, 0] = first.signed  # some other node kept the first
+    await money.settle()
+    [payout] = await money.payouts.payouts()
+    assert payout.message == first.cid
+    assert money.chain.balance(PAYEE) == 5_000
+    assert (await money.check()).problems == ()
+
+
+async def test_a_replacement_never_goes_above_the_fee_cap(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    await money.approve()
+    sender = money.sender(max_fee=AttoFil(1_250_000 * 100_300))
+    await sender.step()
+    for _ in range(20):
+        money.chain.mine(take=False)
+    report = await sender.step()
+    assert report.replaced == []
+    assert money.alerts[-1][0] == "payout_stuck"
+
+
+async def test_an_estimate_above_the_fee_cap_holds_the_payout(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    await money.approve()
+    await money.sender(max_fee=AttoFil(1)).step()
+    [payout] = await money.payouts.payouts()
+    assert payout.state is PayoutState.HELD
+    assert payout.reason.startswith("fee:")
+
+
+async def test_several_payouts_get_consecutive_nonces(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    await money.owe(PAYEE_TWO, 6_000)
+    await money.approve()
+    await money.settle()
+    payouts = await money.payouts.payouts()
+    assert [payout.nonce for payout in payouts] == [0, 1]
+    assert money.chain.balance(PAYEE_TWO) == 6_000
+    assert (await money.check()).problems == ()
+
+
+async def test_a_wallet_without_money_holds_what_it_cannot_pay_and_says_what_lacks(
+    money: Money,
+) -> None:
+    await money.owe(PAYEE, 5 * 10**21)
+    planned = await money.planner().plan()
+    assert [d.held for d in planned.plan.decisions] == ["unfunded"]
+    assert planned.plan.lacking.value > 4 * 10**21
+    assert any("lotus-miner actor withdraw" in line for line in planned.commands)
+
+
+async def test_a_plan_that_was_overtaken_cannot_be_approved(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    old = await money.planner().plan()
+    await money.owe(PAYEE, 1_000)
+    await money.planner().plan()
+    with pytest.raises(BatchRefused, match="newer plan"):
+        await money.payouts.approve(old.digest, "operator", Epoch(1))
+
+
+async def test_an_expired_plan_cannot_be_approved(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    old = await money.planner().plan()
+    with pytest.raises(BatchRefused, match="expired"):
+        await money.payouts.approve(old.digest, "operator", Epoch(100_000))
+
+
+async def test_what_is_under_way_is_not_planned_again(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    await money.approve()
+    await money.sender().step()
+    planned = await money.planner().plan()
+    assert planned.plan.decisions == ()
+
+
+async def test_money_that_arrives_is_a_funding_entry_with_its_message(money: Money) -> None:
+    sent = money.chain.send(Address.of_id(1234), money.wallet, 777, nonce=0)
+    for _ in range(8):
+        money.chain.mine()
+    report = await money.funding().step()
+    [draft] = report.funded
+    assert draft.refs[0].value == str(sent.cid)
+    assert [p.amount for p in draft.postings if p.account == PAYOUT_WALLET] == [AttoFil(777)]
+    assert (await money.funding().step()).funded == ()
+    assert (await money.check()).problems == ()
+
+
+async def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    from sp_plugin.payouts.signer import SignerError
+
+    path = tmp_path / "key"
+    path.write_text("11" * 32)
+    path.chmod(0o644)
+    with pytest.raises(SignerError, match="chmod 600"):
+        KeySigner.from_file(path)
+    path.chmod(0o600)
+    assert KeySigner.from_file(path).address == Secp256k1Key(bytes.fromhex("11" * 32)).address
+
+
+_ = (ActorId, WalletOnChain)
