@@ -188,7 +188,9 @@ def _decode_eth(text: str) -> bytes:
     if not _ETH_HEX.fullmatch(body):
         raise AddressError(f"{text[:100]!r} is not an Ethereum address (0x and 40 hex digits)")
     if body not in (body.lower(), body.upper()):
-        from eth_utils import is_checksum_address  # keccak is not in hashlib; slow to import
+        from eth_utils.address import (
+            is_checksum_address,  # keccak is not in hashlib; slow to import
+        )
 
         if not is_checksum_address("0x" + body):
             raise AddressError(f"{text!r} has a wrong checksum (its mixed case): is it mistyped?")

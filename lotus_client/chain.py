@@ -180,6 +180,8 @@ def _header_of(fields: CborValue) -> BlockHeader:
             pass
         case _:
             raise HeaderError("a block header is an array of its sixteen fields")
+    if any(isinstance(number, bool) for number in (height, timestamp, forks)):
+        raise HeaderError("height, timestamp and fork signaling of a header are numbers")
     return BlockHeader(
         miner=Address.from_bytes(miner),
         ticket=_ticket_of(ticket),
@@ -212,7 +214,7 @@ def _ticket_of(value: CborValue) -> bytes | None:
 
 def _number_and_bytes(value: CborValue) -> tuple[int, bytes]:
     match value:
-        case [int(number), bytes(data)]:
+        case [int(number), bytes(data)] if not isinstance(number, bool):
             return number, data
         case _:
             raise HeaderError("a proof is an array of a number and bytes")

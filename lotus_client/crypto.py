@@ -8,6 +8,7 @@ BLS is the min-pubkey scheme with the NUL suite. Sources: Lotus `lib/sigs/`, FRC
 from __future__ import annotations
 
 import hashlib
+import sys
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -161,8 +162,10 @@ def _bls_verify(public_key: bytes, data: bytes, signature: bytes) -> bool:
     try:
         import pyblst
     except ImportError:  # the extra `bls` is not installed: the pure-Python library takes a second
+        usual = sys.getrecursionlimit()
         from py_ecc.bls import G2Basic
 
+        sys.setrecursionlimit(usual)  # importing py_ecc raises it for the whole process
         return bool(G2Basic.Verify(public_key, data, signature))
     p1, p2 = pyblst.BlstP1Element, pyblst.BlstP2Element
     left = pyblst.miller_loop(p1.uncompress(public_key), p2.hash_to_group(data, _BLS_DST))

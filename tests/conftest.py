@@ -29,7 +29,11 @@ def _network_rules(request: pytest.FixtureRequest):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     report = yield
-    if report.skipped and item.config.getoption("--fail-on-skip") and not hasattr(report, "wasxfail"):
+    if (
+        report.skipped
+        and item.config.getoption("--fail-on-skip")
+        and not hasattr(report, "wasxfail")
+    ):
         report.outcome = "failed"
         report.longrepr = f"skipped where nothing may skip: {report.longrepr}"
     return report

@@ -26,8 +26,7 @@ class At:
 
     def fail(self, expected: str) -> NoReturn:
         """Raise the error that `expected` was not found here."""
-        shown = "nothing" if self.value is None else f"{str(self.value)[:60]!r}"
-        raise LotusDecodeError(self.path, f"expected {expected}, got {shown}")
+        raise LotusDecodeError(self.path, f"expected {expected}, got {_shown(self.value)}")
 
     def field(self, name: str) -> At:
         """The member `name` of an object; a missing member reads as null."""
@@ -109,6 +108,23 @@ class At:
             return parse(self.text())
         except ValueError as error:
             raise LotusDecodeError(self.path, f"expected {expected}: {error}") from error
+
+
+def _shown(value: Any) -> str:
+    """A few characters about a value; never prints a large or deep one whole."""
+    match value:
+        case None:
+            return "nothing"
+        case str():
+            return repr(value[:60])
+        case list():
+            return f"a list of {len(value)}"
+        case dict():
+            return f"an object of {len(value)} members"
+        case int() if value.bit_length() > 128:
+            return "a very large number"
+        case _:
+            return repr(value)
 
 
 def at(raw: Any, path: str) -> At:

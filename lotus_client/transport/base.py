@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -31,6 +32,8 @@ _SWITCHED_OFF: Final = re.compile(
 )
 _METHOD_NOT_FOUND: Final = -32601
 _MAX_ERROR_TEXT: Final = 2000
+# StateCompute's traces nest two levels per call, and the FVM allows 1024 calls in a row (ref-fvm `max_call_depth`).
+_MAX_DEPTH: Final = 5000
 
 
 class RpcTransport(Protocol):
@@ -71,11 +74,17 @@ def decode_json(method: str, raw: bytes | str) -> Any:
     Raises:
         LotusDecodeError: not JSON, nested too deeply, or a number beyond reason.
     """
+    # Fixed here and not left to the process: some libraries (py_ecc) raise the limit so far that a hostile
+    # answer would overflow the C stack.
+    usual = sys.getrecursionlimit()
     try:
+        sys.setrecursionlimit(_MAX_DEPTH)
         return json.loads(raw, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         shown = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
         raise LotusDecodeError(method, f"the answer is not JSON: {shown}") from error
+    finally:
+        sys.setrecursionlimit(usual)
 
 
 def error_of(method: str, error: object) -> LotusError:

@@ -1,0 +1,34 @@
+"""Where a held piece's bytes can be read.
+
+Design notes
+------------
+* A source is one module in this package with one class and one factory under `@source_kind("name")`; nothing else has to
+  be edited to add one. The config names the kind and its options.
+* A source answers from what it has, now: it never asks a miner to unseal, and needs no token that could.
+* It says why it cannot: `PieceNotHere` (ask another source) or `PieceUnavailable` with a reason the operator can act on.
+* Bytes from a source are not trusted: `deals.verify` proves CommP, and CAR blocks are hashed again when they are read.
+"""
+
+from deals.sources.base import (
+    PieceNotHere,
+    PieceSource,
+    PieceUnavailable,
+    SourceError,
+    Unavailable,
+    UnknownSourceKind,
+    make_source,
+    source_kind,
+    source_kinds,
+)
+
+__all__ = [
+    "PieceNotHere",
+    "PieceSource",
+    "PieceUnavailable",
+    "SourceError",
+    "Unavailable",
+    "UnknownSourceKind",
+    "make_source",
+    "source_kind",
+    "source_kinds",
+]

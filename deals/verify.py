@@ -1,0 +1,104 @@
+"""Proof that a source's bytes are the piece: CommP computed over the whole piece, in a worker thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from deals.commp import PieceCommitment, commp
+from deals.fr32 import unpadded_length
+from deals.piece_cid import encode_piece_cid_v1, root_of
+from deals.sources.base import PieceSource, PieceUnavailable, Unavailable
+from fil_plus.pieces import HeldPiece
+from lotus_client.cid import Cid
+from lotus_client.types import PaddedPieceSize
+
+__all__ = ["PieceMismatch", "PieceVerified", "Progress", "verify_piece"]
+
+# Unpadded bytes read so far, and those of the whole piece; called in the event loop.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PieceVerified:
+    """The source's bytes are the piece; `bytes_read` counts unpadded bytes, padding included."""
+
+    piece_cid: Cid
+    padded_size: PaddedPieceSize
+    bytes_read: int
+
+
+@dataclass(frozen=True, slots=True)
+class PieceMismatch:
+    """The source's bytes are not the piece: both CommPs as version 1 CIDs, over the same padded size."""
+
+    expected: Cid
+    found: Cid
+
+    def __str__(self) -> str:
+        return f"expected CommP {self.expected}, found {self.found}"
+
+
+class _Cancelled(Exception):
+    """Stops the worker thread."""
+
+
+async def verify_piece(
+    source: PieceSource, piece: HeldPiece, *, on_progress: Progress | None = None
+) -> PieceVerified | PieceMismatch:
+    """Whether the bytes that `source` gives have the piece's CommP.
+
+    Cancelling the awaiting task stops the reading at the next MiB, closes the reader, then raises CancelledError.
+
+    Raises:
+        PieceNotHere, PieceUnavailable: the source has no bytes, fails while reading, or gives too many.
+        CidError: the held piece's CID is not a piece CID.
+    """
+    expected = root_of(piece.piece_cid)
+    reader = await source.open(piece)
+    stop = threading.Event()
+    report = _reporter(piece, stop, on_progress)
+    work = asyncio.create_task(asyncio.to_thread(_read_through, reader, piece, report))
+    try:
+        found = await asyncio.shield(work)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait({work})
+        work.exception()  # seen, so that it is not reported as lost
+        raise
+    if found.root != expected:
+        return PieceMismatch(encode_piece_cid_v1(expected), found.piece_cid)
+    return PieceVerified(piece.piece_cid, piece.padded_size, found.payload_size)
+
+
+def _read_through(
+    reader: BinaryIO, piece: HeldPiece, report: Callable[[int], None]
+) -> PieceCommitment:
+    try:
+        with reader:
+            found = commp(reader, on_progress=report)
+    except OSError as error:
+        raise PieceUnavailable(piece.key, Unavailable.READ_FAILED, str(error)) from error
+    return found.raised_to(piece.padded_size)
+
+
+def _reporter(
+    piece: HeldPiece, stop: threading.Event, on_progress: Progress | None
+) -> Callable[[int], None]:
+    total = unpadded_length(piece.padded_size)
+    loop = asyncio.get_running_loop()
+
+    def report(done: int) -> None:
+        if stop.is_set():
+            raise _Cancelled
+        if done > total:
+            raise PieceUnavailable(
+                piece.key, Unavailable.WRONG_LENGTH, f"more than the piece's {total} bytes came"
+            )
+        if on_progress is not None:
+            loop.call_soon_threadsafe(on_progress, done, total)
+
+    return report

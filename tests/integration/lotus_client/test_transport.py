@@ -1,0 +1,295 @@
+"""Transports against a server on this machine that behaves as Lotus does, and as broken things do."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from lotus_client.api_info import ApiInfo
+from lotus_client.errors import (
+    LotusConnectError,
+    LotusDecodeError,
+    LotusError,
+    LotusNotSupported,
+    LotusRpcError,
+    LotusTimeout,
+    LotusUnauthorized,
+)
+from lotus_client.secrets import Secret
+from lotus_client.transport import (
+    HttpTransport,
+    NodeTransport,
+    RetryingTransport,
+    RetryPolicy,
+    StreamOf,
+    WsTransport,
+)
+from tests.integration.lotus_client.lotus_server import LotusServer, lotus_server
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LotusServer]:
+    async with lotus_server() as running:
+        yield running
+
+
+@pytest.fixture
+async def http(server: LotusServer) -> AsyncIterator[HttpTransport]:
+    transport = HttpTransport(
+        server.info.http_url(), timeout_seconds=2.0, max_response_bytes=1 << 20
+    )
+    yield transport
+    await transport.close()
+
+
+@pytest.fixture
+async def ws(server: LotusServer) -> AsyncIterator[WsTransport]:
+    transport = WsTransport(
+        server.info.ws_url(),
+        timeout_seconds=2.0,
+        max_message_bytes=100_000,
+        max_queued_bytes=20_000,
+    )
+    yield transport
+    await transport.close()
+
+
+async def all_of(transport: WsTransport, method: str, *params: Any) -> list[Any]:
+    return [value async for value in transport.subscribe(method, params)]
+
+
+async def drained(values: StreamOf) -> tuple[list[Any], LotusError]:
+    """What a stream gives until it fails, and how it fails."""
+    got: list[Any] = []
+    while True:
+        try:
+            got.append(await anext(values))
+        except LotusError as error:
+            return got, error
+
+
+async def test_a_call_gives_the_result_and_sends_positional_parameters(
+    server: LotusServer, http: HttpTransport
+) -> None:
+    assert await http.call("Filecoin.Echo", [1, None, [{"/": "x"}]]) == [1, None, [{"/": "x"}]]
+    assert server.calls == [("Filecoin.Echo", [1, None, [{"/": "x"}]])]
+    assert "Authorization" not in server.headers[0]
+
+
+async def test_the_token_is_in_the_header_and_nowhere_else(server: LotusServer) -> None:
+    transport = HttpTransport(server.info.http_url(), Secret("good"))
+    await transport.call("Filecoin.Echo", [])
+    await transport.close()
+    assert server.headers[0]["Authorization"] == "Bearer good"
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "text"),
+    [
+        ("Slow", LotusTimeout, "within 0.3 s"),
+        ("Huge", LotusDecodeError, "larger than"),
+        ("WrongId", LotusDecodeError, "answer is to request 2"),
+        ("Neither", LotusDecodeError, "neither result nor error"),
+        ("Html", LotusDecodeError, "not JSON"),
+        ("List", LotusDecodeError, "no JSON-RPC object"),
+        ("Deep", LotusDecodeError, "deeply"),
+        ("NotANumber", LotusDecodeError, "NaN"),
+        ("BadError", LotusDecodeError, "error"),
+        ("NotFound", LotusConnectError, "wrong URL"),
+        ("Redirect", LotusConnectError, "302"),
+        ("Busy", LotusConnectError, "429"),
+        ("CutBody", LotusConnectError, "cannot reach"),
+        ("MpoolPush", LotusUnauthorized, "MpoolPush.*'write'"),
+        ("Absent", LotusNotSupported, "not found"),
+        ("SwitchedOff", LotusNotSupported, "EnableActorEventsAPI"),
+        ("Fails", LotusRpcError, "actor not found"),
+    ],
+)
+async def test_what_goes_wrong_over_http_is_told_apart(
+    server: LotusServer, method: str, kind: type[LotusError], text: str
+) -> None:
+    transport = HttpTransport(
+        server.info.http_url(), timeout_seconds=0.3 if method == "Slow" else 5, max_response_bytes=1 << 20
+    )  # fmt: skip
+    with pytest.raises(kind, match=text) as caught:
+        await transport.call(f"Filecoin.{method}", [])
+    await transport.close()
+    assert type(caught.value) is kind
+
+
+async def test_a_refused_token_is_unauthorized_over_both(server: LotusServer) -> None:
+    over_http = HttpTransport(server.info.http_url(), Secret("bad"))
+    over_ws = WsTransport(server.info.ws_url(), Secret("bad"))
+    for transport in (over_http, over_ws):
+        with pytest.raises(LotusUnauthorized, match="401"):
+            await transport.call("Filecoin.Echo", [])
+        await transport.close()
+
+
+async def test_nobody_listening_is_a_connect_error_that_hides_the_token() -> None:
+    info = ApiInfo.parse("verysecret:/ip4/127.0.0.1/tcp/1/http")
+    transport = NodeTransport(info)
+    with pytest.raises(LotusConnectError, match=r"127\.0\.0\.1:1") as caught:
+        await transport.call("Filecoin.Echo", [])
+    assert "verysecret" not in str(caught.value)
+    with pytest.raises(LotusConnectError):
+        async with aclosing(transport.subscribe("Filecoin.Stream", [])) as values:
+            await anext(values)
+    await transport.close()
+    with pytest.raises(LotusConnectError, match="closed"):
+        await transport.call("Filecoin.Echo", [])
+
+
+async def test_safe_reads_are_repeated_with_growing_pauses_and_pushes_never(
+    server: LotusServer, http: HttpTransport
+) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    transport = RetryingTransport(http, RetryPolicy(attempts=4), sleep=sleep)
+    server.failures = 3
+    assert await transport.call("Filecoin.ChainHead", []) == []
+    assert pauses == [0.25, 0.5, 1.0]
+    server.failures = 4
+    with pytest.raises(LotusConnectError, match="503"):
+        await transport.call("Filecoin.ChainHead", [])
+    assert server.failures == 0
+    server.failures = 1
+    for method in ("Filecoin.MpoolPush", "Filecoin.StateCompute"):
+        server.failures, before = 1, len(server.calls)
+        with pytest.raises(LotusConnectError):
+            await transport.call(method, [])
+        assert len(server.calls) == before + 1
+    assert len(pauses) == 6
+
+
+async def test_a_stream_over_http_is_not_supported(http: HttpTransport) -> None:
+    with pytest.raises(LotusNotSupported, match="WebSocket"):
+        http.subscribe("Filecoin.ChainNotify", [])
+
+
+async def test_calls_over_one_websocket_get_their_own_answers(
+    server: LotusServer, ws: WsTransport
+) -> None:
+    answers = await asyncio.gather(*(ws.call("Filecoin.Echo", [number]) for number in range(20)))
+    assert answers == [[number] for number in range(20)]
+    assert len(server.sockets) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"), [("MpoolPush", LotusUnauthorized), ("Absent", LotusNotSupported), ("Fails", LotusRpcError), ("BadError", LotusDecodeError)]
+)  # fmt: skip
+async def test_errors_over_a_websocket_are_the_same(
+    ws: WsTransport, method: str, kind: type[LotusError]
+) -> None:
+    with pytest.raises(kind):
+        await ws.call(f"Filecoin.{method}", [])
+
+
+async def test_a_slow_answer_over_a_websocket_is_cancelled_by_request_id(
+    server: LotusServer,
+) -> None:
+    ws = WsTransport(server.info.ws_url(), timeout_seconds=0.2)
+    with pytest.raises(LotusTimeout, match=r"within 0\.2 s"):
+        await ws.call("Filecoin.Slow", [])
+    await asyncio.wait_for(server.cancelled.wait(), 2)
+    await ws.close()
+    assert server.frames[-1] == {"jsonrpc": "2.0", "method": "xrpc.cancel", "params": [1]}
+
+
+async def test_a_stream_gives_its_values_until_the_node_closes_the_channel(
+    server: LotusServer, ws: WsTransport
+) -> None:
+    assert await all_of(ws, "Filecoin.StreamThenClose", "a", "b") == ["a", "b"]
+    assert await all_of(ws, "Filecoin.StreamThenClose", "c") == ["c"]
+    assert len(server.sockets) == 1
+    assert not server.cancelled.is_set()
+
+
+async def test_leaving_a_stream_cancels_it_with_the_request_id_not_the_channel(
+    server: LotusServer, ws: WsTransport
+) -> None:
+    await ws.call("Filecoin.Echo", [])
+    async with aclosing(ws.subscribe("Filecoin.Stream", ["a"])) as values:
+        assert await anext(values) == "a"
+    await asyncio.wait_for(server.cancelled.wait(), 2)
+    assert server.frames[-1]["params"] == [2]  # the channel was 7
+    assert await ws.call("Filecoin.Echo", [3]) == [3]
+
+
+async def test_two_streams_on_one_socket_do_not_mix(ws: WsTransport) -> None:
+    async with (
+        aclosing(ws.subscribe("Filecoin.Stream", [1, 2])) as first,
+        aclosing(ws.subscribe("Filecoin.Stream", ["a", "b"])) as second,
+    ):
+        found = [await anext(first), await anext(second), await anext(second), await anext(first)]
+    assert found == [1, "a", "b", 2]
+
+
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [("StreamThenDrop", "ended"), ("StreamThenJunk", "JSON"), ("StreamThenHuge", "exceeds limit|too big|1009")],
+)  # fmt: skip
+async def test_a_broken_connection_ends_streams_after_their_values_and_a_new_one_is_opened(
+    server: LotusServer, ws: WsTransport, method: str, why: str
+) -> None:
+    got, error = await drained(ws.subscribe(f"Filecoin.{method}", ["a", "b"]))
+    assert got == ["a", "b"]
+    assert type(error) is LotusConnectError
+    assert re.search(why, str(error))
+    assert await all_of(ws, "Filecoin.StreamThenClose", "again") == ["again"]
+    assert len(server.sockets) == 2
+
+
+async def test_a_drop_ends_every_waiting_call_and_stream(
+    server: LotusServer, ws: WsTransport
+) -> None:
+    async def wait_for_stream() -> None:
+        async for _ in ws.subscribe("Filecoin.Stream", []):
+            pass
+
+    waiting = [
+        asyncio.create_task(wait_for_stream()),
+        asyncio.create_task(ws.call("Filecoin.Slow", [])),
+    ]
+    async with asyncio.timeout(5):
+        while len(server.frames) < 2:  # noqa: ASYNC110 - the server has no event for "two frames"
+            await asyncio.sleep(0.01)
+        await server.sockets[0].close()
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(error) for error in found] == [LotusConnectError, LotusConnectError]
+
+
+async def test_a_subscriber_that_does_not_read_is_cut_off_and_the_node_is_told(
+    server: LotusServer, ws: WsTransport
+) -> None:
+    async with aclosing(ws.subscribe("Filecoin.StreamFlood", [])) as values:
+        first = await anext(values)
+        await asyncio.wait_for(server.cancelled.wait(), 2)
+        rest, error = await drained(values)
+    assert "too slowly" in str(error)
+    got = [first, *rest]
+    assert [number for number, _ in got] == list(range(len(got)))
+    assert len(got) < 40
+    assert await ws.call("Filecoin.Echo", [1]) == [1]
+
+
+async def test_a_channel_that_is_no_number_is_a_decode_error(ws: WsTransport) -> None:
+    with pytest.raises(LotusDecodeError, match="seven"):
+        await all_of(ws, "Filecoin.StreamBadChannel")
+
+
+async def test_closing_ends_open_streams(ws: WsTransport) -> None:
+    values = ws.subscribe("Filecoin.Stream", ["a"])
+    assert await anext(values) == "a"
+    await ws.close()
+    with pytest.raises(LotusConnectError):
+        await anext(values)
+    await ws.close()
