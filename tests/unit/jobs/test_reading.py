@@ -186,7 +186,7 @@ def test_a_module_that_no_input_brings_is_reported():
     ("change", "said"),
     [
         (("Target: /inputs", "Target: /outputs"), "stands twice"),
-        (("Type: Batch", "Type: Batch\nCount: 2"), "less than or equal to 1"),
+        (("Type: Batch", "Type: Batch\nCount: 2"), "runs a job once"),
         (("Type: Batch", "Type: Batch\nType: ops"), "stands twice"),
         (("Type: Batch", "Type: &a Batch"), "anchors"),
         (("ExecutionTimeout: 60", "ExecutionTimeout: 60, TotalTimeout: 30"), "exceed TotalTimeout"),
