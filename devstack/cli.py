@@ -12,8 +12,7 @@ from typing import Annotated, Any
 import aiohttp
 import typer
 
-from devstack.chain import NetworkConfig
-from devstack.datacap import MessageFailed
+from devstack.chain import MessageFailed, NetworkConfig
 from devstack.node import EpochsNotReached
 from devstack.stack import Devstack, DevstackConfig
 from lotus_client.api_info import ApiInfo
@@ -153,7 +152,7 @@ def demo(
     from devstack.demo.world import WorldError
 
     try:
-        asyncio.run(play(out, network_version=network_version, keep=keep, show=Show()))
+        asyncio.run(play(out.absolute(), network_version=network_version, keep=keep, show=Show()))
     except (StoryError, WorldError, CommandFailed, MessageFailed, EpochsNotReached) as error:
         _fail(f"the demo failed: {error}", _EXIT_FAILED)
 

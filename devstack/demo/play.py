@@ -28,7 +28,7 @@ async def play(out: Path, *, network_version: int, keep: bool, show: Show) -> di
         StoryError, WorldError, CommandFailed: a chapter did not end as it must.
     """
     started = time.monotonic()
-    home = out.absolute()
+    home = out
     async with World(home, network_version) as world:
         show.chapter("A local Filecoin network")
         show.done("node up", f"127.0.0.1:{world.net.api_port}, network version {network_version}")

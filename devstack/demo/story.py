@@ -359,7 +359,7 @@ class Story:
         await self.caught_up()
         payout = await self.until(lambda: self._payout("final"), "the payout to be final")
         self.show.done("paid and final", f"epoch {payout['height']}")
-        return payout
+        return dict(payout)
 
     async def _payout(self, *states: str) -> dict[str, Any] | None:
         for item in (await self.sidecar.get("/api/v1/sp/payouts"))["items"]:
@@ -394,7 +394,9 @@ class Story:
     async def _is_caught_up(self) -> bool:
         status = await self.sidecar.get("/api/v1/sp/status")
         followed = status["followed_epoch"]
-        return followed is not None and followed >= self.world.epoch
+        # a tipset is taken over once its child is known: only then are its messages executed
+        network = self.world.net.network
+        return followed is not None and followed >= network.tipset(network.head.parents).height
 
     async def until(self, look: Callable[[], Any], what: str) -> Any:
         """The first true answer of `look`.

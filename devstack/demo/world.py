@@ -7,12 +7,13 @@ import shutil
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import yaml
 
 from deals.commp import PieceCommitment, commp
 from deals.unixfs_write import pack_car
+from devstack.auth import Permission
 from devstack.chain import AccountSpec, NetworkConfig, ProviderSpec
 from devstack.datacap import allocate_piece, grant_datacap, settle
 from devstack.demo.sidecar import SidecarProcess
@@ -72,7 +73,7 @@ class World:
         self.net: Devstack
         self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> World:
+    async def __aenter__(self) -> Self:
         if self.home.exists():
             shutil.rmtree(self.home)  # what an earlier demo left is of another chain
         self.home.mkdir(parents=True)
@@ -178,7 +179,7 @@ class World:
         home = self.home / "sidecar"
         home.mkdir(exist_ok=True)
         # The token may read and push, not sign: the payout key is in a file of its own.
-        token = self.net.token("read", "write")
+        token = self.net.token(Permission.READ, Permission.WRITE)
         info = f"{token}:/ip4/127.0.0.1/tcp/{self.net.api_port}/http"
         _private(home / "node", info)
         _private(home / "payout-key", self.key("payout-wallet").secret.hex())
