@@ -215,6 +215,9 @@ class Sidecar:
             prefix=self.found.address_prefix,
             wake=self.steps.wake,
             head=self.head_epoch,
+            followed=lambda: self._followed,
+            network=self.found.network_name,
+            provider=self.provider,
         )
 
     async def _follow(self) -> bool:
@@ -224,7 +227,7 @@ class Sidecar:
         CHAIN_EPOCH.labels("followed").set(progress.cursor.height)
         CHAIN_EPOCH.labels("head").set(progress.head)
         if progress.applied or progress.reverted:
-            for name in ("verify", "admit", "earn", "fund", "send"):
+            for name in ("verify", "admit", "trace", "earn", "fund", "send"):
                 self.steps.wake(name)
         return not progress.at_head
 
@@ -233,6 +236,7 @@ class Sidecar:
         if self._earnings is None:
             self._earnings = await self._open_earnings()
         if self._earnings is not None:
+            await self.lineage.step()  # a period must not close before the outputs in it are known
             step = await self._earnings.step()
             if step.recorded or step.closed:
                 log.info("earnings_moved", recorded=step.recorded, closed=step.closed)

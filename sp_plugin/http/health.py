@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from lotus_client.address import Address
+from sp_plugin.config import Scope
 from sp_plugin.http.auth import needs
 from sp_plugin.http.parts import PARTS
 from sp_plugin.metrics import READY, metrics_text
@@ -38,6 +40,22 @@ async def readyz(request: web.Request) -> web.Response:
         ],
     }
     return web.json_response(body, status=200 if health.is_ready else 503)
+
+
+@routes.get("/api/v1/sp/status")
+@needs(Scope.READ)
+async def status(request: web.Request) -> web.Response:
+    """Where the sidecar stands: network, provider, how far the chain is followed, and each part's state."""
+    parts = request.app[PARTS]
+    return web.json_response(
+        {
+            "network": parts.network,
+            "provider": Address.of_id(parts.provider).to_text(parts.prefix),
+            "head_epoch": await parts.head(),
+            "followed_epoch": parts.followed(),
+            "ready": parts.health.is_ready,
+        }
+    )
 
 
 @routes.get("/metrics")

@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from lotus_client.address import NetworkPrefix
-from lotus_client.types import Epoch
+from lotus_client.types import ActorId, Epoch
 from sp_plugin.admission import Admission
 from sp_plugin.approvals.desk import ApprovalDesk
 from sp_plugin.config import DatasetConfig, HttpConfig
@@ -26,7 +26,11 @@ __all__ = ["PARTS", "Parts"]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything the handlers may use. `wake` runs a periodic step now; `head` gives the chain's present epoch."""
+    """Everything the handlers may use.
+
+    `wake` runs a periodic step now; `head` asks the node for the chain's present epoch; `followed` is the epoch up to
+    which the chain has been taken over, None before the first step.
+    """
 
     http: HttpConfig
     tokens: TokenRepository
@@ -42,6 +46,9 @@ class Parts:
     prefix: NetworkPrefix
     wake: Callable[[str], None]
     head: Callable[[], Awaitable[Epoch]]
+    followed: Callable[[], Epoch | None]
+    network: str
+    provider: ActorId
 
 
 PARTS: Final = web.AppKey("parts", Parts)
