@@ -1,0 +1,102 @@
+"""Reward f02: pays the winners of each epoch.
+
+The devnet mints by simple minting alone: 330 million FIL with a half-life of six years, an exponential decay per
+epoch in integers; baseline minting is left out, its 770 million stay in f02.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from devstack.chain.actors.basic import unhandled
+from devstack.chain.config import FIL
+from devstack.chain.machine import Exit, Runtime
+from devstack.chain.states import RewardState
+from lotus_client.actors.methods import BURNT_FUNDS, MinerMethod, RewardMethod
+from lotus_client.actors.miner import ApplyRewardsParams
+from lotus_client.actors.system import AwardBlockRewardParams
+from lotus_client.types import AttoFil
+
+__all__ = ["FIRST_REWARD", "initial", "invoke", "smooth"]
+
+# ln 2 / (6 years of 365 days of 2880 epochs), in 2**-64; the constants are those of actors/reward/src/logic.rs
+_DECAY_NUMERATOR: Final = 2_027_255_936_898
+_DECAY_SHIFT: Final = 64
+_SIMPLE_TOTAL: Final = 330_000_000 * FIL
+FIRST_REWARD: Final = _SIMPLE_TOTAL * _DECAY_NUMERATOR >> _DECAY_SHIFT
+_LEADERS: Final = 5  # expected per epoch
+_PENALTY_MULTIPLIER: Final = 3
+# FIP-0118: the miners' stream starts at 95 %. Its later ramp, and the other streams, are not modelled: they burn.
+_W1_BPS_NV29: Final = 9_500
+# alpha-beta filter, Q.128: builtin-actors runtime/src/util/smooth
+_ALPHA: Final = 314_760_000_000_000_000_000_000_000_000_000_000
+_BETA: Final = 96_640_100_000_000_000_000_000_000_000_000
+
+
+def initial() -> RewardState:
+    """The state at genesis."""
+    return RewardState(0, FIRST_REWARD, FIRST_REWARD << 128, 0)
+
+
+def smooth(position: int, velocity: int, observed: int) -> tuple[int, int]:
+    """The filter's next position and velocity after one epoch, all Q.128 but `observed`."""
+    predicted = position + velocity
+    residual = (observed << 128) - predicted
+    return predicted + (_ALPHA * residual >> 128), velocity + (_BETA * residual >> 128)
+
+
+def invoke(runtime: Runtime, method: int, params: bytes) -> bytes:
+    """AwardBlockReward (f00 only) and UpdateNetworkKPI (f04 only)."""
+    if method == RewardMethod.AWARD_BLOCK_REWARD:
+        runtime.require_caller(0)
+        return _award(runtime, AwardBlockRewardParams.from_cbor(params))
+    if method == RewardMethod.UPDATE_NETWORK_KPI:
+        runtime.require_caller(4)
+        return _next_epoch(runtime)
+    raise unhandled(method)
+
+
+def _award(runtime: Runtime, award: AwardBlockRewardParams) -> bytes:
+    state: RewardState = runtime.state
+    gas = award.gas_reward.value
+    runtime.require(award.win_count > 0 and gas >= 0, Exit.ILLEGAL_ARGUMENT, "bad award")
+    block_reward = state.this_epoch_reward * award.win_count // _LEADERS
+    burnt = 0
+    if runtime.network_version >= 29:
+        whole, block_reward = block_reward, block_reward * _W1_BPS_NV29 // 10_000
+        burnt = whole - block_reward
+    block_reward = max(min(block_reward, runtime.balance - gas), 0)
+    burnt = min(burnt, runtime.balance - gas - block_reward)
+    runtime.set_state(
+        replace(
+            state,
+            total_storage_power_reward=state.total_storage_power_reward + block_reward,
+            burnt_streams=state.burnt_streams + burnt,
+        )
+    )
+    total = block_reward + gas
+    penalty = AttoFil(award.penalty.value * _PENALTY_MULTIPLIER)
+    told = ApplyRewardsParams(AttoFil(total), penalty).to_cbor()
+    if runtime.send(award.miner, MinerMethod.APPLY_REWARDS, told, total).exit_code:
+        runtime.send(BURNT_FUNDS, 0, value=total)
+    if burnt:
+        runtime.send(BURNT_FUNDS, 0, value=burnt)
+    return b""
+
+
+def _next_epoch(runtime: Runtime) -> bytes:
+    state: RewardState = runtime.state
+    reward = state.this_epoch_reward
+    reward -= reward * _DECAY_NUMERATOR >> _DECAY_SHIFT
+    position, velocity = smooth(state.reward_position, state.reward_velocity, reward)
+    runtime.set_state(
+        replace(
+            state,
+            epoch=runtime.epoch + 1,
+            this_epoch_reward=reward,
+            reward_position=position,
+            reward_velocity=velocity,
+        )
+    )
+    return b""

@@ -1,0 +1,113 @@
+"""Making the blocks of one epoch: who won, what the headers say, how heavy the chain is.
+
+Tickets, election proofs, beacon entries and winning proofs are hashes of the seed and the parent, not VRFs, drand or
+SNARKs: nothing verifies them on a devnet. Block signatures are real, by the worker's secp256k1 key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from devstack.chain import gas
+from devstack.chain.amt import message_meta
+from devstack.chain.config import NetworkConfig
+from devstack.chain.election import draw
+from lotus_client.address import Address
+from lotus_client.chain import BeaconEntry, BlockHeader, ElectionProof, PoStProof, TipSet, TipSetKey
+from lotus_client.cid import Cid
+from lotus_client.crypto import Secp256k1Key, Signature, SignatureType
+from lotus_client.messages import SignedMessage
+from lotus_client.types import AttoFil, Epoch
+
+__all__ = ["ParentFacts", "Winner", "block", "draw_randomness", "tipset_of", "weight"]
+
+# The aggregate of no BLS signatures: the point at infinity, compressed (Lotus chain/consensus/filcns/mine.go).
+_NO_BLS: Final = Signature(SignatureType.BLS, b"\xc0" + bytes(95))
+_PROOF_BYTES: Final = 192
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """A miner that won an epoch."""
+
+    miner: Address
+    wins: int
+    key: Secp256k1Key
+
+
+@dataclass(frozen=True, slots=True)
+class ParentFacts:
+    """What all blocks of an epoch say of their parent."""
+
+    tipset: TipSet
+    weight: int
+    state_root: Cid
+    receipts_root: Cid
+
+
+def weight(parent_weight: int, total_qap: int, wins: int) -> int:
+    """A chain's weight with one more tipset (Lotus `chain/consensus/filcns/weight.go`)."""
+    log2 = max(total_qap.bit_length() - 1, 0)
+    return parent_weight + (log2 << 8) + ((log2 << 8) * wins) // (5 * 2)
+
+
+def block(
+    config: NetworkConfig,
+    parent: ParentFacts,
+    epoch: int,
+    winner: Winner,
+    *,
+    messages: Sequence[SignedMessage],
+    salt: int,
+) -> BlockHeader:
+    """A signed header of the winner's block."""
+    base = parent.tipset.blocks[0].ticket or b""
+    who = (config.seed, base, epoch, winner.miner.to_bytes(), salt)
+    unsigned = BlockHeader(
+        miner=winner.miner,
+        ticket=draw("ticket", *who, length=96),
+        election_proof=ElectionProof(winner.wins, draw("election", *who, length=96)),
+        beacon_entries=(BeaconEntry(epoch, draw("beacon", config.seed, epoch, length=96)),),
+        win_post_proof=(
+            PoStProof(config.window_post_proof - 10, draw("proof", *who, length=_PROOF_BYTES)),
+        ),
+        parents=parent.tipset.key,
+        parent_weight=parent.weight,
+        height=Epoch(epoch),
+        parent_state_root=parent.state_root,
+        parent_message_receipts=parent.receipts_root,
+        messages=message_meta([], [signed.cid for signed in messages]),
+        bls_aggregate=_NO_BLS,
+        timestamp=config.genesis_timestamp + epoch * config.block_delay_seconds,
+        block_sig=None,
+        fork_signaling=0,
+        parent_base_fee=AttoFil(gas.BASE_FEE),
+    )
+    signature = winner.key.sign(unsigned.to_cbor(signed=False))
+    return replace(unsigned, block_sig=signature)
+
+
+def tipset_of(blocks: Sequence[BlockHeader]) -> TipSet:
+    """The tipset of blocks with the same parents, in ticket order (Lotus `chain/types/tipset.go`)."""
+    named = [(header.cid, header) for header in blocks]
+    named.sort(
+        key=lambda pair: (
+            hashlib.blake2b(pair[1].ticket or b"", digest_size=32).digest(),
+            pair[0].raw,
+        )
+    )
+    return TipSet(
+        TipSetKey(tuple(cid for cid, _ in named)),
+        tuple(header for _, header in named),
+        named[0][1].height,
+    )
+
+
+def draw_randomness(ticket: bytes, domain: int, epoch: int, entropy: bytes) -> bytes:
+    """32 bytes of chain randomness from a ticket (Lotus `chain/rand/rand.go`)."""
+    base = hashlib.blake2b(ticket, digest_size=32).digest()
+    data = domain.to_bytes(8, "big", signed=True) + base + epoch.to_bytes(8, "big", signed=True)
+    return hashlib.blake2b(data + entropy, digest_size=32).digest()

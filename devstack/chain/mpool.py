@@ -1,0 +1,214 @@
+"""The mempool: what may wait, what replaces what, and what goes into the next blocks (Lotus `chain/messagepool`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from heapq import heapify, heappop, heappush
+from typing import Final
+
+from devstack.chain import gas
+from devstack.chain.states import AccountState, Actor, InitState, StateTree
+from devstack.chain.values import PushRefused
+from lotus_client.address import Address
+from lotus_client.cid import Cid
+from lotus_client.crypto import SignatureError, SignatureType
+from lotus_client.messages import SignedMessage
+
+__all__ = ["MessagePool"]
+
+_MAX_MESSAGE_SIZE: Final = 64 << 10
+_MAX_NONCE_GAP: Final = 4
+_MAX_PENDING_PER_SENDER: Final = 1000
+_REPLACE_NUMERATOR: Final = 110  # of 100, and one attoFIL more
+_MAX_BLOCK_MESSAGES: Final = 2000
+
+
+class MessagePool:
+    """Signed messages waiting for inclusion, by sender's id and nonce. `tree` gives the state after the head."""
+
+    def __init__(self, tree: Callable[[], StateTree]) -> None:
+        self._tree = tree
+        self._by_sender: dict[int, dict[int, SignedMessage]] = {}
+        self._listeners: list[Callable[[str, SignedMessage], None]] = []
+
+    def subscribe(self, callback: Callable[[str, SignedMessage], None]) -> Callable[[], None]:
+        """Call back with ("add" | "remove", message) on every change; returns the unsubscriber."""
+        self._listeners.append(callback)
+        return lambda: self._listeners.remove(callback)
+
+    def push(self, signed: SignedMessage) -> Cid:
+        """Take a message, or raise PushRefused. The CID is the message's name on chain."""
+        sender = self._check_form(signed)
+        actor = self._tree().actors[sender]
+        waiting = self._by_sender.get(sender, {})
+        message = signed.message
+        if message.nonce < actor.nonce:
+            raise PushRefused(f"minimum expected nonce is {actor.nonce}: message nonce too low")
+        following = self._following_nonce(actor.nonce, waiting)
+        if message.nonce > following + _MAX_NONCE_GAP:
+            raise PushRefused("unfulfilled nonce gap")
+        replaced = waiting.get(message.nonce)
+        if replaced is not None:
+            _check_replacement(replaced, signed)
+        elif len(waiting) >= _MAX_PENDING_PER_SENDER:
+            raise PushRefused("too many pending messages for actor")
+        others = sum(
+            other.message.required_funds.value
+            for nonce, other in waiting.items()
+            if nonce != message.nonce
+        )
+        if actor.balance < others + message.required_funds.value:
+            raise PushRefused(
+                f"not enough funds to execute transaction: balance {actor.balance} is below "
+                f"{message.required_funds} and {others} for waiting messages"
+            )
+        if replaced is not None and replaced.cid != signed.cid:
+            self._tell("remove", replaced)
+        self._by_sender.setdefault(sender, {})[message.nonce] = signed
+        self._tell("add", signed)
+        return signed.cid
+
+    def _check_form(self, signed: SignedMessage) -> int:
+        """The sender's id, if the message may be on this chain at all."""
+        message = signed.message
+        size = len(signed.to_cbor())
+        used = gas.gas_used(message, size)
+        for good, why in (
+            (size <= _MAX_MESSAGE_SIZE, f"message too large ({size} bytes)"),
+            (message.version == 0, "'Version' unsupported"),
+            (message.value.value >= 0, "'Value' field cannot be negative"),
+            (message.gas_premium.value >= 0, "'GasPremium' field cannot be negative"),
+            (
+                message.gas_fee_cap.value >= gas.BASE_FEE,
+                f"'GasFeeCap' is below the minimum base fee of {gas.BASE_FEE}",
+            ),
+            (
+                message.gas_premium.value <= message.gas_fee_cap.value,
+                "'GasFeeCap' less than 'GasPremium'",
+            ),
+            (
+                used <= message.gas_limit <= gas.BLOCK_GAS_LIMIT,
+                f"'GasLimit' {message.gas_limit} is not {used} (what it uses) to {gas.BLOCK_GAS_LIMIT}",
+            ),
+            (
+                message.to.protocol != 4 or message.to.eth_address is not None,
+                "'To' is not an f410 address",
+            ),
+            (
+                signed.signature.type is SignatureType.SECP256K1,
+                "this network takes secp256k1 messages only",
+            ),
+        ):
+            if not good:
+                raise PushRefused(why)
+        sender = _resolve(self._tree(), message.from_)
+        actor = None if sender is None else self._tree().actors[sender]
+        if sender is None or actor is None or actor.code != "account":
+            raise PushRefused(f"{message.from_} has no account on chain: actor not found")
+        state: AccountState = actor.state
+        try:
+            signed.verify(state.address)
+        except SignatureError as error:
+            raise PushRefused(f"invalid signature: {error}") from error
+        return sender
+
+    def _tell(self, kind: str, signed: SignedMessage) -> None:
+        for listener in tuple(self._listeners):
+            listener(kind, signed)
+
+    @staticmethod
+    def _following_nonce(nonce: int, waiting: dict[int, SignedMessage]) -> int:
+        while nonce in waiting:
+            nonce += 1
+        return nonce
+
+    def pending(self) -> list[SignedMessage]:
+        """All waiting messages, by sender and nonce."""
+        return [
+            waiting[nonce]
+            for _, waiting in sorted(self._by_sender.items())
+            for nonce in sorted(waiting)
+        ]
+
+    def __contains__(self, cid: object) -> bool:
+        return any(
+            signed.cid == cid for waiting in self._by_sender.values() for signed in waiting.values()
+        )
+
+    def next_nonce(self, sender: Address) -> int:
+        """The nonce after the chain's and the waiting messages' of that sender; 0 for an unknown one."""
+        actor_id = _resolve(self._tree(), sender)
+        if actor_id is None:
+            return 0
+        nonce = self._tree().actors[actor_id].nonce
+        return self._following_nonce(nonce, self._by_sender.get(actor_id, {}))
+
+    def select(self) -> list[SignedMessage]:
+        """What the next blocks include: highest premium first, but each sender's nonces in order."""
+        if not self._by_sender:
+            return []
+        tree = self._tree()
+        self._prune(tree)
+        balances = {sender: tree.actors[sender].balance for sender in self._by_sender}
+        queue = [
+            (-waiting[nonce].message.gas_premium.value, sender, nonce)
+            for sender, waiting in self._by_sender.items()
+            if (nonce := tree.actors[sender].nonce) in waiting
+        ]
+        heapify(queue)
+        chosen: list[SignedMessage] = []
+        room = gas.BLOCK_GAS_LIMIT
+        while queue and len(chosen) < _MAX_BLOCK_MESSAGES:
+            _, sender, nonce = heappop(queue)
+            signed = self._by_sender[sender][nonce]
+            needed = signed.message.required_funds.value
+            if signed.message.gas_limit > room or needed > balances[sender]:
+                continue
+            room -= signed.message.gas_limit
+            balances[sender] -= needed
+            chosen.append(signed)
+            following = self._by_sender[sender].get(nonce + 1)
+            if following is not None:
+                heappush(queue, (-following.message.gas_premium.value, sender, nonce + 1))
+        return chosen
+
+    def _prune(self, tree: StateTree) -> None:
+        for sender, waiting in list(self._by_sender.items()):
+            actor: Actor = tree.actors[sender]
+            for nonce in [nonce for nonce in waiting if nonce < actor.nonce]:
+                self._tell("remove", waiting.pop(nonce))
+            if not waiting:
+                del self._by_sender[sender]
+
+    def settle(self) -> None:
+        """Forget messages that the new head's state has passed."""
+        if self._by_sender:
+            self._prune(self._tree())
+
+    def take_back(self, messages: Iterable[SignedMessage]) -> None:
+        """Return the messages of reverted tipsets, without checks: they were checked when they first came."""
+        tree = self._tree()
+        for signed in messages:
+            sender = _resolve(tree, signed.message.from_)
+            if sender is not None and signed.message.nonce >= tree.actors[sender].nonce:
+                waiting = self._by_sender.setdefault(sender, {})
+                if signed.message.nonce not in waiting:
+                    waiting[signed.message.nonce] = signed
+                    self._tell("add", signed)
+
+
+def _check_replacement(old: SignedMessage, new: SignedMessage) -> None:
+    if old.cid == new.cid:
+        return
+    least = old.message.gas_premium.value * _REPLACE_NUMERATOR // 100 + 1
+    if new.message.gas_premium.value < least:
+        raise PushRefused(
+            f"replace by fee has too low GasPremium: the least is {least} for nonce {old.message.nonce}"
+        )
+
+
+def _resolve(tree: StateTree, address: Address) -> int | None:
+    if address.protocol == 0:
+        return address.actor_id if address.actor_id in tree.actors else None
+    init: InitState = tree.actors[1].state
+    return init.address_map.get(address)

@@ -1,0 +1,100 @@
+"""The full node: a chain, a wallet, tokens, and the clock that mines. No sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+from devstack.auth import TokenIssuer
+from devstack.chain import Network
+from devstack.heads import HeadFeed
+from devstack.wallet import Wallet
+from lotus_client.address import Address
+from lotus_client.chain import HeadChange, TipSet
+from lotus_client.messages import SignedMessage
+
+__all__ = ["EpochsNotReached", "FullNode"]
+
+# How long mining may hold the event loop before other work gets its turn.
+_TURN_SECONDS: Final = 0.015
+
+
+class EpochsNotReached(RuntimeError):
+    """What was waited for did not happen within the allowed epochs."""
+
+
+class FullNode:
+    """One network with what a Lotus daemon has around it. All of it lives on one event loop."""
+
+    def __init__(
+        self, network: Network, wallet: Wallet | None = None, tokens: TokenIssuer | None = None
+    ) -> None:
+        self.network = network
+        self.wallet = wallet if wallet is not None else Wallet()
+        self.tokens = tokens if tokens is not None else TokenIssuer()
+        self.heads = HeadFeed(network)
+        self.started_at = time.time()
+        self.sent_by_uuid: dict[str, SignedMessage] = {}  # MessageSendSpec.MsgUuid is idempotent
+        self._mining = asyncio.Lock()
+
+    async def advance(self, epochs: int, until: Callable[[TipSet], bool] | None = None) -> TipSet:
+        """Mine `epochs` epochs, or fewer when `until` holds for a new head; the head then.
+
+        The event loop gets its turn every few milliseconds. One advance or reorg runs at a time.
+
+        Raises:
+            ValueError: a negative number.
+            EpochsNotReached: `until` never held.
+        """
+        if epochs < 0:
+            raise ValueError("cannot advance by a negative number of epochs")
+        async with self._mining:
+            turn_ends = time.monotonic() + _TURN_SECONDS
+            for _ in range(epochs):
+                mined = self.network.mine_epoch()
+                if until is not None and mined is not None and until(mined):
+                    break
+                if time.monotonic() >= turn_ends:
+                    await asyncio.sleep(0)
+                    turn_ends = time.monotonic() + _TURN_SECONDS
+            else:
+                if until is not None:
+                    raise EpochsNotReached(f"did not happen within {epochs} epochs")
+            self.heads.flush()
+            return self.network.head
+
+    async def advance_null(self, rounds: int) -> None:
+        """Let `rounds` epochs pass without a tipset."""
+        async with self._mining:
+            for _ in range(rounds):
+                self.network.mine_epoch(null=True)
+
+    async def reorg(self, depth: int) -> list[HeadChange]:
+        """Replace the newest `depth` tipsets by a heavier fork; the changes of the head.
+
+        Raises:
+            ValueError: the chain is not that long.
+        """
+        async with self._mining:
+            self.heads.flush()
+            changes = self.network.reorg(depth)
+            self.heads.flush()
+            return changes
+
+    async def mine_on_clock(self, block_seconds: float) -> None:
+        """Mine an epoch every `block_seconds` until cancelled."""
+        while True:
+            await asyncio.sleep(block_seconds)
+            await self.advance(1)
+
+    def key_address(self, address: Address) -> Address:
+        """The key (f1, f3) behind an account address, from the state after the head."""
+        if address.protocol in (1, 3):
+            return address
+        return self.network.pending_state().account_key(address)
+
+    def close(self) -> None:
+        """End all streams."""
+        self.heads.close()

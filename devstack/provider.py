@@ -1,0 +1,296 @@
+"""A storage provider's deal and sealing software, simulated over the chain by real signed messages.
+
+Everything that reaches the chain is a message of the worker: PreCommitSectorBatch2, after the challenge delay
+ProveCommitSectors3 with the piece manifests, then WindowPoSt in the sector's deadline. Only the sealing itself is
+not done. What a sector's state is follows from the chain each time, so a reorg needs no special care.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from deals.commp import commp
+from devstack.chain import MessageFailed, Network, PushRefused, StateView
+from devstack.sectors import (
+    Sector,
+    SectorState,
+    StagedPiece,
+    commd_of,
+    lay_out,
+    made_up_replica,
+    open_payload,
+)
+from devstack.storage import PieceBytes, StoragePath
+from lotus_client import cbor
+from lotus_client.actors.methods import MinerMethod
+from lotus_client.actors.miner import (
+    PieceActivationManifest,
+    PreCommitSectorBatchParams,
+    ProveCommitSectorsParams,
+    SectorActivationManifest,
+    SectorPreCommitInfo,
+    VerifiedAllocationKey,
+)
+from lotus_client.address import Address
+from lotus_client.chain import HeadChange
+from lotus_client.cid import Cid
+from lotus_client.crypto import Secp256k1Key
+from lotus_client.state import Allocation
+from lotus_client.types import AllocationId, Epoch, SectorNumber
+
+__all__ = ["DEFAULT_SECTOR_LIFETIME", "PieceRejected", "SealingProvider"]
+
+DEFAULT_SECTOR_LIFETIME: Final = Epoch(540 * 2880)  # lotus-miner's default, 540 days
+
+_CHALLENGE_DELAY: Final = 10  # Lotus params_2k.go PreCommitChallengeDelay
+_TICKET_LOOKBACK: Final = 900  # builtin-actors policy: the ticket is drawn from a final tipset
+_SEAL_RANDOMNESS: Final = 5  # domain separation tag, go-state-types crypto/randomness.go
+_LARGEST_LIFETIME: Final = 1278 * 2880  # builtin-actors policy, max_sector_expiration_extension
+_MARGIN: Final = 200  # epochs between choosing the expiration and the commit that is measured by it
+
+# The devnet's chain records proofs and does not verify them; the length is a real PoRep's.
+_PROOF: Final = b"\x42" * 192
+
+
+class PieceRejected(ValueError):
+    """A piece that cannot go into a sector of this provider; the message says why."""
+
+
+class SealingProvider:
+    """One miner actor with its worker's key and its storage path. Not thread safe, like the network it works on."""
+
+    def __init__(
+        self,
+        network: Network,
+        miner: Address,
+        worker: Secp256k1Key,
+        storage: StoragePath,
+    ) -> None:
+        self._network = network
+        self.miner = miner
+        self.worker = worker
+        self.storage = storage
+        self.sector_size = network.config.sector_size
+        self.sectors: dict[SectorNumber, Sector] = {}
+        self.proof = _PROOF
+        self._unsettled: set[SectorNumber] = set()
+        network.prove_automatically(miner)
+        self._stop = (network.before_epoch(self._on_epoch), network.subscribe(self._on_changes))
+
+    def close(self) -> None:
+        """Stop reacting to the chain; WindowPoSt goes on."""
+        for stop in self._stop:
+            stop()
+
+    # pieces -------------------------------------------------------------------------------------------------------
+
+    async def add_piece(
+        self, payload: bytes | Path, allocation: AllocationId | None = None
+    ) -> Sector:
+        """A new sector holding this payload, being sealed from the next epoch on.
+
+        With `allocation` the piece takes that allocation's size and claims it; without, it is a plain DDO piece.
+
+        Raises:
+            PieceRejected: too large, empty, or not what the allocation is for.
+            OSError: the file cannot be read.
+        """
+        staged = await asyncio.to_thread(self._stage, payload, self._allocation(allocation))
+        return await self.add_sector([staged])
+
+    async def stage_piece(
+        self, payload: bytes | Path, allocation: AllocationId | None = None
+    ) -> StagedPiece:
+        """The piece with its commitment, ready for `add_sector`; raises as `add_piece`."""
+        return await asyncio.to_thread(self._stage, payload, self._allocation(allocation))
+
+    async def add_sector(self, staged: Sequence[StagedPiece] = ()) -> Sector:
+        """A new sector holding these pieces in their order, or committed capacity without any.
+
+        Raises:
+            PieceRejected: they do not fit, or no sector term suits all their allocations.
+        """
+        sector = self._plan(staged)
+        self.sectors[sector.number] = sector  # takes the number before anything else can
+        try:
+            await asyncio.to_thread(self._write, sector)
+        except BaseException:
+            del self.sectors[sector.number]
+            raise
+        self._unsettled.add(sector.number)
+        return sector
+
+    def _allocation(self, number: AllocationId | None) -> Allocation | None:
+        if number is None:
+            return None
+        found = self._network.pending_state().all_allocations().get(number)
+        if found is None:
+            raise PieceRejected(f"there is no allocation {number} (claimed, expired or never made)")
+        if found.provider != self.miner.actor_id:
+            raise PieceRejected(f"allocation {number} is for provider t0{found.provider}")
+        return found
+
+    def _stage(self, payload: bytes | Path, allocation: Allocation | None) -> StagedPiece:
+        with open_payload(payload) as reader:
+            commitment = commp(reader)
+        if not commitment.payload_size:
+            raise PieceRejected("an empty payload is no piece")
+        wanted = self._network.config.minimum_piece_size
+        wanted = allocation.size if allocation is not None else max(commitment.padded_size, wanted)
+        if not commitment.padded_size <= wanted <= self.sector_size:
+            raise PieceRejected(
+                f"the payload needs a piece of {commitment.padded_size} bytes; the piece shall have {wanted}, "
+                f"the sector has {self.sector_size}"
+            )
+        commitment = commitment.raised_to(wanted)
+        if allocation is None:
+            return StagedPiece(payload, commitment)
+        if commitment.piece_cid != allocation.data:
+            raise PieceRejected(
+                f"allocation {allocation.id} is for piece {allocation.data}, "
+                f"the payload is {commitment.piece_cid}"
+            )
+        key = VerifiedAllocationKey(allocation.client, allocation.id)
+        return StagedPiece(payload, commitment, key)
+
+    def _plan(self, staged: Sequence[StagedPiece]) -> Sector:
+        network = self._network
+        try:
+            pieces = lay_out(staged, self.sector_size)
+        except ValueError as error:
+            raise PieceRejected(str(error)) from error
+        head = network.head.height
+        ticket_epoch = Epoch(max(head - _TICKET_LOOKBACK, 0))
+        ticket = network.ticket_randomness(_SEAL_RANDOMNESS, ticket_epoch, self._entropy())
+        number, commd = self._next_number(), commd_of(pieces, self.sector_size)
+        return Sector(
+            number=number,
+            pieces=pieces,
+            commd=commd,
+            sealed_cid=made_up_replica(self.miner.actor_id, number, commd, ticket),
+            ticket=ticket,
+            ticket_epoch=ticket_epoch,
+            expiration=Epoch(head + self._lifetime(staged)),
+        )
+
+    def _entropy(self) -> bytes:
+        return cbor.encode(self.miner.to_bytes())
+
+    def _lifetime(self, staged: Iterable[StagedPiece]) -> int:
+        allocations = self._network.pending_state().all_allocations()
+        named = [allocations.get(AllocationId(p.allocation.id)) for p in staged if p.allocation]
+        shortest = max((found.term_min for found in named if found), default=0) + _MARGIN
+        longest = min((found.term_max for found in named if found), default=_LARGEST_LIFETIME)
+        longest = min(longest, _LARGEST_LIFETIME)
+        if shortest > longest:
+            raise PieceRejected("no sector term suits all allocations of these pieces")
+        return min(max(DEFAULT_SECTOR_LIFETIME, shortest), longest)
+
+    def _next_number(self) -> SectorNumber:
+        on_chain = self._network.pending_state().sectors(self.miner)
+        return SectorNumber(max((*self.sectors, *on_chain), default=-1) + 1)
+
+    def _write(self, sector: Sector) -> None:
+        readers = [
+            (piece, open_payload(piece.staged.payload) if piece.staged else None)
+            for piece in sector.pieces
+        ]
+        try:
+            self.storage.write_sector(
+                self.miner.actor_id,
+                sector.number,
+                self.sector_size,
+                (PieceBytes(piece.offset, piece.size, reader) for piece, reader in readers),
+            )
+        finally:
+            for _, reader in readers:
+                if reader is not None:
+                    reader.close()
+
+    # the chain ----------------------------------------------------------------------------------------------------
+
+    def _on_changes(self, changes: list[HeadChange]) -> None:
+        if any(change.type == "revert" for change in changes):
+            self._unsettled.update(
+                number for number, sector in self.sectors.items() if not sector.state.is_failed
+            )
+
+    def _on_epoch(self, epoch: Epoch) -> None:
+        if not self._unsettled:
+            return
+        state = self._network.pending_state()
+        waiting = {signed.cid for signed in self._network.mpool.pending()}
+        for number in sorted(self._unsettled):
+            sector = self.sectors[number]
+            self._step(sector, state, epoch, waiting)
+            if sector.state is SectorState.PROVING or sector.state.is_failed:
+                self._unsettled.discard(number)
+
+    def _step(self, sector: Sector, state: StateView, epoch: Epoch, waiting: set[Cid]) -> None:
+        if sector.number in state.sectors(self.miner):
+            sector.state = SectorState.PROVING
+            return
+        committed_at = state.precommit_epoch(self.miner, sector.number)
+        if committed_at is None:
+            sector.state = SectorState.PRE_COMMITTING
+            self._send(sector, "precommit", waiting, MinerMethod.PRE_COMMIT_SECTOR_BATCH2)
+        elif epoch <= committed_at + _CHALLENGE_DELAY:
+            sector.state = SectorState.WAIT_SEED
+        else:
+            sector.state = SectorState.COMMITTING
+            self._send(sector, "commit", waiting, MinerMethod.PROVE_COMMIT_SECTORS3)
+
+    def _send(self, sector: Sector, kind: str, waiting: set[Cid], method: MinerMethod) -> None:
+        sent = sector.messages.get(kind)
+        if sent in waiting:
+            return
+        found = None if sent is None else self._network.search_message(sent)
+        if found is not None and found.receipt.exit_code:
+            self._fail(sector, kind, f"message {sent} exited with {found.receipt.exit_code}")
+            return
+        params = self._precommit(sector) if kind == "precommit" else self._commit(sector)
+        try:
+            sector.messages[kind] = self._network.send(
+                self.worker, self.miner, method, params.to_cbor()
+            )
+        except (PushRefused, MessageFailed) as error:
+            self._fail(sector, kind, str(error))
+
+    @staticmethod
+    def _fail(sector: Sector, kind: str, reason: str) -> None:
+        failed = {
+            "precommit": SectorState.PRE_COMMIT_FAILED,
+            "commit": SectorState.COMMIT_FAILED,
+        }
+        sector.state, sector.last_error = failed[kind], reason
+
+    def _precommit(self, sector: Sector) -> PreCommitSectorBatchParams:
+        has_data = any(piece.staged for piece in sector.pieces)
+        info = SectorPreCommitInfo(
+            seal_proof=self._network.config.seal_proof,
+            sector=sector.number,
+            sealed_cid=sector.sealed_cid,
+            seal_rand_epoch=sector.ticket_epoch,
+            expiration=sector.expiration,
+            unsealed_cid=sector.commd if has_data else None,
+        )
+        return PreCommitSectorBatchParams((info,))
+
+    @staticmethod
+    def _commit(sector: Sector) -> ProveCommitSectorsParams:
+        # Fillers before the last piece keep its offset; the zeros behind it need no mention.
+        last = max((i for i, piece in enumerate(sector.pieces) if piece.staged), default=-1)
+        pieces = tuple(
+            PieceActivationManifest(
+                piece.piece_cid, piece.size, piece.staged.allocation if piece.staged else None
+            )
+            for piece in sector.pieces[: last + 1]
+        )
+        return ProveCommitSectorsParams(
+            (SectorActivationManifest(sector.number, pieces),),
+            (_PROOF,),
+            require_activation_success=True,
+        )

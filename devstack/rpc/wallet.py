@@ -1,0 +1,146 @@
+"""`Wallet*`: keys, balances and signatures."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from devstack.auth import Permission
+from devstack.chain import ChainLookupError
+from devstack.node import FullNode
+from devstack.rpc.encode import (
+    address_json,
+    amount_json,
+    list_json,
+    signature_json,
+    signed_message_json,
+)
+from devstack.rpc.errors import RpcError
+from devstack.rpc.methods import Method, Param
+from devstack.rpc.params import (
+    ADDRESS,
+    BYTES,
+    MESSAGE,
+    SIGNATURE,
+    STRING,
+    decode_bytes,
+    decode_object,
+)
+from devstack.rpc.resolve import defined
+from lotus_client.address import Address
+from lotus_client.crypto import Secp256k1Key, Signature, SignatureError, verify_signature
+from lotus_client.messages import Message
+
+__all__ = ["METHODS"]
+
+MaybeAddress = Address | None
+
+
+def _decode_key_info(value: Any) -> Secp256k1Key:
+    body = decode_object(value)
+    if body.get("Type") != "secp256k1":
+        raise ValueError(
+            f"key type {body.get('Type')!r} is not held by this wallet, only secp256k1"
+        )
+    return Secp256k1Key(decode_bytes(body.get("PrivateKey")))
+
+
+def _new(node: FullNode, kind: str) -> str:
+    if kind != "secp256k1":
+        raise RpcError(1, f"unsupported key type: {kind}")
+    return address_json(node.wallet.new())
+
+
+def _has(node: FullNode, address: MaybeAddress) -> bool:
+    try:
+        return node.wallet.has(node.key_address(defined(address)))
+    except ChainLookupError:
+        return False
+
+
+def _list(node: FullNode) -> list[str] | None:
+    return list_json(sorted(node.wallet.addresses(), key=str), address_json)
+
+
+def _balance(node: FullNode, address: MaybeAddress) -> str:
+    # Lotus reads the heaviest tipset's parent state and takes an unknown address as an empty one.
+    state = node.network.state()
+    known = state.actor_id(defined(address)) is not None
+    return amount_json(state.balance(defined(address))) if known else "0"
+
+
+def _sign(node: FullNode, address: MaybeAddress, data: bytes) -> dict[str, Any]:
+    return signature_json(node.wallet.sign(_signer(node, address), data))
+
+
+def _sign_message(node: FullNode, address: MaybeAddress, message: Message) -> dict[str, Any]:
+    return signed_message_json(node.wallet.sign_message(_signer(node, address), message))
+
+
+def _signer(node: FullNode, address: MaybeAddress) -> Address:
+    try:
+        return node.key_address(defined(address))
+    except ChainLookupError as error:
+        raise RpcError(1, f"failed to resolve ID address: {address_json(address)}") from error
+
+
+def _verify(_node: FullNode, address: MaybeAddress, data: bytes, signature: Signature) -> bool:
+    try:
+        verify_signature(signature, defined(address), data)
+    except SignatureError as error:
+        raise RpcError(1, str(error)) from error
+    return True
+
+
+def _default(node: FullNode) -> str:
+    return address_json(node.wallet.default)
+
+
+def _set_default(node: FullNode, address: MaybeAddress) -> None:
+    node.wallet.set_default(defined(address))
+
+
+def _export(node: FullNode, address: MaybeAddress) -> dict[str, Any]:
+    key = node.wallet.key(defined(address))
+    return {"Type": "secp256k1", "PrivateKey": base64.b64encode(key.secret).decode()}
+
+
+def _import(node: FullNode, key: Secp256k1Key) -> str:
+    return address_json(node.wallet.add(key))
+
+
+def _delete(node: FullNode, address: MaybeAddress) -> None:
+    node.wallet.delete(defined(address))
+
+
+def _validate(_node: FullNode, text: str) -> str:
+    try:
+        return address_json(Address.parse(text))
+    except ValueError as error:
+        raise RpcError(1, str(error)) from error
+
+
+_KEY_INFO = Param("types.KeyInfo", _decode_key_info)
+_KEY_TYPE = Param("types.KeyType", STRING.decode)
+_READ, _WRITE, _SIGN, _ADMIN = (
+    Permission.READ,
+    Permission.WRITE,
+    Permission.SIGN,
+    Permission.ADMIN,
+)
+
+METHODS: tuple[Method[FullNode], ...] = (
+    Method("WalletNew", _WRITE, (_KEY_TYPE,), _new),
+    Method("WalletHas", _WRITE, (ADDRESS,), _has),
+    Method("WalletList", _WRITE, (), _list),
+    Method("WalletBalance", _READ, (ADDRESS,), _balance),
+    Method("WalletSign", _SIGN, (ADDRESS, BYTES), _sign),
+    Method("WalletSignMessage", _SIGN, (ADDRESS, MESSAGE), _sign_message),
+    Method("WalletVerify", _READ, (ADDRESS, BYTES, SIGNATURE), _verify),
+    Method("WalletDefaultAddress", _WRITE, (), _default),
+    Method("WalletSetDefault", _WRITE, (ADDRESS,), _set_default),
+    Method("WalletExport", _ADMIN, (ADDRESS,), _export),
+    Method("WalletImport", _ADMIN, (_KEY_INFO,), _import),
+    Method("WalletDelete", _ADMIN, (ADDRESS,), _delete),
+    Method("WalletValidateAddress", _READ, (STRING,), _validate),
+)
