@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fil_plus.events import claim_entries
+from fil_plus.power import sector_qap
 from lotus_client import cbor
 from lotus_client.address import Address
 from lotus_client.chain import BlockHeader, ElectionProof, HeadChange, TipSet, TipSetKey
@@ -39,7 +40,6 @@ from lotus_client.types import (
     PaddedPieceSize,
     SectorNumber,
 )
-from fil_plus.power import sector_qap
 
 PROVIDER = ActorId(1001)
 OTHER = ActorId(1000)
@@ -295,16 +295,18 @@ class FakeChain:
         if not self.events_on:
             raise LotusNotSupported("GetActorEventsRaw", 1, "not supported")
         wanted = {key: {cbor.encode(value) for value in values} for key, values in fields.items()}
-        found = []
-        for tipset in reversed(self._chain(None)[1:]):  # the head's messages are not executed yet
-            if from_height <= tipset.height <= to_height:
-                for event in self.events.get(tipset.key, []):
-                    if event.emitter in emitters and all(
-                        any(item.key == key and item.value in values for item in event.entries)
-                        for key, values in wanted.items()
-                    ):
-                        found.append(event)
-        return found
+        executed = reversed(self._chain(None)[1:])  # the head's messages are not executed yet
+        return [
+            event
+            for tipset in executed
+            if from_height <= tipset.height <= to_height
+            for event in self.events.get(tipset.key, [])
+            if event.emitter in emitters
+            and all(
+                any(item.key == key and item.value in values for item in event.entries)
+                for key, values in wanted.items()
+            )
+        ]
 
     async def claims(
         self, provider: Address | ActorId, tsk: TipSetKey | None = None

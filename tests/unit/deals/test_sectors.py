@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -56,6 +57,6 @@ def test_reads_in_any_order_give_the_same_table(reads, random):
         rows = sorted(
             (row for row in table if row.info.number == number), key=lambda row: row.from_epoch
         )
-        for left, right in zip(rows, rows[1:], strict=False):
+        for left, right in itertools.pairwise(rows):
             assert left.to_epoch is not None
             assert left.to_epoch < right.from_epoch  # equal neighbours are one interval
