@@ -122,7 +122,7 @@ def _amount(value: Any) -> Any:
         return value
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise ValueError("must be an amount of FIL such as 1.5")  # noqa: TRY004 (pydantic)
-    amount = AttoFil.from_fil(str(value))
+    amount = AttoFil.from_fil(format(value, "f") if isinstance(value, Decimal) else str(value))
     if amount.value < 0:
         raise ValueError("must not be negative")
     return amount

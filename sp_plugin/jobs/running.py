@@ -49,6 +49,7 @@ from sp_plugin.publishers.base import (
     PublishError,
     Results,
 )
+from sp_plugin.publishers.local import archive_path, pack_archive
 from sp_plugin.store.jobs import ExecutionResult, Lease
 
 __all__ = ["RECORD_SCHEMA", "JobRunner", "RunSettings"]
@@ -250,6 +251,8 @@ class JobRunner:
             write_exit_code(request.result_dir, None)
         shutil.move(request.result_dir, home / "files")
         packed = pack_results(home / "files", home / "results.car")
+        results_dir = self._settings.publishing.results_dir
+        pack_archive(home / "files", archive_path(results_dir, execution_id))
         if refusal is not None:
             raise refusal
         return packed

@@ -132,6 +132,7 @@ async def test_a_filecoin_publisher_stages_a_piece_with_its_commp(sidecar):
     assert manifest["piece_cid"] == str(piece.piece_cid)
     assert manifest["padded_size"] == 1 << 20
     assert manifest["payload_size"] == staged.stat().st_size
+    assert (sidecar.data / "results" / execution.id / "results.tar.gz").exists()
     assert manifest["root_cid"] == execution.run_record["output"]["root_cid"]
 
 
