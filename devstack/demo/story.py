@@ -183,7 +183,7 @@ class Story:
         result = await self._result(job_id)
         self.show.done(f"it ran and ended with exit code {result['exit_code']}")
         self.show.output(log["stdout"])
-        manifest = result["published"]["details"]
+        manifest = result["record"]["published"]
         self.show.done("its outputs are a CAR, staged as a piece", manifest["root_cid"])
         return JobResult(
             job_id,
