@@ -155,12 +155,10 @@ def test_commd_pads_with_zero_pieces() -> None:
     one = piece_cid(5)
     assert unsealed_cid([(one, size)], size) == one
     small_then_large = unsealed_cid([(piece_cid(1), MIB), (piece_cid(2), 4 * MIB)], size)
-    zeros = [(piece_cid(0), MIB)]
     digest = zero_commitment(MIB)
     zero = type(one).of_digest(one.codec, one.hash_code, digest)
     written_out = [(piece_cid(1), MIB), *[(zero, MIB)] * 3, (piece_cid(2), 4 * MIB)]
     assert unsealed_cid(written_out, size) == small_then_large
-    assert zeros
     for bad in ([(one, 100)], [(one, 16 * MIB)], [(one, 8 * MIB), (one, 128)]):
         with pytest.raises(CommDError):
             unsealed_cid(bad, size)
@@ -202,12 +200,10 @@ def test_missed_posts_make_faults_that_recover_when_declared(story: Story) -> No
     network.advance(12)
     story.prove(3, pieces)
     network.prove_automatically(PROVIDER)
-    network.advance(DAY)
-    assert network.pending_state().active_sectors(PROVIDER).keys() == {3}
+    story.until(lambda view: view.active_sectors(PROVIDER).keys() == {3})
     network.prove_automatically(PROVIDER, enabled=False)
-    network.advance(DAY)
+    story.until(lambda view: view.faults(PROVIDER) == {3})
     view = network.pending_state()
-    assert view.faults(PROVIDER) == {3}
     assert view.miner_power(PROVIDER).miner.raw == 0
     place = view.sector_place(PROVIDER, 3)
     assert place is not None
@@ -219,8 +215,7 @@ def test_missed_posts_make_faults_that_recover_when_declared(story: Story) -> No
     assert found.receipt.exit_code == 0
     assert network.pending_state().recoveries(PROVIDER) == {3}
     network.prove_automatically(PROVIDER)
-    network.advance(DAY)
-    assert network.pending_state().faults(PROVIDER) == frozenset()
+    story.until(lambda view: not view.faults(PROVIDER))
     assert network.pending_state().miner_power(PROVIDER).miner.raw == 8 * MIB
     story.sound()
 
@@ -239,7 +234,7 @@ def test_terminated_sectors_lose_power_and_pledge_and_pay(story: Story) -> None:
     network.advance(12)
     story.prove(3, [])
     network.prove_automatically(PROVIDER)
-    network.advance(DAY)
+    story.until(lambda view: view.active_sectors(PROVIDER))
     burnt = network.pending_state().balance(Address.of_id(99))
     place = network.pending_state().sector_place(PROVIDER, 3)
     assert place is not None
@@ -383,8 +378,7 @@ def test_from_network_version_29_data_gets_power_without_claims() -> None:
     sector = network.pending_state().sectors(PROVIDER)[3]
     assert (sector.flags, sector.verified_deal_weight) == (2, 0)
     network.prove_automatically(PROVIDER)
-    network.advance(DAY)
-    assert network.pending_state().miner_power(PROVIDER).miner.qap == 80 * MIB
+    story.until(lambda view: view.miner_power(PROVIDER).miner.qap == 80 * MIB)
     story.sound()
 
 
