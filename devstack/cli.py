@@ -9,15 +9,17 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import aiohttp
 import typer
 
-from devstack.chain import NetworkConfig
-from devstack.stack import Devstack, DevstackConfig
 from lotus_client.api_info import ApiInfo
 from lotus_client.types import Epoch
+
+if TYPE_CHECKING:  # the network takes a while to import; the other commands only talk to it
+    from devstack.chain import NetworkConfig
+    from devstack.stack import DevstackConfig
 
 __all__ = ["app"]
 
@@ -55,6 +57,8 @@ def up(
     as_json: Json = False,
 ) -> None:
     """Start a full node with a storage provider and run until interrupted."""
+    from devstack.stack import DevstackConfig
+
     epoch = None if nv29_epoch is None else Epoch(nv29_epoch)
     config = DevstackConfig(
         data_dir=data_dir,
@@ -70,6 +74,8 @@ def up(
 
 
 def _network(nv29_epoch: Epoch | None, block_time: float) -> NetworkConfig:
+    from devstack.chain import NetworkConfig
+
     config = NetworkConfig(nv29_epoch=nv29_epoch)
     if not block_time:
         return config  # no clock: the same chain each time
@@ -78,6 +84,8 @@ def _network(nv29_epoch: Epoch | None, block_time: float) -> NetworkConfig:
 
 
 async def _run(config: DevstackConfig, as_json: bool) -> None:
+    from devstack.stack import Devstack
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -26,7 +26,7 @@ from aiohttp import web
 
 from devstack.auth import Permission
 from devstack.chain import ChainLookupError, MessageFailed, PushRefused
-from devstack.datacap import allocate_piece, grant_datacap
+from devstack.datacap import DatacapEnded, allocate_piece, grant_datacap
 from devstack.node import EpochsNotReached, FullNode
 from devstack.provider import PieceRejected, SealingProvider
 from devstack.rpc.json_text import read_json
@@ -42,7 +42,14 @@ __all__ = ["add_control_routes"]
 Json = dict[str, Any]
 
 _MAX_EPOCHS = 1_000_000
-_REFUSED = (ChainLookupError, PushRefused, MessageFailed, EpochsNotReached, PieceRejected)
+_REFUSED = (
+    ChainLookupError,
+    DatacapEnded,
+    EpochsNotReached,
+    MessageFailed,
+    PieceRejected,
+    PushRefused,
+)
 
 
 def add_control_routes(app: web.Application, node: FullNode, provider: SealingProvider) -> None:
