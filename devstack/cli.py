@@ -6,17 +6,20 @@ import asyncio
 import json
 import os
 import signal
+import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import aiohttp
 import typer
 
-from devstack.chain import MessageFailed, NetworkConfig
-from devstack.node import EpochsNotReached
-from devstack.stack import Devstack, DevstackConfig
 from lotus_client.api_info import ApiInfo
 from lotus_client.types import Epoch
+
+if TYPE_CHECKING:  # the network takes a while to import; the other commands only talk to it
+    from devstack.chain import NetworkConfig
+    from devstack.stack import DevstackConfig
 
 __all__ = ["app"]
 
@@ -54,13 +57,15 @@ def up(
     as_json: Json = False,
 ) -> None:
     """Start a full node with a storage provider and run until interrupted."""
+    from devstack.stack import DevstackConfig
+
     epoch = None if nv29_epoch is None else Epoch(nv29_epoch)
     config = DevstackConfig(
         data_dir=data_dir,
         api_port=api_port,
         miner_port=miner_port,
         block_seconds=block_time,
-        network=NetworkConfig(nv29_epoch=epoch),
+        network=_network(epoch, block_time),
     )
     try:
         asyncio.run(_run(config, as_json))
@@ -68,7 +73,19 @@ def up(
         _fail(f"cannot start: {error}", _EXIT_FAILED)
 
 
+def _network(nv29_epoch: Epoch | None, block_time: float) -> NetworkConfig:
+    from devstack.chain import NetworkConfig
+
+    config = NetworkConfig(nv29_epoch=nv29_epoch)
+    if not block_time:
+        return config  # no clock: the same chain each time
+    delay = max(round(block_time), 1)
+    return replace(config, genesis_timestamp=int(time.time()), block_delay_seconds=delay)
+
+
 async def _run(config: DevstackConfig, as_json: bool) -> None:
+    from devstack.stack import Devstack
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -145,11 +162,13 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything up at the end.")] = False,
 ) -> None:
     """Play the whole story: a verified deal, an approved job, blocks won, a payment and its proof."""
+    from devstack.chain import MessageFailed
     from devstack.demo.play import play
     from devstack.demo.show import Show
     from devstack.demo.sidecar import CommandFailed
     from devstack.demo.story import StoryError
     from devstack.demo.world import WorldError
+    from devstack.node import EpochsNotReached
 
     try:
         asyncio.run(play(out.absolute(), network_version=network_version, keep=keep, show=Show()))

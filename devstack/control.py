@@ -26,9 +26,10 @@ from aiohttp import web
 
 from devstack.auth import Permission
 from devstack.chain import ChainLookupError, MessageFailed, PushRefused
-from devstack.datacap import allocate_piece, grant_datacap
+from devstack.datacap import DatacapEnded, allocate_piece, grant_datacap
 from devstack.node import EpochsNotReached, FullNode
 from devstack.provider import PieceRejected, SealingProvider
+from devstack.rpc.json_text import read_json
 from devstack.rpc.server import authenticate
 from devstack.sectors import Sector
 from lotus_client.address import Address
@@ -41,7 +42,14 @@ __all__ = ["add_control_routes"]
 Json = dict[str, Any]
 
 _MAX_EPOCHS = 1_000_000
-_REFUSED = (ChainLookupError, PushRefused, MessageFailed, EpochsNotReached, PieceRejected)
+_REFUSED = (
+    ChainLookupError,
+    DatacapEnded,
+    EpochsNotReached,
+    MessageFailed,
+    PieceRejected,
+    PushRefused,
+)
 
 
 def add_control_routes(app: web.Application, node: FullNode, provider: SealingProvider) -> None:
@@ -85,7 +93,7 @@ def _route(
 
 
 def _body(raw: bytes) -> Json:
-    body = json.loads(raw or b"{}")
+    body = read_json(raw or b"{}")
     if isinstance(body, dict):
         return body
     raise ValueError("the body is a JSON object")

@@ -1,6 +1,6 @@
 """DataCap on a devnet, by the real messages: a verifier, a grant to a client, and a client's allocation.
 
-Network versions from 29 on refuse these messages, and so does this module's caller get their exit code.
+Network versions from 29 on end all of it: `DatacapEnded`, or the exit code of the refused message.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from devstack.chain import MessageFailed
+from devstack.chain.states import MultisigState
 from devstack.node import EpochsNotReached, FullNode
 from lotus_client.actors.datacap import DATACAP_PRECISION, TransferParams, TransferReturn
 from lotus_client.actors.methods import (
@@ -30,7 +31,7 @@ from lotus_client.crypto import Secp256k1Key
 from lotus_client.state import MessageLookup
 from lotus_client.types import AllocationId, AttoFil, Epoch, PaddedPieceSize
 
-__all__ = ["VERIFIER", "allocate_piece", "grant_datacap", "settle"]
+__all__ = ["VERIFIER", "DatacapEnded", "allocate_piece", "grant_datacap", "settle"]
 
 VERIFIER: Final = "verifier-1"  # the account that `grant_datacap` grants from
 
@@ -41,6 +42,10 @@ _WAIT: Final = Epoch(60 * 2880 - 100)  # a little less than the longest, since m
 
 _VERIFIER_ALLOWANCE: Final = 1 << 60  # bytes
 _EPOCHS_TO_SETTLE: Final = 30
+
+
+class DatacapEnded(RuntimeError):
+    """This network grants no DataCap any more."""
 
 
 async def settle(node: FullNode, cid: Cid, what: str) -> MessageLookup:
@@ -69,7 +74,8 @@ async def grant_datacap(node: FullNode, client: Address, size: int) -> None:
     """Give a client `size` bytes of DataCap; makes the verifier first if it cannot grant that much. Mines.
 
     Raises:
-        MessageFailed: a message failed, e.g. below the smallest grant or from network version 29 on.
+        MessageFailed: a message failed, e.g. below the smallest grant.
+        DatacapEnded: from network version 29 on.
     """
     network = node.network
     verifier = network.key(VERIFIER)
@@ -84,7 +90,10 @@ async def grant_datacap(node: FullNode, client: Address, size: int) -> None:
 async def _make_verifier(node: FullNode, verifier: Address) -> None:
     network = node.network
     first, *others = network.config.root_signers
-    root = network.pending_state().root_key()
+    state = network.pending_state()
+    root = state.root_key()
+    if not isinstance(state.actor_state(root), MultisigState):
+        raise DatacapEnded(f"the root key is {root} now: network version 29 ended new DataCap")
     call = ProposeParams(
         VERIFIED_REGISTRY,
         AttoFil(0),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from deals.commp import commp
-from devstack.chain import MessageFailed, Network, PushRefused, StateView
+from devstack.chain import MessageFailed, Network, PushRefused, SectorPlace, StateView
 from devstack.sectors import (
     Sector,
     SectorState,
@@ -31,10 +31,13 @@ from lotus_client.actors.miner import (
     PreCommitSectorBatchParams,
     ProveCommitSectorsParams,
     SectorActivationManifest,
+    SectorDeclaration,
+    SectorDeclarations,
     SectorPreCommitInfo,
     VerifiedAllocationKey,
 )
 from lotus_client.address import Address
+from lotus_client.bitfield import BitField
 from lotus_client.chain import HeadChange
 from lotus_client.cid import Cid
 from lotus_client.crypto import Secp256k1Key
@@ -210,6 +213,46 @@ class SealingProvider:
                 if reader is not None:
                     reader.close()
 
+    # faults -------------------------------------------------------------------------------------------------------
+
+    def declare_faults(self, numbers: Iterable[SectorNumber]) -> Cid:
+        """The message that declares these sectors faulty; their power goes when it is executed.
+
+        Raises:
+            MessageFailed: e.g. too late for the sector's deadline, or a sector not yet proven.
+            ValueError: a sector that has no place in a deadline, or none given.
+        """
+        params = self._declarations(numbers)
+        return self._network.send(self.worker, self.miner, MinerMethod.DECLARE_FAULTS, params)
+
+    def declare_recovered(self, numbers: Iterable[SectorNumber]) -> Cid:
+        """The message that declares these sectors recovered; the power comes back with the next WindowPoSt.
+
+        Raises:
+            MessageFailed: e.g. too late for the sector's deadline.
+            ValueError: a sector that has no place in a deadline, or none given.
+        """
+        params = self._declarations(numbers)
+        method = MinerMethod.DECLARE_FAULTS_RECOVERED
+        return self._network.send(self.worker, self.miner, method, params)
+
+    def _declarations(self, numbers: Iterable[SectorNumber]) -> bytes:
+        state = self._network.pending_state()
+        by_place: dict[SectorPlace, list[SectorNumber]] = {}
+        for number in numbers:
+            place = state.sector_place(self.miner, number)
+            if place is None:
+                raise ValueError(f"sector {number} is in no deadline")
+            by_place.setdefault(place, []).append(number)
+        if not by_place:
+            raise ValueError("no sector was named")
+        return SectorDeclarations(
+            tuple(
+                SectorDeclaration(place.deadline, place.partition, BitField.from_ints(members))
+                for place, members in by_place.items()
+            )
+        ).to_cbor()
+
     # the chain ----------------------------------------------------------------------------------------------------
 
     def _on_changes(self, changes: list[HeadChange]) -> None:
@@ -222,7 +265,9 @@ class SealingProvider:
         if not self._unsettled:
             return
         state = self._network.pending_state()
-        waiting = {signed.cid for signed in self._network.mpool.pending()}
+        # What the head includes has no outcome to look up before the next epoch.
+        undecided = (*self._network.mpool.pending(), *self._network.messages_in_tipset())
+        waiting = {signed.cid for signed in undecided}
         for number in sorted(self._unsettled):
             sector = self.sectors[number]
             self._step(sector, state, epoch, waiting)
@@ -249,7 +294,7 @@ class SealingProvider:
             return
         found = None if sent is None else self._network.search_message(sent)
         if found is not None and found.receipt.exit_code:
-            self._fail(sector, kind, f"message {sent} exited with {found.receipt.exit_code}")
+            self._fail(sector, kind, f"message {sent} ended with exit {found.receipt.exit_code}")
             return
         params = self._precommit(sector) if kind == "precommit" else self._commit(sector)
         try:

@@ -10,8 +10,6 @@ import pytest
 
 from devstack.stack import Devstack
 
-pytest_plugins = ["devstack.pytest_plugin"]
-
 
 class RawRpc:
     """Plain JSON-RPC posts, as any tool makes them."""

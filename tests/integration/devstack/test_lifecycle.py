@@ -315,12 +315,12 @@ async def test_live_events_come_when_executed_and_again_when_reverted(
     assert again == event | {"reverted": True}
 
 
-async def test_5000_epochs_leave_the_node_answering_and_notifying(
+async def test_2000_epochs_leave_the_node_answering_and_notifying(
     devnet: Devstack, client: LotusClient
 ) -> None:
     stream = client.notify()
     await anext(stream)
-    mining = asyncio.create_task(devnet.advance(5000))
+    mining = asyncio.create_task(devnet.advance(2000))
     worst, loop = 0.0, asyncio.get_running_loop()
     while not mining.done():
         asked = loop.time()
@@ -336,7 +336,7 @@ async def test_5000_epochs_leave_the_node_answering_and_notifying(
             assert len(batch) > 1 or seen == 1 or batch[0].tipset == head
             if batch[-1].tipset == head:
                 break
-    assert seen > 4000  # all but the null rounds
+    assert seen > 1600  # all but the null rounds
     await stream.aclose()
 
 

@@ -25,8 +25,6 @@ from lotus_client.types import AllocationId, PaddedPieceSize
 from sp_plugin.config import load_config
 from sp_plugin.service import Sidecar, open_sidecar
 
-pytest_plugins = ["devstack.pytest_plugin"]
-
 CONFIG = """\
 data_dir: {data_dir}
 node:
