@@ -20,6 +20,7 @@ from fil_plus.attribution import (
     piece_worths,
 )
 from fil_plus.periods import PERIOD_EPOCHS, inclusion_proof, part_leaf, period_leaves
+from fil_plus.pieces import HeldPiece
 from fil_plus.vesting import locked_part, vesting_entries
 from lotus_client.address import Address, NetworkPrefix
 from lotus_client.chain import TipSet
@@ -110,7 +111,8 @@ class Statements:
     async def _period(self, stored: StoredPeriod, payee: Address) -> dict[str, Any]:
         closed = stored.closed
         wins = await self._wins(closed)
-        inputs = [await self._inputs(win, stored) for win in wins]
+        pieces = tuple(await self.holdings.held_pieces(self.settings.provider))
+        inputs = [await self._inputs(win, stored, pieces) for win in wins]
         budgets = {(p.payee, p.job): p.budget_paid for p in stored.produced}
         splits, unknown, _ = split_in_order(inputs, budgets)
         leaves = period_leaves(splits)
@@ -148,7 +150,9 @@ class Statements:
         here = (closed.period, closed.revision)
         return [item.win for item in stored if item.closed_in == here]
 
-    async def _inputs(self, win: WinRecord, stored: StoredPeriod) -> WinInputs:
+    async def _inputs(
+        self, win: WinRecord, stored: StoredPeriod, pieces: tuple[HeldPiece, ...]
+    ) -> WinInputs:
         kept = stored.settings
         settings = replace(
             self.settings,
@@ -157,7 +161,9 @@ class Statements:
             solstice_epoch=kept["solstice_epoch"],
             input_window_epochs=kept["input_window_epochs"],
         )
-        return await win_inputs(win, self.holdings, settings, stored.produced, stored.used)
+        return await win_inputs(
+            win, self.holdings, settings, pieces, produced=stored.produced, used=stored.used
+        )
 
 
 def _period_head(stored: StoredPeriod) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -11,6 +12,7 @@ from deals.sectors import lookback_height, sectors_for_election
 from fil_plus.attribution import ProducedPiece, UnknownReason, UsedPiece, WinInputs, WinUnknown
 from fil_plus.awards import AwardError
 from fil_plus.periods import PERIOD_EPOCHS, period_of
+from fil_plus.pieces import HeldPiece
 from fil_plus.terms import INPUT_WINDOW_EPOCHS
 from lotus_client.chain import TipSet, TipSetKey
 from lotus_client.errors import LotusDecodeError, LotusRpcError
@@ -32,6 +34,7 @@ from sp_plugin.store.ledger import LedgerRepository
 __all__ = ["Earnings", "EarningsSettings", "EarningsStep", "win_inputs"]
 
 _MAX_ATTEMPTS: Final = 10
+_READ_TOGETHER: Final = 8  # wins read from the node at the same time, and saved in one transaction
 _RETRY_EPOCHS: Final = 2 * PERIOD_EPOCHS  # how long a period waits for its unknown wins
 _SUPPLEMENT_EPOCHS: Final = 30 * PERIOD_EPOCHS  # how long late wins are looked for
 
@@ -135,21 +138,32 @@ class Earnings:
                 incomplete.header,
             )
             await self._save(await self._read_win(block, final), start)
+            count += 1
         done, _ = await self._earnings.cursor(self._provider, self._settings.start)
         followed = await self._holdings.cursor(self._provider)
         up_to = Epoch(min(final.height, followed.tipset.height) if followed else done)
         if up_to <= done:
-            return 0
+            return count
         blocks = await self._holdings.own_blocks(self._provider, Epoch(done + 1), Epoch(up_to + 1))
-        for block in blocks:
-            there = await self._chain.tipset_by_height(block.epoch, final.key)
-            if there.key != block.tipset:
-                continue  # followed, but orphaned before it was final: it earned nothing
-            await self._save(await self._read_win(block, final), start)
-            await self._earnings.advance(self._provider, Epoch(block.epoch))
-            count += 1
+        blocks = await self._canonical(blocks, final)
+        for first in range(0, len(blocks), _READ_TOGETHER):
+            chunk = blocks[first : first + _READ_TOGETHER]
+            wins = await asyncio.gather(*(self._read_win(block, final) for block in chunk))
+            drafts = [draft for win in wins for draft in award_drafts(win, start)]
+            await self._earnings.save_wins(self._provider, wins, drafts, Epoch(chunk[-1].epoch))
         await self._earnings.advance(self._provider, up_to)
-        return count
+        return count + len(blocks)
+
+    async def _canonical(self, blocks: Sequence[OwnBlock], final: TipSet) -> Sequence[OwnBlock]:
+        """The blocks in the final chain. One read is enough when the follower is on it: what it keeps is one chain."""
+
+        async def is_final(block: OwnBlock) -> bool:
+            there = await self._chain.tipset_by_height(block.epoch, final.key)
+            return there.key == block.tipset
+
+        if not blocks or await is_final(blocks[-1]):
+            return blocks
+        return [block for block in blocks if await is_final(block)]
 
     async def _save(self, win: WinRecord, proving_period_start: Epoch) -> None:
         await self._earnings.save_win(win, award_drafts(win, proving_period_start))
@@ -239,7 +253,13 @@ class Earnings:
             for item in await self._register.produced()
         ]
         used = await self._register.used()
-        inputs = [await self._inputs_of(win, produced, used) for win in stored]
+        pieces = tuple(await self._holdings.held_pieces(self._provider))
+        inputs = [
+            await win_inputs(
+                item.win, self._holdings, self._settings, pieces, produced=produced, used=used
+            )
+            for item in stored
+        ]
         splits, unknown, budgets = split_in_order(inputs, budgets)
         waiting += [f"{u.win}: {u.reason.value}: {u.detail}" for u in unknown]
         if not late and any(_may_become_known(u, stored) for u in unknown):
@@ -267,11 +287,6 @@ class Earnings:
         drafts = [] if draft is None else [draft]
         await self._earnings.save_period(self._provider, period_row, budgets, drafts)
         return True
-
-    async def _inputs_of(
-        self, stored: StoredWin, produced: Sequence[ProducedPiece], used: Sequence[UsedPiece]
-    ) -> WinInputs:
-        return await win_inputs(stored.win, self._holdings, self._settings, produced, used)
 
     async def _costs(
         self,
@@ -311,15 +326,16 @@ async def win_inputs(
     win: WinRecord,
     holdings: Holdings,
     settings: EarningsSettings,
+    pieces: tuple[HeldPiece, ...],
+    *,
     produced: Sequence[ProducedPiece],
     used: Sequence[UsedPiece],
 ) -> WinInputs:
-    """What the split of a recorded win is a function of."""
+    """What the split of a recorded win is a function of. `pieces` are all ever held; the split takes those of its epoch."""
     award = win.award()
     sectors = None
     if win.lookback_height is not None:
         sectors = await holdings.active_sectors(win.provider, win.lookback_height)
-    pieces = await holdings.held_pieces(win.provider, at=win.lookback_epoch)
     version = win.network_version
     if version is None:
         # without a version there are no rules: a win without credited value is split as unknown
@@ -337,7 +353,7 @@ async def win_inputs(
         miner_qap=win.miner_qap,
         sector_size=settings.sector_size,
         sectors=sectors,
-        pieces=tuple(pieces),
+        pieces=pieces,
         produced=tuple(produced),
         used=tuple(used),
         input_window_epochs=settings.input_window_epochs,

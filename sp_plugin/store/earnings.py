@@ -176,19 +176,24 @@ class EarningsRepository:
 
     async def save_win(self, win: WinRecord, drafts: Sequence[Draft]) -> None:
         """Keep a win with its ledger entries; reading it again adds what was missing and counts the attempt."""
-        values = _win_values(win)
         async with self._store.transaction() as connection:
-            query = select(earnings_wins.c.attempts).where(earnings_wins.c.block == win.block)
-            attempts = (await connection.execute(query)).scalar()
-            if attempts is None:
-                await connection.execute(insert(earnings_wins).values(attempts=1, **values))
-            else:
-                await connection.execute(
-                    update(earnings_wins)
-                    .where(earnings_wins.c.block == win.block)
-                    .values(attempts=attempts + 1, **values)
-                )
+            await _put_win(connection, win)
             await append_in(connection, drafts)
+
+    async def save_wins(
+        self,
+        provider: ActorId,
+        wins: Sequence[WinRecord],
+        drafts: Sequence[Draft],
+        ingested_to: Epoch,
+    ) -> None:
+        """Keep several wins with their ledger entries and advance to `ingested_to`, together."""
+        query = update(earnings_cursors).where(earnings_cursors.c.provider == provider)
+        async with self._store.transaction() as connection:
+            for win in wins:
+                await _put_win(connection, win)
+            await append_in(connection, drafts)
+            await connection.execute(query.values(ingested_to=ingested_to))
 
     async def wins(
         self, provider: ActorId, first: Epoch, last: Epoch, *, open_only: bool = False
@@ -281,6 +286,17 @@ class EarningsRepository:
         """All closed periods and their supplements, in the order of their closing."""
         async with self._store.transaction() as connection:
             return await _periods(connection, provider)
+
+
+async def _put_win(connection: AsyncConnection, win: WinRecord) -> None:
+    values = _win_values(win)
+    query = select(earnings_wins.c.attempts).where(earnings_wins.c.block == win.block)
+    attempts = (await connection.execute(query)).scalar()
+    if attempts is None:
+        await connection.execute(insert(earnings_wins).values(attempts=1, **values))
+        return
+    here = update(earnings_wins).where(earnings_wins.c.block == win.block)
+    await connection.execute(here.values(attempts=attempts + 1, **values))
 
 
 async def _save_net(connection: AsyncConnection, place: dict[str, int], line: PieceNet) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from deals.commp import commp
 from deals.follower import ChainFollower
-from devstack.chain import FIL
 from devstack.datacap import allocate_piece, grant_datacap, settle
 from devstack.stack import Devstack
 from fil_plus.attribution import ProducedPiece
@@ -59,7 +58,7 @@ async def make_claim(net: Devstack) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_claim_earns_and_its_payee_is_paid_exactly_what_the_statement_says(
     devnet: Devstack, tmp_path: Path
 ) -> None:
@@ -105,8 +104,8 @@ async def test_a_claim_earns_and_its_payee_is_paid_exactly_what_the_statement_sa
         [decision] = planned.plan.decisions
         assert decision.held == "unfunded"
 
-        # the owner, whose key the sidecar never has, brings what lacks
-        funded = devnet.network.send("owner-1", WALLET.address, value=AttoFil(FIL))
+        # the owner, whose key the sidecar never has, brings exactly what the plan says is lacking
+        funded = devnet.network.send("owner-1", WALLET.address, value=planned.plan.lacking)
         await settle(devnet.node, funded, "funding")
         await devnet.advance(910)
         report = await funding.step()
