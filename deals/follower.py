@@ -171,10 +171,14 @@ class ChainFollower:
 
     async def _advance(self, cursor: Cursor) -> FollowProgress:
         head = await self._node.head()
-        upto = head
-        if head.height - cursor.tipset.height > self._range:
-            limit = Epoch(cursor.tipset.height + self._range)
-            upto = await self._node.tipset_after_height(limit, head.key)
+        limit = cursor.tipset.height + self._range
+        while limit < head.height:
+            upto = await self._node.tipset_after_height(Epoch(limit), head.key)
+            if upto.parents != cursor.tipset.key:
+                break
+            limit = upto.height + self._range  # only null rounds up to there
+        else:
+            upto = head
         if cursor.tipset.key in (upto.parents, upto.key):
             return await self._stand_still(cursor, upto)
         move = await self._route(cursor, upto)
