@@ -222,21 +222,22 @@ def _plan(
     assert isinstance(program, WasmProgram)
     paths = _stream_paths(request)
     return {
-        "module": str(program.module),
+        # absolute, since the child works in another directory
+        "module": str(program.module.absolute()),
         "sha256": program.sha256,
         "entry_point": program.entry_point,
         "argv": ["", *request.arguments],  # Bacalhau gives an empty argv[0]
         "env": dict(request.environment),
         "preopens": preopens,
-        "stdout": str(paths["stdout"]),
-        "stderr": str(paths["stderr"]),
+        "stdout": str(paths["stdout"].absolute()),
+        "stderr": str(paths["stderr"].absolute()),
         "stream_bytes": limits.stream_bytes,
         "memory_bytes": min(-(-limits.memory_bytes // _PAGE) * _PAGE, _MAX_MEMORY),
         "cpu_seconds": limits.cpu_seconds,
         "fuel": limits.fuel,
         # also room for the compiled module and the cut marker
         "file_bytes": max(limits.output_bytes, limits.stream_bytes + 4096, 256 * MIB),
-        "cache_dir": str(cache_dir),
+        "cache_dir": str(cache_dir.absolute()),
         "parent": os.getpid(),
     }
 
@@ -266,7 +267,7 @@ def _preopens(
                 )
             _link(host_path, directory / name)
         _claim(opened, parent, directory, writable=False)
-    return [(str(host), guest, writable) for guest, (host, writable) in opened.items()]
+    return [(str(host.absolute()), guest, writable) for guest, (host, writable) in opened.items()]
 
 
 def _claim(opened: dict[str, tuple[Path, bool]], guest: str, host: Path, *, writable: bool) -> None:

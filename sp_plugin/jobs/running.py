@@ -39,6 +39,7 @@ from sp_plugin.jobs.bundle import (
 )
 from sp_plugin.jobs.outputs import OutputRefused, PackedResults, check_outputs, pack_results
 from sp_plugin.jobs.reading import Kinds, params_of
+from sp_plugin.jobs.removal import remove_tree
 from sp_plugin.jobs.spec import JobSpec, SpecConfig
 from sp_plugin.jobs.states import ExecutionState
 from sp_plugin.publishers.base import (
@@ -48,6 +49,7 @@ from sp_plugin.publishers.base import (
     PublishError,
     Results,
 )
+from sp_plugin.publishers.local import archive_path, pack_archive
 from sp_plugin.store.jobs import ExecutionResult, Lease
 
 __all__ = ["RECORD_SCHEMA", "JobRunner", "RunSettings"]
@@ -107,7 +109,7 @@ class JobRunner:
 
     def clean(self) -> None:
         """Remove what runs of a killed process left in the work directory. Call it before the first run."""
-        shutil.rmtree(self._settings.work_dir, ignore_errors=True)
+        remove_tree(self._settings.work_dir)
         self._settings.work_dir.mkdir(mode=0o700, parents=True)
 
     async def run(self, lease: Lease, cancel: asyncio.Event, on_state: OnState) -> ExecutionResult:
@@ -141,7 +143,7 @@ class JobRunner:
                 run_record=record,
             )
         finally:
-            await asyncio.to_thread(shutil.rmtree, run_dir, ignore_errors=True)
+            await asyncio.to_thread(remove_tree, run_dir)
 
     async def _prepare(self, lease: Lease, run_dir: Path) -> _Prepared:
         bundle = lease.job.bundle
@@ -235,7 +237,7 @@ class JobRunner:
     def _keep(self, execution_id: str, request: ExecutionRequest) -> PackedResults:
         """Check and move the results to their final place and pack them; refused outputs are dropped, streams are kept."""
         home = self._settings.publishing.results_dir / execution_id
-        shutil.rmtree(home, ignore_errors=True)
+        remove_tree(home)
         home.mkdir(parents=True)
         directories = [request.result_dir / output.name for output in request.outputs]
         refusal: OutputRefused | None = None
@@ -244,11 +246,13 @@ class JobRunner:
         except OutputRefused as error:
             refusal = error
             for directory in directories:
-                shutil.rmtree(directory, ignore_errors=True)
+                remove_tree(directory)
         if not (request.result_dir / "exitCode").exists():
             write_exit_code(request.result_dir, None)
         shutil.move(request.result_dir, home / "files")
         packed = pack_results(home / "files", home / "results.car")
+        results_dir = self._settings.publishing.results_dir
+        pack_archive(home / "files", archive_path(results_dir, execution_id))
         if refusal is not None:
             raise refusal
         return packed
@@ -320,8 +324,8 @@ def _compare(
         (item["source"], item["cid"], item["target"], item["path"]) for item in bundle["inputs"]
     ]
     if found != approved:
-        changed = [target for have, want in zip(found, approved, strict=False) if have != want
-                   for target in (want[2],)]  # fmt: skip
+        pairs = zip(found, approved, strict=False)
+        changed = [want[2] for have, want in pairs if have != want]
         names = ", ".join(changed) or "their number"
         raise _Failed(OutcomeKind.INPUT_MISSING, f"inputs changed since the approval: {names}")
     identity = program_identity(program)

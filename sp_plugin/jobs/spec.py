@@ -70,6 +70,12 @@ def _guest_path(text: str) -> str:
         raise _wrong(str(error)) from error
 
 
+def _count(value: int) -> int:
+    if value > 1:
+        raise _wrong("this provider runs a job once; leave Count out")
+    return value
+
+
 def _text_of_number(value: Any) -> Any:
     """YAML gives `CPU: 1` as a number; the wire wants text."""
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
@@ -315,7 +321,7 @@ class JobSpec(WireModel):
     namespace: str = Field("default", alias="Namespace", max_length=256)
     type: Annotated[str, AfterValidator(_job_type)] = Field(alias="Type")
     priority: Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)] = Field(0, alias="Priority")
-    count: Annotated[int, Field(ge=0, le=1)] = Field(1, alias="Count")
+    count: Annotated[int, Field(ge=0), AfterValidator(_count)] = Field(1, alias="Count")
     constraints: list[Any] = Field(default_factory=list, alias="Constraints", max_length=0)
     meta: Annotated[
         _TextMap,

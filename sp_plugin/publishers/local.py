@@ -27,7 +27,7 @@ class LocalParams(Params):
 
 @register_publisher("local")
 class LocalPublisher:
-    """The results directory is kept by every run; this adds the archive for downloading."""
+    """Every run keeps its results directory and its archive; this says where to fetch them."""
 
     params = LocalParams
 

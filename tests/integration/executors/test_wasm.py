@@ -296,6 +296,8 @@ int main(int argc, char **argv) {
     try_write("/inputs/new.txt");
     try_write("/single/one.txt");
     printf("unlink %d\n", unlink("/inputs/a.txt"));
+    printf("link %d\n", link("/inputs/a.txt", "/out/deep/linked"));
+    printf("rename %d\n", rename("/inputs/a.txt", "/out/deep/moved"));
     try_write("/out/deep/result.txt");
     return 0;
 }
@@ -335,6 +337,8 @@ async def test_files_arguments_and_environment_are_those_of_the_job(executor, tm
         "write /inputs/new.txt: no",
         "write /single/one.txt: no",
         "unlink -1",
+        "link -1",
+        "rename -1",
         "write /out/deep/result.txt: yes",
     ]
     assert (inputs / "a.txt").read_text() == "alpha"

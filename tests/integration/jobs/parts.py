@@ -41,24 +41,24 @@ class Sidecar:
         self.store = Store(f"sqlite+aiosqlite:///{data}/state.db")
         self.queue = JobQueue(self.store, clock or time.time_ns, rules)
         self.kinds = load_kinds()
-        executors: dict[str, Executor] = {
+        self.executors: dict[str, Executor] = {
             "wasm": WasmExecutor(ExecutorSettings(cache_dir=data / "cache"))
         }
         context = InputContext(library=library)
-        limits = {"wasm": EngineLimits(DEFAULT, MOST)}
+        self.limits = {"wasm": EngineLimits(DEFAULT, MOST)}
         conditions = BundleConditions(
             "localnet",
             ActorId(1001),
-            limits,
+            self.limits,
             terms=lambda _: ShareTerms(Basis.FIXED_BUDGET),
             validity=lambda _: (Epoch(0), Epoch(1000)),
         )
-        self.bundler = JobBundler(self.kinds, executors, context, conditions, data / "scratch")
+        self.bundler = JobBundler(self.kinds, self.executors, context, conditions, data / "scratch")
         publishing = PublishContext(
             data / "results", data / "staging", data / "cars", PaddedPieceSize(1 << 20)
         )
         settings = RunSettings(data / "work", context, publishing)
-        self.runner = JobRunner(self.kinds, executors, settings, time.time_ns)
+        self.runner = JobRunner(self.kinds, self.executors, settings, time.time_ns)
         self.worker = Worker(self.queue, self.runner, "n-1", idle_seconds=0.05)
 
     async def create_tables(self) -> None:

@@ -132,6 +132,7 @@ async def test_a_filecoin_publisher_stages_a_piece_with_its_commp(sidecar):
     assert manifest["piece_cid"] == str(piece.piece_cid)
     assert manifest["padded_size"] == 1 << 20
     assert manifest["payload_size"] == staged.stat().st_size
+    assert (sidecar.data / "results" / execution.id / "results.tar.gz").exists()
     assert manifest["root_cid"] == execution.run_record["output"]["root_cid"]
 
 
@@ -202,6 +203,39 @@ async def test_the_bundle_names_what_will_run_and_changes_with_it(sidecar):
     assert first.bundle["limits"]["memory_bytes"] == 16 << 20
 
 
+DEEP_C = r"""
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+int main(void) {
+    static char path[1 << 16] = "/outputs";
+    int made = 0;
+    while (strlen(path) + 3 < sizeof path) {
+        strcat(path, "/d");
+        if (mkdir(path, 0700)) break;
+        made++;
+    }
+    symlink("a", "/outputs/link");
+    printf("%d", made > 100);
+}
+"""
+
+
+@pytest.mark.clang
+@pytest.mark.skipif(not has_wasi_clang(), reason="needs clang with wasi-libc")
+async def test_outputs_nested_without_end_are_refused_and_removed(sidecar, tmp_path):
+    job = wasm_job(ResultPaths=[{"Name": "results", "Path": "/outputs"}])
+    source = job["Tasks"][0]["InputSources"][0]["Source"]
+    source["Params"]["URL"] = data_url(compile_c(tmp_path, DEEP_C).module.read_bytes())
+    job, execution = await ended(sidecar, job)
+    assert job.state is JobState.FAILED
+    assert execution.outcome in {"out_of_disk", "output_refused"}
+    home = sidecar.data / "results" / execution.id / "files"
+    assert sorted(path.name for path in home.iterdir()) == ["exitCode", "stderr", "stdout"]
+    assert list((sidecar.data / "work").iterdir()) == []
+
+
 async def test_a_running_job_can_be_stopped(sidecar):
     job = await sidecar.submit(wasm_job(SLEEP))
     run = asyncio.create_task(sidecar.worker.run_once())
@@ -242,7 +276,7 @@ async def test_a_job_of_a_killed_sidecar_is_run_again_and_ends_once(tmp_path):
     sleep_half = SLEEP.replace("30000000000", "800000000")
     job = await sidecar.submit(wasm_job(sleep_half))
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", KILLED, str(tmp_path), cwd=os.getcwd(), env=os.environ
+        sys.executable, "-c", KILLED, str(tmp_path), cwd=Path.cwd(), env=os.environ
     )
     try:
         for _ in range(300):

@@ -155,6 +155,11 @@ def test_unknown_keys_and_server_fields_are_ignored_with_a_warning():
     assert any("Timeuots" in warning for warning in job.warnings)
 
 
+def test_a_queue_timeout_is_warned_about_because_it_has_no_effect():
+    job = read_job(GOOD.replace("ExecutionTimeout: 60", "QueueTimeout: 60"), KINDS)
+    assert [warning for warning in job.warnings if "QueueTimeout" in warning]
+
+
 def test_an_old_wasm_engine_becomes_an_input_of_its_own():
     module = {"Source": {"Type": "inline", "Params": {"URL": "data:,x"}}, "Alias": "", "Target": ""}
     job = read_job_values(
@@ -186,7 +191,7 @@ def test_a_module_that_no_input_brings_is_reported():
     ("change", "said"),
     [
         (("Target: /inputs", "Target: /outputs"), "stands twice"),
-        (("Type: Batch", "Type: Batch\nCount: 2"), "less than or equal to 1"),
+        (("Type: Batch", "Type: Batch\nCount: 2"), "runs a job once"),
         (("Type: Batch", "Type: Batch\nType: ops"), "stands twice"),
         (("Type: Batch", "Type: &a Batch"), "anchors"),
         (("ExecutionTimeout: 60", "ExecutionTimeout: 60, TotalTimeout: 30"), "exceed TotalTimeout"),

@@ -1,0 +1,57 @@
+"""What needs an outside engine: fixtures that skip with a reason where it is missing."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+from pathlib import Path
+
+import docker
+import pytest
+
+_BUSYBOX = shutil.which("busybox") or "/bin/busybox"
+
+
+def _engine():
+    try:
+        client = docker.from_env(timeout=20)
+        client.ping()
+    except docker.errors.DockerException as error:
+        pytest.skip(f"needs a running Docker engine: {error}")
+    return client
+
+
+@pytest.fixture(scope="session")
+def image():
+    """An image with nothing but a static busybox, and a VOLUME that no run may write to for long."""
+    client = _engine()
+    if not Path(_BUSYBOX).exists():
+        client.close()
+        pytest.skip("needs a static busybox (Debian: busybox-static)")
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.add(_BUSYBOX, "bin/busybox")
+        for name in (
+            "sh",
+            "cat",
+            "echo",
+            "sleep",
+            "dd",
+            "id",
+            "touch",
+            "ls",
+            "head",
+            "yes",
+            "tail",
+        ):
+            link = tarfile.TarInfo(f"bin/{name}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+    changes = ["ENV PATH=/bin", "VOLUME /scratch"]
+    client.api.import_image_from_data(
+        archive.getvalue(), repository="sp-plugin-test", tag="busybox", changes=changes
+    )
+    yield client.images.get("sp-plugin-test:busybox").id
+    client.images.remove("sp-plugin-test:busybox", force=True)
+    client.close()
