@@ -110,13 +110,14 @@ class Earnings:
         Wins that are complete are left as they are; those of closed periods come in as supplements.
         """
         final = await self._chain.finalized_tipset()
+        start = await self._proving_period_start(final.key)
         up_to = Epoch(min(last, final.height))
         known = {w.win.block: w for w in await self._earnings.wins(self._provider, first, up_to)}
         count = 0
         for block in await self._holdings.own_blocks(self._provider, first, Epoch(up_to + 1)):
             stored = known.get(block.cid)
             if stored is None or not stored.win.is_complete:
-                await self._save(await self._read_win(block, final), final)
+                await self._save(await self._read_win(block, final), start)
                 count += 1
         return count
 
@@ -124,6 +125,7 @@ class Earnings:
 
     async def _record(self, final: TipSet) -> int:
         count = 0
+        start = await self._proving_period_start(final.key)
         for incomplete in await self._earnings.unread(self._provider, _MAX_ATTEMPTS):
             block = OwnBlock(
                 incomplete.epoch,
@@ -132,7 +134,7 @@ class Earnings:
                 incomplete.win_count,
                 incomplete.header,
             )
-            await self._save(await self._read_win(block, final), final)
+            await self._save(await self._read_win(block, final), start)
         done, _ = await self._earnings.cursor(self._provider, self._settings.start)
         followed = await self._holdings.cursor(self._provider)
         up_to = Epoch(min(final.height, followed.tipset.height) if followed else done)
@@ -143,15 +145,14 @@ class Earnings:
             there = await self._chain.tipset_by_height(block.epoch, final.key)
             if there.key != block.tipset:
                 continue  # followed, but orphaned before it was final: it earned nothing
-            await self._save(await self._read_win(block, final), final)
+            await self._save(await self._read_win(block, final), start)
             await self._earnings.advance(self._provider, Epoch(block.epoch))
             count += 1
         await self._earnings.advance(self._provider, up_to)
         return count
 
-    async def _save(self, win: WinRecord, final: TipSet) -> None:
-        drafts = award_drafts(win, await self._proving_period_start(final.key))
-        await self._earnings.save_win(win, drafts)
+    async def _save(self, win: WinRecord, proving_period_start: Epoch) -> None:
+        await self._earnings.save_win(win, award_drafts(win, proving_period_start))
 
     async def _proving_period_start(self, key: TipSetKey) -> Epoch:
         return (await self._chain.funds(self._provider, key)).proving_period_start

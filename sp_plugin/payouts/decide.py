@@ -165,10 +165,6 @@ class _Decider:
         amount, limit = self._within_limits(due)
         if amount < self.limits.minimum.value or amount <= 0:
             return Decision(due.payee, due.amount, f"limit: {limit}")
-        if self.released is not None and amount > self.released:
-            return Decision(
-                due.payee, AttoFil(amount), "unreleased: the miner could not withdraw it"
-            )
         need = amount + self.limits.max_fee.value
         self.wanted += need
         if self.unfunded or need > self.float_:
@@ -199,4 +195,6 @@ class _Decider:
             amounts.append((left, "per payee and day"))
         if self.day_left is not None:
             amounts.append((self.day_left, "per day"))
+        if self.released is not None:
+            amounts.append((self.released, "what the miner can withdraw now"))
         return min(amounts)

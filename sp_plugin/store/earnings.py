@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
+    func,
     insert,
     select,
     update,
@@ -82,6 +83,9 @@ earnings_periods = Table(
     ),  # JSON of the produced and used pieces that were split by
     Column("settings", Text, nullable=False),  # JSON of the operator's settings that were split by
     Column("closed_at", Integer, nullable=False),
+    Column(
+        "closing", Integer, nullable=False
+    ),  # 0, 1, 2 …: deficits pass from one closing to the next
 )
 earnings_sums = Table(
     "earnings_sums",
@@ -242,8 +246,10 @@ class EarningsRepository:
         closed = stored.closed
         place = {"provider": provider, "period": closed.period, "revision": closed.revision}
         async with self._store.transaction() as connection:
+            query = select(func.count()).where(earnings_periods.c.provider == provider)
+            closing = (await connection.execute(query)).scalar_one()
             await connection.execute(
-                insert(earnings_periods).values(**_period_values(place, stored))
+                insert(earnings_periods).values(closing=closing, **_period_values(place, stored))
             )
             for total in closed.record.sums:
                 await connection.execute(
@@ -272,7 +278,7 @@ class EarningsRepository:
             await append_in(connection, drafts)
 
     async def periods(self, provider: ActorId) -> list[StoredPeriod]:
-        """All closed periods and their supplements, in order."""
+        """All closed periods and their supplements, in the order of their closing."""
         async with self._store.transaction() as connection:
             return await _periods(connection, provider)
 
@@ -310,7 +316,7 @@ async def _mark_wins(connection: AsyncConnection, closed: ClosedPeriod) -> None:
 
 async def _periods(connection: AsyncConnection, provider: ActorId) -> list[StoredPeriod]:
     query = select(earnings_periods).where(earnings_periods.c.provider == provider)
-    query = query.order_by(earnings_periods.c.period, earnings_periods.c.revision)
+    query = query.order_by(earnings_periods.c.closing)
     stored = []
     for row in (await connection.execute(query)).mappings().all():
         sums = await _children(connection, earnings_sums, row)

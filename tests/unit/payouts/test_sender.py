@@ -10,8 +10,8 @@ from lotus_client.address import Address
 from lotus_client.crypto import Secp256k1Key, Signature
 from lotus_client.errors import LotusConnectError
 from lotus_client.messages import Message, SignedMessage
-from lotus_client.types import ActorId, AttoFil, Epoch
-from sp_plugin.ledger import FEES, PAYOUT_WALLET, WalletOnChain, payable
+from lotus_client.types import AttoFil, Epoch
+from sp_plugin.ledger import FEES, PAYOUT_WALLET, payable
 from sp_plugin.payouts.batch import BatchRefused
 from sp_plugin.payouts.signer import KeySigner
 from sp_plugin.payouts.states import PayoutState
@@ -297,6 +297,3 @@ async def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> Non
         KeySigner.from_file(path)
     path.chmod(0o600)
     assert KeySigner.from_file(path).address == Secp256k1Key(bytes.fromhex("11" * 32)).address
-
-
-_ = (ActorId, WalletOnChain)
