@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import signal
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,12 +61,20 @@ def up(
         api_port=api_port,
         miner_port=miner_port,
         block_seconds=block_time,
-        network=NetworkConfig(nv29_epoch=epoch),
+        network=_network(epoch, block_time),
     )
     try:
         asyncio.run(_run(config, as_json))
     except OSError as error:
         _fail(f"cannot start: {error}", _EXIT_FAILED)
+
+
+def _network(nv29_epoch: Epoch | None, block_time: float) -> NetworkConfig:
+    config = NetworkConfig(nv29_epoch=nv29_epoch)
+    if not block_time:
+        return config  # no clock: the same chain each time
+    delay = max(round(block_time), 1)
+    return replace(config, genesis_timestamp=int(time.time()), block_delay_seconds=delay)
 
 
 async def _run(config: DevstackConfig, as_json: bool) -> None:

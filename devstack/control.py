@@ -29,6 +29,7 @@ from devstack.chain import ChainLookupError, MessageFailed, PushRefused
 from devstack.datacap import allocate_piece, grant_datacap
 from devstack.node import EpochsNotReached, FullNode
 from devstack.provider import PieceRejected, SealingProvider
+from devstack.rpc.json_text import read_json
 from devstack.rpc.server import authenticate
 from devstack.sectors import Sector
 from lotus_client.address import Address
@@ -85,7 +86,7 @@ def _route(
 
 
 def _body(raw: bytes) -> Json:
-    body = json.loads(raw or b"{}")
+    body = read_json(raw or b"{}")
     if isinstance(body, dict):
         return body
     raise ValueError("the body is a JSON object")

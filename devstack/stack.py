@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from aiohttp import web
 
@@ -69,10 +69,7 @@ class Devstack:
         self.data_dir: Path
         self.api_port = 0
         self.miner_port = 0
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        self._endpoints: list[RpcEndpoint] = []
-        self._runners: list[web.AppRunner] = []
-        self._clock: asyncio.Task[None] | None = None
+        self._cleanup = contextlib.AsyncExitStack()
 
     @property
     def provider(self) -> SealingProvider:
@@ -102,11 +99,9 @@ class Devstack:
         return await self.node.reorg(depth)
 
     async def __aenter__(self) -> Self:
-        try:
-            await self._start()
-        except BaseException:
-            await self._stop()
-            raise
+        async with contextlib.AsyncExitStack() as cleanup:
+            await self._start(cleanup)
+            self._cleanup = cleanup.pop_all()
         return self
 
     async def __aexit__(
@@ -115,31 +110,43 @@ class Devstack:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._stop()
+        await self._cleanup.aclose()
 
-    async def _start(self) -> None:
+    async def _start(self, cleanup: contextlib.AsyncExitStack) -> None:
         network, config = self.network, self.config
         if config.data_dir is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="devstack-")
-            self.data_dir = Path(self._temporary.name)
+            temporary = tempfile.TemporaryDirectory(prefix="devstack-")
+            self.data_dir = Path(cleanup.enter_context(temporary))
         else:
             self.data_dir = config.data_dir
         names = config.wallet_accounts
         if names is None:
             names = tuple(account.name for account in config.network.accounts)
         wallet = Wallet(network.key(name) for name in names)
-        tokens = TokenIssuer(_kept_secret(self.data_dir / "lotus"))
-        self.node = FullNode(network, wallet, tokens)
+        self.node = FullNode(network, wallet, TokenIssuer(_kept_secret(self.data_dir / "lotus")))
         self.miner = self._make_miner()
-        self.api_port = await self._serve(self._node_app(), config.api_port)
-        self.miner_port = await self._serve(self._miner_app(), config.miner_port)
+        cleanup.callback(self.provider.close)
+        self.api_port = await self._serve(self._node_app(), config.api_port, cleanup)
+        self.miner_port = await self._serve(self._miner_app(), config.miner_port, cleanup)
         self.miner.remote_url = f"http://{_HOST}:{self.miner_port}/remote"
-        _write_repo(self.data_dir / "lotus", self.api_port, self.token())
-        _write_repo(
-            self.data_dir / "miner", self.miner_port, self.miner.tokens.issue(ALL_PERMISSIONS)
-        )
+        cleanup.callback(self.node.close)
+        self._write_repos(cleanup)
         if config.block_seconds:
-            self._clock = asyncio.create_task(self.node.mine_on_clock(config.block_seconds))
+            clock = asyncio.create_task(self.node.mine_on_clock(config.block_seconds))
+            cleanup.push_async_callback(_cancel, clock)
+
+    def _write_repos(self, cleanup: contextlib.AsyncExitStack) -> None:
+        """The files that tools read in `$LOTUS_PATH` and `$LOTUS_MINER_PATH`; `api` goes away as a stopped Lotus'."""
+        miner_token = self.miner.tokens.issue(ALL_PERMISSIONS)
+        for repo, port, token in (
+            (self.data_dir / "lotus", self.api_port, self.token()),
+            (self.data_dir / "miner", self.miner_port, miner_token),
+        ):
+            (repo / "api").write_text(f"/ip4/{_HOST}/tcp/{port}/http")
+            file = repo / "token"
+            file.touch(0o600)
+            file.write_text(token)
+            cleanup.callback((repo / "api").unlink, missing_ok=True)
 
     def _make_miner(self) -> MinerNode:
         network, miner_dir = self.network, self.data_dir / "miner"
@@ -158,7 +165,9 @@ class Devstack:
             "/rpc/v0": table_v0(), "/rpc/v1": table_v1(), "/rpc/v2": table_v2(),
         }  # fmt: skip
         for path, table in tables.items():
-            self._add_rpc(app, path, Dispatcher(table, self.node, _EXPECTED), self.node.tokens)
+            endpoint = RpcEndpoint(Dispatcher(table, self.node, _EXPECTED), self.node.tokens)
+            app.router.add_route("*", path, endpoint.handle)
+            app.on_shutdown.append(endpoint.shut_down)
         app.router.add_get("/health/livez", _healthy)
         app.router.add_get("/health/readyz", _healthy)
         add_control_routes(app, self.node, self.provider)
@@ -166,45 +175,27 @@ class Devstack:
 
     def _miner_app(self) -> web.Application:
         app = web.Application(client_max_size=MAX_REQUEST_BYTES)
-        self._add_rpc(
-            app, "/rpc/v0", Dispatcher(table_miner(), self.miner, _EXPECTED), self.miner.tokens
-        )
+        dispatcher = Dispatcher(table_miner(), self.miner, _EXPECTED)
+        endpoint = RpcEndpoint(dispatcher, self.miner.tokens)
+        app.router.add_route("*", "/rpc/v0", endpoint.handle)
+        app.on_shutdown.append(endpoint.shut_down)
         add_remote_routes(app, self.miner)
         return app
 
-    def _add_rpc(
-        self, app: web.Application, path: str, dispatcher: Dispatcher[Any], tokens: TokenIssuer
-    ) -> None:
-        endpoint = RpcEndpoint(dispatcher, tokens)
-        self._endpoints.append(endpoint)
-        app.router.add_route("*", path, endpoint.handle)
-
-    async def _serve(self, app: web.Application, port: int) -> int:
+    @staticmethod
+    async def _serve(app: web.Application, port: int, cleanup: contextlib.AsyncExitStack) -> int:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
-        self._runners.append(runner)
+        cleanup.push_async_callback(runner.cleanup)
         await runner.setup()
         await web.TCPSite(runner, _HOST, port).start()
         _, bound = runner.addresses[0]
         return int(bound)
 
-    async def _stop(self) -> None:
-        if self._clock is not None:
-            self._clock.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._clock
-        if hasattr(self, "node"):
-            self.node.close()
-        for endpoint in self._endpoints:
-            await endpoint.close()
-        for runner in self._runners:
-            await runner.cleanup()
-        if hasattr(self, "miner"):
-            self.provider.close()
-        if hasattr(self, "data_dir"):
-            for repo in ("lotus", "miner"):
-                (self.data_dir / repo / "api").unlink(missing_ok=True)  # as a stopped Lotus
-        if self._temporary is not None:
-            self._temporary.cleanup()
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 async def _healthy(_request: web.Request) -> web.Response:
@@ -225,11 +216,3 @@ def _kept_secret(repo: Path) -> bytes:
         file.touch(0o600)
         file.write_bytes(TokenIssuer().secret)
     return file.read_bytes()
-
-
-def _write_repo(repo: Path, port: int, token: str) -> None:
-    """The files that tools read in `$LOTUS_PATH` and `$LOTUS_MINER_PATH`."""
-    (repo / "api").write_text(f"/ip4/{_HOST}/tcp/{port}/http")
-    file = repo / "token"
-    file.touch(0o600)
-    file.write_text(token)

@@ -174,12 +174,16 @@ class Cid:
         return f"Cid({str(self)!r})"
 
 
+# version 1, dag-cbor, blake2b-256, 32 bytes; written out because a chain names many blocks
+_BLOCK_PREFIX: Final = bytes.fromhex("0171a0e40220")
+
+
 def dag_cbor_cid(block: bytes) -> Cid:
     """The CID of a chain block: dag-cbor under blake2b-256 (`bafy2bzace…`).
 
     Source: Lotus `chain/types/blockheader.go`, `message.go` (abi.CidBuilder).
     """
-    return Cid.of_digest(DAG_CBOR, BLAKE2B_256, hashlib.blake2b(block, digest_size=32).digest())
+    return Cid(_BLOCK_PREFIX + hashlib.blake2b(block, digest_size=32).digest())
 
 
 def _decode_other_multibase(text: str) -> bytes:

@@ -1,4 +1,19 @@
-"""The embedded chain: a Filecoin-like network as a pure, synchronous value machine."""
+"""The embedded chain: a Filecoin-like network as a synchronous value machine, without sockets or a clock.
+
+Design notes
+------------
+* `Network` is the one mutable thing. Every state is a tree of frozen values that shares what did not change with the
+  state before it, so any past state stays readable and a thousand epochs cost about a second and little memory.
+* Time is `mine_epoch`; chance is a hash of the seed, the parent's ticket, the epoch and the miner. Equal configs and
+  equal calls give equal chains, byte for byte.
+* Headers carry the state *before* their messages: `Network.state(key)` is what `State*` calls at that key read, and
+  `Network.pending_state(key)` is what the next header will carry.
+* As in Lotus: messages, headers, message and receipt roots, events, ids and code CIDs, exit codes, mempool rules,
+  division of gas money, weight, look-back and vesting. The devnet's own, and said so where it stands: state roots
+  (`table`), gas prices (`gas`), VRFs, beacon and proofs (`mining`), minting (`actors.reward`), projections and deposits
+  (`actors.policy`). There are no market deals, no EVM and no BLS messages.
+* Proofs cannot be verified here. `actors.miner_sectors.INVALID_PROOF` stands for one that fails.
+"""
 
 from __future__ import annotations
 

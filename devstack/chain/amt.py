@@ -8,6 +8,7 @@ Source: go-amt-ipld v2 and v4; the first is checked against a real chain's block
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from lotus_client import cbor
 from lotus_client.cid import Cid, dag_cbor_cid
@@ -16,10 +17,13 @@ __all__ = ["array_root", "event_array_root", "message_meta"]
 
 _LIST_BITS = 3
 _EVENT_BITS = 5
+_EMPTY_LIST = dag_cbor_cid(cbor.encode([0, 0, [b"\x00", [], []]]))
 
 
 def array_root(values: Sequence[object]) -> Cid:
     """The root of a message or receipt list."""
+    if not values:
+        return _EMPTY_LIST
     height, node = _tree(values, _LIST_BITS)
     return dag_cbor_cid(cbor.encode([height, len(values), node]))
 
@@ -30,8 +34,15 @@ def event_array_root(values: Sequence[object]) -> Cid:
     return dag_cbor_cid(cbor.encode([_EVENT_BITS, height, len(values), node]))
 
 
+@lru_cache(maxsize=1)
+def _no_messages() -> Cid:
+    return dag_cbor_cid(cbor.encode([array_root([]), array_root([])]))
+
+
 def message_meta(bls: Sequence[Cid], secp: Sequence[Cid]) -> Cid:
     """A header's `messages`: the roots of the two message lists."""
+    if not bls and not secp:
+        return _no_messages()
     return dag_cbor_cid(cbor.encode([array_root(bls), array_root(secp)]))
 
 

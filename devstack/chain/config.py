@@ -32,7 +32,7 @@ class ProviderSpec:
 
     owner: str
     worker: str
-    balance: AttoFil = AttoFil(1_000 * FIL)
+    balance: AttoFil = AttoFil(100_000 * FIL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

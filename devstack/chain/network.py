@@ -134,7 +134,7 @@ class Network:
             key.address,
             self.mpool.next_nonce(key.address),
             value or AttoFil(0),
-            method=method,
+            method=int(method),
             params=params,
         )
         return self.mpool.push(self._with_gas(message, None).signed_by(key))

@@ -315,10 +315,10 @@ class StateTree:
 
     @property
     def root(self) -> Cid:
-        """The CID of the list of (id, record), by id. The devnet's own layout, see `devstack.chain.table`."""
+        """The CID of one byte string: 8-byte ids and records, by id. The devnet's own layout, see `table`."""
         if self._root is None:
             whole = b"".join(
-                cbor.encode(actor_id) + self.actors[actor_id].block
+                actor_id.to_bytes(8, "big") + self.actors[actor_id].block
                 for actor_id in sorted(self.actors)
             )
             self._root = dag_cbor_cid(cbor.encode(whole))

@@ -134,8 +134,8 @@ class ChainStore:
         """The tipset at the height, for a null round the next higher one."""
         start = self._start(height, key)
         if self.is_canonical(start):
-            candidates = self._canonical[height : start.height + 1]
-            return next(one for one in candidates if one is not None)
+            found = next(at for at in range(height, start.height + 1) if self._canonical[at])
+            return self._canonical[found] or start
         last = start
         for one in self.ancestors(start):
             if one.height < height:
@@ -165,8 +165,8 @@ class ChainStore:
         """The next canonical tipset; None for the head and for forks."""
         if not self.is_canonical(tipset):
             return None
-        following = self._canonical[tipset.height + 1 :]
-        return next((one for one in following if one is not None), None)
+        heights = range(tipset.height + 1, len(self._canonical))
+        return next((one for at in heights if (one := self._canonical[at]) is not None), None)
 
     def path(self, start: TipSet, end: TipSet) -> list[HeadChange]:
         """Reverts from `start` to the common ancestor, then applies up to `end`."""

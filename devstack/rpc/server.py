@@ -22,6 +22,7 @@ from devstack.rpc.dispatch import (
     result_response,
 )
 from devstack.rpc.errors import RpcError
+from devstack.rpc.json_text import read_json
 from devstack.rpc.methods import Caller
 from devstack.rpc.subscription import Subscription
 
@@ -64,8 +65,8 @@ class RpcEndpoint:
             return await self._serve_websocket(request, caller)
         return await self._serve_post(await request.read(), caller)
 
-    async def close(self) -> None:
-        """End all open WebSockets, so that the server can stop."""
+    async def shut_down(self, _app: web.Application) -> None:
+        """End all open WebSockets, so that the server can stop; for `Application.on_shutdown`."""
         for socket in list(self._sockets):
             await socket.close(code=1001)
 
@@ -210,8 +211,8 @@ class _Connection:
 
 def _decode_json(text: bytes | str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return read_json(text)
+    except ValueError as error:
         raise RpcError.parse() from error
 
 

@@ -99,7 +99,7 @@ def initial_pledge(actors: dict[int, Actor], qap: int) -> int:
     """min(1 FIL per 32 GiB of QAP, 20 days of expected reward + 30 % of supply by share of power), in attoFIL."""
     cap, per = _PLEDGE_CAP_PER_QAP
     base = max(expected_reward(actors, qap, _PLEDGE_EPOCHS), 1)
-    network = max(actors[4].state.total_qap, qap, 1)
+    network: int = max(actors[4].state.total_qap, qap, 1)
     additional = circulating_supply(actors) * 3 * qap // (10 * network)
     return max(min(cap * qap // per, base + additional), 1)
 

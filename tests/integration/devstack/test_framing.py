@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -84,10 +85,10 @@ async def url(counter: Counter, tokens: TokenIssuer) -> AsyncIterator[str]:
     endpoint = RpcEndpoint(Dispatcher(TABLE, counter), tokens)
     app = web.Application(client_max_size=1 << 20)
     app.router.add_route("*", "/rpc/v1", endpoint.handle)
+    app.on_shutdown.append(endpoint.shut_down)
     server = TestServer(app)
     await server.start_server()
     yield str(server.make_url("/rpc/v1"))
-    await endpoint.close()
     await server.close()
 
 
@@ -132,7 +133,7 @@ async def test_a_null_result_is_present(http, url):
         (b"  \n", 400, -32600, "Invalid request"),
         (b"[]", 400, -32600, "Invalid request"),
         (b"{", 500, -32700, "Parse error"),
-        (b"[" * 100_000, 500, -32700, "Parse error"),
+        (b"[" * 100_000 + b"]" * 100_000, 500, -32700, "Parse error"),
         (b"7", 500, -32700, "Parse error"),
         (b"[7]", 500, -32700, "Parse error"),
         (b'{"id":1,"method":7}', 500, -32700, "Parse error"),
@@ -160,6 +161,16 @@ async def test_errors_have_the_code_and_the_status_of_go_jsonrpc(
     got, answer = await post(http, url, body)
     assert (got, answer["error"]["code"], answer["error"]["message"]) == (status, code, message)
     assert "result" not in answer
+
+
+async def test_deep_json_is_refused_however_high_the_process_set_its_recursion_limit(http, url):
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000_000)
+    try:
+        status, answer = await post(http, url, b'{"params":' + b"[" * 500_000)
+    finally:
+        sys.setrecursionlimit(usual)
+    assert (status, answer["error"]["code"]) == (500, -32700)
 
 
 async def test_a_parameter_that_does_not_decode_is_a_parse_error_naming_the_method(http, url):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from devstack.chain import Network
+from devstack.chain import Network, StateView
 from devstack.chain.commd import unsealed_cid
 from devstack.chain.invariants import check_invariants
 from lotus_client.actors.datacap import DATACAP_PRECISION, TransferParams, TransferReturn
@@ -170,6 +171,14 @@ class Story:
         proven = self.prove(sector, pieces, {0: allocation}, client)
         assert proven.receipt.exit_code == 0, proven
         return allocation
+
+    def until(self, reached: Callable[[StateView], object], limit: int = DAY + 120) -> None:
+        """Mine until the state after the head is as wanted."""
+        for _ in range(limit):
+            if reached(self.network.pending_state()):
+                return
+            self.network.mine_epoch()
+        raise AssertionError(f"not reached within {limit} epochs")
 
     def sound(self) -> None:
         assert check_invariants(self.network.pending_state().tree) == []
