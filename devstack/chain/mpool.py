@@ -21,6 +21,7 @@ _MAX_NONCE_GAP: Final = 4
 _MAX_PENDING_PER_SENDER: Final = 1000
 _REPLACE_NUMERATOR: Final = 110  # of 100, and one attoFIL more
 _MAX_BLOCK_MESSAGES: Final = 2000
+_MAX_REPLACED_KEPT: Final = 10_000
 
 
 class MessagePool:
@@ -29,6 +30,7 @@ class MessagePool:
     def __init__(self, tree: Callable[[], StateTree]) -> None:
         self._tree = tree
         self._by_sender: dict[int, dict[int, SignedMessage]] = {}
+        self._replaced: dict[Cid, SignedMessage] = {}
         self._listeners: list[Callable[[str, SignedMessage], None]] = []
 
     def subscribe(self, callback: Callable[[str, SignedMessage], None]) -> Callable[[], None]:
@@ -48,6 +50,8 @@ class MessagePool:
         if message.nonce > following + _MAX_NONCE_GAP:
             raise PushRefused("unfulfilled nonce gap")
         replaced = waiting.get(message.nonce)
+        if replaced is not None and replaced.cid == signed.cid:
+            return signed.cid
         if replaced is not None:
             _check_replacement(replaced, signed)
         elif len(waiting) >= _MAX_PENDING_PER_SENDER:
@@ -62,7 +66,8 @@ class MessagePool:
                 f"not enough funds to execute transaction: balance {actor.balance} is below "
                 f"{message.required_funds} and {others} for waiting messages"
             )
-        if replaced is not None and replaced.cid != signed.cid:
+        if replaced is not None:
+            self._remember(replaced)
             self._tell("remove", replaced)
         self._by_sender.setdefault(sender, {})[message.nonce] = signed
         self._tell("add", signed)
@@ -111,6 +116,16 @@ class MessagePool:
         except SignatureError as error:
             raise PushRefused(f"invalid signature: {error}") from error
         return sender
+
+    def _remember(self, replaced: SignedMessage) -> None:
+        if len(self._replaced) >= _MAX_REPLACED_KEPT:
+            del self._replaced[next(iter(self._replaced))]
+        self._replaced[replaced.cid] = replaced
+
+    def find(self, cid: Cid) -> SignedMessage | None:
+        """A waiting message by its own or its unsigned CID, or a lately replaced one by its own."""
+        waiting = (one for one in self.pending() if cid in (one.cid, one.message.cid))
+        return next(waiting, None) or self._replaced.get(cid)
 
     def _tell(self, kind: str, signed: SignedMessage) -> None:
         for listener in tuple(self._listeners):
@@ -198,8 +213,6 @@ class MessagePool:
 
 
 def _check_replacement(old: SignedMessage, new: SignedMessage) -> None:
-    if old.cid == new.cid:
-        return
     least = old.message.gas_premium.value * _REPLACE_NUMERATOR // 100 + 1
     if new.message.gas_premium.value < least:
         raise PushRefused(

@@ -418,11 +418,8 @@ class Network:
         return tuple(run.receipt for run in runs)
 
     def message(self, cid: Cid) -> SignedMessage:
-        """A message by its own CID or its unsigned one, included or pending."""
-        found = self._store.signed(cid)
-        if found is None:
-            waiting = (one for one in self.mpool.pending() if cid in (one.cid, one.message.cid))
-            found = next(waiting, None)
+        """A message by its own CID or its unsigned one: included, pending, or lately replaced in the mempool."""
+        found = self._store.signed(cid) or self.mpool.find(cid)
         if found is None:
             raise ChainLookupError(f"message not found: {cid}")
         return found
