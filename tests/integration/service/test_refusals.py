@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -116,16 +117,14 @@ async def test_a_piece_with_one_flipped_byte_is_found_out_and_not_computed_over(
         assert "mismatch" in done["Job"]["State"]["Message"]
 
 
-async def test_the_sidecar_outlives_its_node_and_says_why_it_is_not_ready(
-    devnet: Devstack, tmp_path: Path
-):
-    path = write_config(devnet, tmp_path)
-    async with running(path) as sidecar:
-        await sidecar.until("/health/readyz", lambda answer: answer["ready"])
-        for endpoint in devnet._runners:
-            await endpoint.cleanup()
-        body = await sidecar.until("/health/readyz", lambda answer: not answer["ready"], 60)
-        parts = {part["name"]: part for part in body["parts"]}
-        assert "the node cannot be reached" in parts["follow"]["reason"]
-        await sidecar.call("GET", "/health/livez")
-        await sidecar.call("GET", "/api/v1/orchestrator/jobs")
+async def test_the_sidecar_outlives_its_node_and_says_why_it_is_not_ready(tmp_path: Path):
+    async with AsyncExitStack() as node:
+        net = await node.enter_async_context(Devstack())
+        async with running(write_config(net, tmp_path)) as sidecar:
+            await sidecar.until("/health/readyz", lambda answer: answer["ready"])
+            await node.aclose()
+            body = await sidecar.until("/health/readyz", lambda answer: not answer["ready"], 60)
+            parts = {part["name"]: part for part in body["parts"]}
+            assert "the node cannot be reached" in parts["follow"]["reason"]
+            await sidecar.call("GET", "/health/livez")
+            await sidecar.call("GET", "/api/v1/orchestrator/jobs")
