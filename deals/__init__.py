@@ -26,12 +26,4 @@ The way of a byte, each step checked before the next one trusts it::
 * What is written (`unixfs_write`, `CarWriter`) is deterministic: the same files give the same root CID as `ipfs add --cid-version 1`
   and the same CAR bytes, so that a result can be checked by running the job again.
 * A CAR's own index is not used: it is a claim about the data, and making ours costs one pass over section headers.
-* The chain is folded, never polled for lists: `follower` reads tipsets and actor events in ranges and hands each range to
-  the store as one batch, cursor included, so that a crash at any moment loses nothing and repeats nothing.
-* A tipset counts as processed when its child is known: only then are its messages executed, and only then does the
-  state read at that child contain their effect.
-* Held pieces (`held`) are a pure fold of the recorded events, so undoing a tipset is forgetting its events.
-* The sector table (`sectors`) is checked by a sum: Σ QAP of the active sectors equals the miner's power on chain. A full
-  list is read only when it does not.
-* Protocols in `ports` say what is needed of a node and a store; nothing here imports either.
 """

@@ -27,18 +27,16 @@ def redact(value: Any, _depth: int = 0) -> Any:
     """`value` with everything that looks like a token replaced by `***`."""
     if isinstance(value, str):
         return _SECRETS.sub("***", redact_tokens(value))
-    if _depth >= _MAX_DEPTH:
+    if isinstance(value, int | float | bool | None):
         return value
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and _depth < _MAX_DEPTH:
         return {
             key: "***" if str(key).lower() in _SECRET_KEYS and item else redact(item, _depth + 1)
             for key, item in value.items()
         }
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple) and _depth < _MAX_DEPTH:
         return [redact(item, _depth + 1) for item in value]
-    return (
-        value if isinstance(value, int | float | bool | None) else _SECRETS.sub("***", str(value))
-    )
+    return redact(str(value))
 
 
 def configure_logs(

@@ -7,13 +7,14 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from aiohttp import web
 
 from deals.follower import ChainFollower
 from deals.sources.storage_path import StoragePathSource
+from lotus_client.address import Address
 from lotus_client.client import LotusClient
 from lotus_client.errors import LotusError
 from lotus_client.node import NodeCapabilities
@@ -33,6 +34,7 @@ from sp_plugin.metrics import CHAIN_EPOCH, JOBS, PIECES
 from sp_plugin.node import check_node, connect_node, solstice_epoch
 from sp_plugin.pieces import Pieces
 from sp_plugin.policy import PolicyRules
+from sp_plugin.statements import Statements
 from sp_plugin.steps import Step, Steps
 from sp_plugin.store.approvals import ApprovalRepository
 from sp_plugin.store.base import Store
@@ -139,6 +141,7 @@ class Sidecar:
         )
         self.earnings_store = EarningsRepository(store)
         self._earnings: Earnings | None = None
+        self._settings: EarningsSettings | None = None
         self._sector_size = sector_size
         steps = self._periodic()
         self.health = Health(tuple(step.name for step in steps), datetime.now(UTC))
@@ -211,6 +214,8 @@ class Sidecar:
             datasets=self.config.datasets,
             treasury=self.treasury,
             earnings=self.earnings_store,
+            statement=self._statement,
+            provider=self.provider,
             results_dir=self.data.results,
             prefix=self.found.address_prefix,
             wake=self.steps.wake,
@@ -233,44 +238,62 @@ class Sidecar:
 
     async def _earn(self) -> bool:
         """Record wins that became final, close periods, release what vested."""
+        settings = await self._earnings_terms()
+        if settings is None:
+            return False
         if self._earnings is None:
+<<<<<<< HEAD
             self._earnings = await self._open_earnings()
         if self._earnings is not None:
             await self.lineage.step()  # a period must not close before the outputs in it are known
             step = await self._earnings.step()
             if step.recorded or step.closed:
                 log.info("earnings_moved", recorded=step.recorded, closed=step.closed)
+=======
+            self._earnings = Earnings(
+                self.node,
+                self.chain,
+                self.lineage,
+                earnings=self.earnings_store,
+                ledger=self.treasury.ledger,
+                settings=settings,
+            )
+        step = await self._earnings.step()
+        if step.recorded or step.closed:
+            log.info("earnings_moved", recorded=step.recorded, closed=step.closed)
+            self.steps.wake("plan")
+>>>>>>> service
         return False
 
-    async def _open_earnings(self) -> Earnings | None:
-        """The earnings, from the first epoch this sidecar followed on; None before it has followed any.
+    async def _earnings_terms(self) -> EarningsSettings | None:
+        """How earnings are split, from the first epoch this sidecar followed on; None before it has followed any.
 
         Where they begin is kept at the first step, so that later only the kept one counts.
         """
-        processed = await self.chain.processed(self.provider)
-        if not processed:
-            return None
-        terms = self.config.earnings
-        settings = EarningsSettings(
-            provider=self.provider,
-            sector_size=self._sector_size,
-            start=processed[0].height,
-            capital_cost_apr_bps=terms.capital_cost_apr_bps,
-            include_tips=terms.include_tips,
-            solstice_epoch=solstice_epoch(
-                self.found.network_version, await self.node.network_params()
-            ),
-            input_window_epochs=terms.input_window_epochs,
+        if self._settings is None and (processed := await self.chain.processed(self.provider)):
+            terms = self.config.earnings
+            self._settings = EarningsSettings(
+                provider=self.provider,
+                sector_size=self._sector_size,
+                start=processed[0].height,
+                capital_cost_apr_bps=terms.capital_cost_apr_bps,
+                include_tips=terms.include_tips,
+                solstice_epoch=solstice_epoch(
+                    self.found.network_version, await self.node.network_params()
+                ),
+                input_window_epochs=terms.input_window_epochs,
+            )
+        return self._settings
+
+    async def _statement(self, payee: Address) -> dict[str, Any]:
+        """The statement of a payee at the newest final tipset."""
+        settings = await self._earnings_terms()
+        if settings is None:
+            raise Conflict("the chain has not been followed yet; try again in a minute")
+        statements = Statements(
+            self.earnings_store, self.treasury.ledger, self.chain, settings, self.found.network_name
         )
-        ledger = self.treasury.ledger
-        return Earnings(
-            self.node,
-            self.chain,
-            self.lineage,
-            earnings=self.earnings_store,
-            ledger=ledger,
-            settings=settings,
-        )
+        return await statements.statement(payee, await self.node.finalized_tipset())
 
     async def _measure(self) -> bool:
         """Bring the gauges up to date."""

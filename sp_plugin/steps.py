@@ -42,11 +42,13 @@ class Steps:
         self._steps = {step.name: step for step in steps}
         self._health = health
         self._locks = {step.name: asyncio.Lock() for step in steps}
+        self._again: set[str] = set()
         self._woken: set[asyncio.Task[None]] = set()
         self._stopping = False
+        # Two instances, because the second finds the lock taken and goes: one alone would be warned about each time.
         self._scheduler = AsyncIOScheduler(
             timezone=UTC,
-            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            job_defaults={"coalesce": True, "max_instances": 2, "misfire_grace_time": None},
         )
 
     def start(self) -> None:
@@ -64,8 +66,11 @@ class Steps:
         self._scheduler.start()
 
     def wake(self, name: str) -> None:
-        """Run a step now, unless it is running: then its own round, or the next, sees what is new."""
-        if self._stopping or self._locks[name].locked():
+        """Run a step now, or once more after the round under way, which may have looked before the news came."""
+        if self._stopping:
+            return
+        if self._locks[name].locked():
+            self._again.add(name)
             return
         task = asyncio.create_task(self.run_once(name))
         self._woken.add(task)
@@ -78,7 +83,8 @@ class Steps:
             return
         async with lock:
             more = True
-            while more and not self._stopping:
+            while (more or name in self._again) and not self._stopping:
+                self._again.discard(name)
                 more = await self._round(step)
 
     async def _round(self, step: Step) -> bool:

@@ -18,9 +18,7 @@ from typing import Any
 def expected_summary(collection: dict[str, Any]) -> dict[str, Any]:
     """What summary.json must say for a USGS feature collection."""
     events = collection["features"]
-    magnitudes = [
-        e["properties"]["mag"] for e in events if e["properties"]["mag"] is not None
-    ]
+    magnitudes = [e["properties"]["mag"] for e in events if e["properties"]["mag"] is not None]
     bins = Counter(math.floor((m + 1) * 10 + 0.5) for m in magnitudes)
     fullest = min(bins, key=lambda n: (-bins[n], n))
     complete = (fullest - 10) / 10

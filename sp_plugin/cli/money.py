@@ -1,7 +1,8 @@
-"""`ledger show|check` and `payouts plan|approve|send|status|pause`."""
+"""`earnings show`, `ledger show|check`, `payouts plan|approve|send|status|pause`, `statement`, `audit`."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,14 +11,84 @@ from sp_plugin.cli.options import ConfigOption, JsonOption, connect, load, run_a
 
 __all__ = ["add_to"]
 
+earnings_app = typer.Typer(no_args_is_help=True, help="What the data really earned.")
 ledger_app = typer.Typer(no_args_is_help=True, help="Who owes whom; double-entry, hash-chained.")
 payouts_app = typer.Typer(no_args_is_help=True, help="Paying; nothing is sent until you say so.")
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
+    app.add_typer(earnings_app, name="earnings")
     app.add_typer(ledger_app, name="ledger")
     app.add_typer(payouts_app, name="payouts")
+    app.command("statement")(statement)
+    app.command("audit")(audit)
+
+
+@earnings_app.command("show")
+def earnings(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Show blocks won with what was credited for them, and what closed periods owe, in attoFIL."""
+    from sp_plugin.cli.output import print_json, print_rows
+
+    answer = connect(config).get("/api/v1/sp/earnings")
+    if json:
+        print_json(answer)
+        return
+    columns = ["epoch", "win_count", "credited", "gas_reward", "penalty", "complete"]
+    print_rows(answer["wins"], columns, "no blocks won yet")
+    rows = [
+        {"period": item["period"], "payee": payee, "owed": amount}
+        for item in answer["periods"]
+        for payee, amount in item["owed"].items()
+    ]
+    typer.echo()
+    print_rows(rows, ["period", "payee", "owed"], "no closed period owes anything")
+
+
+def statement(
+    payee: Annotated[str, typer.Argument(help="The payee's address.")],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Print a payee's statement: what was earned, released and paid, and how each line can be checked."""
+    from sp_plugin.cli.api import segment
+    from sp_plugin.cli.output import print_json
+    from sp_plugin.statements import statement_text
+
+    answer = connect(config).get(f"/api/v1/sp/statements/{segment(payee)}")
+    if json:
+        print_json(answer)
+    else:
+        typer.echo(statement_text(answer))
+
+
+def audit(
+    file: Annotated[Path, typer.Argument(help="A statement in JSON; - reads standard input.")],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check every line of a statement against the node named in the configuration, without the sidecar."""
+    from sp_plugin.cli.output import print_json, print_rows
+    from sp_plugin.cli.reading import read_structure
+    from sp_plugin.errors import ExitCode
+
+    content, loaded = read_structure(file, "statement"), load(config)
+
+    async def work() -> dict[str, Any]:
+        from sp_plugin.audit import audit_statement
+        from sp_plugin.node import connect_node
+
+        async with connect_node(loaded.node) as node:
+            return (await audit_statement(content, node)).to_json()
+
+    report = run_async(work())
+    if json:
+        print_json(report)
+    else:
+        print_rows(report["findings"], ["ok", "where", "reason"], "nothing to check")
+        typer.echo("the statement holds" if report["ok"] else "the statement does NOT hold")
+    if not report["ok"]:
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @ledger_app.command()

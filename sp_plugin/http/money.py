@@ -6,13 +6,17 @@ from typing import Any
 
 from aiohttp import web
 
+from lotus_client.address import Address, AddressError
+from lotus_client.types import Epoch
 from sp_plugin.config import Scope
+from sp_plugin.earnings.wins import WinRecord
 from sp_plugin.errors import BadInput, Conflict
 from sp_plugin.http.auth import CALLER, needs
 from sp_plugin.http.parts import PARTS
 from sp_plugin.http.requests import json_body, number
 from sp_plugin.payouts.planning import PlannedBatch
 from sp_plugin.payouts.states import Payout
+from sp_plugin.statements import StatementError
 
 __all__ = ["routes"]
 
@@ -46,6 +50,46 @@ async def ledger(request: web.Request) -> web.Response:
             ],
         }
     )
+
+
+@routes.get("/api/v1/sp/earnings")
+@needs(Scope.READ)
+async def earnings(request: web.Request) -> web.Response:
+    """Blocks won with what was credited for them, and the closed periods. What is not known is null, never 0."""
+    parts = request.app[PARTS]
+    wins = await parts.earnings.wins(parts.provider, Epoch(0), Epoch(1 << 62))
+    periods = await parts.earnings.periods(parts.provider)
+    return web.json_response(
+        {
+            "wins": [_win_json(stored.win) for stored in wins],
+            "periods": [
+                {
+                    "period": stored.closed.period,
+                    "last_epoch": stored.closed.last_epoch,
+                    "owed": {
+                        payee.to_text(parts.prefix): str(amount)
+                        for payee, amount in stored.closed.owed().items()
+                    },
+                }
+                for stored in periods
+            ],
+        }
+    )
+
+
+@routes.get("/api/v1/sp/statements/{payee}")
+@needs(Scope.READ)
+async def statement(request: web.Request) -> web.Response:
+    """The statement of a payee at the newest final tipset, each line with how it can be checked."""
+    try:
+        payee = Address.parse(request.match_info["payee"])
+    except AddressError as error:
+        raise BadInput(str(error), field="payee") from error
+    parts = request.app[PARTS]
+    try:
+        return web.json_response(await parts.statement(payee))
+    except StatementError as error:
+        raise Conflict(str(error)) from error
 
 
 @routes.get("/api/v1/sp/payouts")
@@ -114,6 +158,19 @@ async def pause(request: web.Request) -> web.Response:
         raise Conflict("payouts.wallet names no address")
     await treasury.payouts.set_paused(treasury.config.wallet, paused=paused)
     return web.json_response({"wallet": await _wallet_json(request)})
+
+
+def _win_json(win: WinRecord) -> dict[str, Any]:
+    award = win.award()
+    return {
+        "epoch": win.epoch,
+        "block": str(win.block),
+        "win_count": win.win_count,
+        "credited": None if award is None else str(award.credited),
+        "gas_reward": None if award is None else str(award.gas_reward),
+        "penalty": None if award is None else str(award.penalty),
+        "complete": win.is_complete,
+    }
 
 
 async def _wallet_json(request: web.Request) -> dict[str, Any] | None:

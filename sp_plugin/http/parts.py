@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
-from lotus_client.address import NetworkPrefix
+from lotus_client.address import Address, NetworkPrefix
 from lotus_client.types import ActorId, Epoch
 from sp_plugin.admission import Admission
 from sp_plugin.approvals.desk import ApprovalDesk
@@ -42,6 +42,8 @@ class Parts:
     datasets: Sequence[DatasetConfig]
     treasury: Treasury
     earnings: EarningsRepository
+    statement: Callable[[Address], Awaitable[dict[str, Any]]]
+    provider: ActorId
     results_dir: Path
     prefix: NetworkPrefix
     wake: Callable[[str], None]

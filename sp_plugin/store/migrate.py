@@ -95,7 +95,7 @@ async def write_migration(message: str) -> Path | None:
     with TemporaryDirectory() as directory:
         store = Store(f"sqlite+aiosqlite:///{directory}/scratch.db")
         try:
-            if list(_MIGRATIONS.glob("versions/*.py")):
+            if list(_MIGRATIONS.glob("versions/[0-9]*.py")):
                 await migrate(store)
             if not await differences(store):
                 return None

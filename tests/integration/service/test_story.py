@@ -27,7 +27,10 @@ HELLO = """
 
 def job(piece_cid: Any, payee: str, body: str = HELLO) -> dict[str, Any]:
     """A job over a piece whose module is inline."""
-    module = {"Type": "inline", "Params": {"URL": data_url(bytes(wasmtime.wat2wasm(program(body))))}}
+    module = {
+        "Type": "inline",
+        "Params": {"URL": data_url(bytes(wasmtime.wat2wasm(program(body))))},
+    }
     piece = {"Type": "filecoin", "Params": {"PieceCID": str(piece_cid)}}
     task = {
         "Name": "main",
@@ -65,10 +68,15 @@ async def test_an_approved_job_runs_over_a_verified_deal_and_stages_its_result(
     await devnet.advance(40)
     async with running(write_config(devnet, tmp_path)) as sidecar:
         pieces = await sidecar.until(
-            "/api/v1/sp/pieces", lambda answer: [i["state"] for i in answer["items"]] == ["verified"]
+            "/api/v1/sp/pieces",
+            lambda answer: [i["state"] for i in answer["items"]] == ["verified"],
         )
         (piece,) = pieces["items"]
-        assert (piece["claim_id"], piece["roots"], piece["datasets"]) == (number, [str(root)], ["open"])
+        assert (piece["claim_id"], piece["roots"], piece["datasets"]) == (
+            number,
+            [str(root)],
+            ["open"],
+        )
 
         payee = devnet.network.key("carol").address
         submitted = await sidecar.call(
@@ -90,7 +98,9 @@ async def test_an_approved_job_runs_over_a_verified_deal_and_stages_its_result(
         (execution,) = done["Executions"]["Items"]
         assert execution["RunOutput"]["Stdout"] == "hello\n"
         assert execution["PublishedResult"]["Type"] == "filecoin"
-        assert all("Previous" in item.get("JobState", {"Previous": 0}) for item in done["History"]["Items"])
+        assert all(
+            "Previous" in item.get("JobState", {"Previous": 0}) for item in done["History"]["Items"]
+        )
 
         logs = await sidecar.call("GET", f"/api/v1/sp/jobs/{job_id}/logs")
         assert logs["stdout"] == "hello\n"

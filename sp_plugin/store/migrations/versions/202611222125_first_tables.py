@@ -1,6 +1,6 @@
 """first tables
 
-Revision: 202611222117, after nothing
+Revision: 202611222125, after nothing
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from alembic import op
 
 __all__ = ["upgrade"]
 
-revision = "202611222117"
+revision = "202611222125"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -191,6 +191,7 @@ def upgrade() -> None:
         sa.Column("shares", sa.Text(), nullable=False),
         sa.Column("settings", sa.Text(), nullable=False),
         sa.Column("closed_at", sa.Integer(), nullable=False),
+        sa.Column("closing", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("provider", "period", "revision", name=op.f("pk_earnings_periods")),
     )
     op.create_table(

@@ -1,0 +1,171 @@
+"""Policy: default deny, consent, limits; and it explains itself rule by rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fil_plus.bundle import (
+    Bundle,
+    BundleInput,
+    BundleOutput,
+    Engine,
+    ImageKind,
+    ResourceLimits,
+)
+from fil_plus.pieces import HeldPiece, Provenance, ProvenanceKind
+from fil_plus.terms import Basis, ShareTerms
+from lotus_client.address import Address
+from lotus_client.cid import Cid
+from lotus_client.types import ActorId, Epoch, PaddedPieceSize, SectorNumber
+from sp_plugin.config import DatasetConfig, EarningsConfig, JobsConfig, PolicyConfig
+from sp_plugin.policy import InputFacts, PolicyDecision, PolicyRules, datasets_of, decide_policy
+
+PIECE_CID = Cid.parse("baga6ea4seaqn7qshakzo57ovwdhgwh3z5tsv6nayudeyhkcjfwifez747zeumpy")
+PAYEE = Address(1, bytes(20))
+PIECE = HeldPiece(
+    provider=ActorId(1000),
+    piece_cid=PIECE_CID,
+    padded_size=PaddedPieceSize(1 << 20),
+    payload_size=None,
+    sector=SectorNumber(7),
+    offset=0,
+    provenance=Provenance(ProvenanceKind.CLAIM, 12),
+    client=ActorId(55),
+    from_epoch=Epoch(0),
+    to_epoch=Epoch(1000),
+)
+BUNDLE = Bundle(
+    network_name="mainnet",
+    provider=ActorId(1000),
+    engine=Engine.WASM,
+    module_sha256="ab" * 32,
+    image=None,
+    image_kind=None,
+    entry_point=("_start",),
+    arguments=(),
+    env=(),
+    inputs=(BundleInput("filecoin", PIECE_CID, "/inputs"),),
+    outputs=(BundleOutput("out", "/out", "local"),),
+    limits=ResourceLimits(500, 1 << 20, 1 << 20, 60),
+    network_access="none",
+    payee=PAYEE,
+    terms=ShareTerms(Basis.VERIFIED_EXTRA),
+    max_output_bytes=1 << 20,
+    valid_from=Epoch(0),
+    valid_until=Epoch(100),
+    nonce="j-1",
+)
+RULES = PolicyRules(PolicyConfig(), JobsConfig(), EarningsConfig(capital_cost_apr_bps=0))
+
+
+def dataset(name: str = "quakes", consent: str = "public", **selector: object) -> DatasetConfig:
+    return DatasetConfig.model_validate(
+        {
+            "name": name,
+            "licence": "CC0-1.0",
+            "steward": "S",
+            "consent": consent,
+            "selector": selector or {"clients": ["f055"]},
+        }
+    )
+
+
+def decide(
+    *datasets: DatasetConfig,
+    bundle: Bundle = BUNDLE,
+    rules: PolicyRules = RULES,
+    wanted: str | None = None,
+) -> PolicyDecision:
+    facts = [InputFacts("filecoin", PIECE_CID, PIECE, datasets_of(PIECE, datasets))]
+    return decide_policy(bundle, facts, rules, wanted)
+
+
+def refused_rules(decision: PolicyDecision) -> list[str]:
+    assert decision.allowed is not bool(decision.refusals)
+    return [finding.rule for finding in decision.refusals]
+
+
+def test_a_piece_in_a_public_dataset_may_be_computed_over():
+    assert refused_rules(decide(dataset())) == []
+
+
+def test_a_piece_in_no_dataset_is_refused():
+    assert refused_rules(decide(dataset(clients=["f056"]))) == ["dataset"]
+
+
+def test_a_piece_in_another_dataset_than_the_job_names_is_refused():
+    assert refused_rules(decide(dataset(), wanted="rain")) == ["dataset"]
+
+
+def test_a_dataset_without_consent_refuses_even_if_another_allows():
+    both = (dataset(), dataset("closed", "none"))
+    assert refused_rules(decide(*both)) == ["consent"]
+    assert refused_rules(decide(*both, wanted="quakes")) == []
+
+
+@pytest.mark.parametrize(
+    "selector", [{"claims": [12]}, {"pieces": [str(PIECE_CID)]}, {"clients": ["f055"]}]
+)
+def test_a_dataset_selects_by_claim_piece_or_client(selector: dict[str, object]):
+    assert len(datasets_of(PIECE, [dataset(**selector)])) == 1
+
+
+def test_a_dataset_selects_by_a_root_inside_the_piece():
+    root = Cid.parse("bafybeidafks7shgjvjtnd5cp4ol6h6nt3gqu2cgqgrj7bqptif76dklza4")
+    rooted = dataset(roots=[str(root)])
+    assert datasets_of(PIECE, [rooted]) == ()
+    assert datasets_of(PIECE, [rooted], [root]) == (rooted,)
+
+
+def test_an_input_that_is_not_held_is_refused():
+    decision = decide_policy(BUNDLE, [InputFacts("ipfs", PIECE_CID, None, ())], RULES)
+    assert refused_rules(decision) == ["held"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"network_access": "http:example.org"}, "network"),
+        ({"limits": replace(BUNDLE.limits, memory_bytes=1 << 40)}, "memory"),
+        ({"limits": replace(BUNDLE.limits, timeout_seconds=10**6)}, "time"),
+        ({"limits": replace(BUNDLE.limits, disk_bytes=1 << 50)}, "disk"),
+        ({"outputs": (BundleOutput("out", "/out", "s3"),)}, "publisher"),
+        ({"terms": ShareTerms(Basis.QAP_SHARE)}, "basis"),
+        ({"terms": ShareTerms(Basis.VERIFIED_EXTRA, output_bps=1001)}, "output_bps"),
+        ({"terms": ShareTerms(Basis.VERIFIED_EXTRA, input_bps=1)}, "input_bps"),
+        ({"terms": ShareTerms(Basis.VERIFIED_EXTRA, max_share_bps=9999)}, "max_share_bps"),
+    ],
+)
+def test_what_a_job_asks_for_beyond_the_rules_is_refused_by_name(changes, rule: str):
+    assert refused_rules(decide(dataset(), bundle=replace(BUNDLE, **changes))) == [rule]
+
+
+def test_docker_is_refused_until_it_is_switched_on():
+    docker = replace(
+        BUNDLE,
+        engine=Engine.DOCKER,
+        module_sha256=None,
+        image="sha256:" + "0" * 64,
+        image_kind=ImageKind.LOCAL,
+    )
+    assert refused_rules(decide(dataset(), bundle=docker)) == ["engine"]
+    jobs = JobsConfig.model_validate({"docker": {"enabled": True}})
+    assert refused_rules(decide(dataset(), bundle=docker, rules=replace(RULES, jobs=jobs))) == []
+
+
+def test_denied_payees_and_programs_never_run():
+    policy = PolicyConfig.model_validate({"deny_payees": [str(PAYEE)], "deny_modules": ["ab" * 32]})
+    assert refused_rules(decide(dataset(), rules=replace(RULES, policy=policy))) == [
+        "program",
+        "payee",
+    ]
+
+
+def test_a_dataset_can_give_less_than_the_provider():
+    low = DatasetConfig.model_validate(
+        {**dataset().model_dump(exclude={"selector"}), "selector": {"clients": ["f055"]},
+         "share_terms": {"output_bps": 500}}
+    )  # fmt: skip
+    assert refused_rules(decide(low)) == ["output_bps"]
