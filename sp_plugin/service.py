@@ -222,7 +222,6 @@ class Sidecar:
             head=self.head_epoch,
             followed=lambda: self._followed,
             network=self.found.network_name,
-            provider=self.provider,
         )
 
     async def _follow(self) -> bool:
@@ -242,14 +241,6 @@ class Sidecar:
         if settings is None:
             return False
         if self._earnings is None:
-<<<<<<< HEAD
-            self._earnings = await self._open_earnings()
-        if self._earnings is not None:
-            await self.lineage.step()  # a period must not close before the outputs in it are known
-            step = await self._earnings.step()
-            if step.recorded or step.closed:
-                log.info("earnings_moved", recorded=step.recorded, closed=step.closed)
-=======
             self._earnings = Earnings(
                 self.node,
                 self.chain,
@@ -258,11 +249,11 @@ class Sidecar:
                 ledger=self.treasury.ledger,
                 settings=settings,
             )
+        await self.lineage.step()  # a period must not close before the outputs in it are known
         step = await self._earnings.step()
         if step.recorded or step.closed:
             log.info("earnings_moved", recorded=step.recorded, closed=step.closed)
             self.steps.wake("plan")
->>>>>>> service
         return False
 
     async def _earnings_terms(self) -> EarningsSettings | None:

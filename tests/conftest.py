@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from pytest_socket import disable_socket, enable_socket, socket_allow_hosts
+
+pytest_plugins = ["devstack.pytest_plugin"]
+
+# A shared machine may stall at any moment, so no example has a deadline of its own; the whole test has one.
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
 
 _UNIT = Path(__file__).parent / "unit"
 

@@ -50,7 +50,6 @@ class Parts:
     head: Callable[[], Awaitable[Epoch]]
     followed: Callable[[], Epoch | None]
     network: str
-    provider: ActorId
 
 
 PARTS: Final = web.AppKey("parts", Parts)

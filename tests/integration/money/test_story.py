@@ -36,8 +36,6 @@ from sp_plugin.store.ledger import LedgerRepository
 from sp_plugin.store.payouts import PayoutRepository
 from tests.fake_earnings_chain import FakeRegister
 
-pytest_plugins = ["devstack.pytest_plugin"]
-
 PAYLOAD = b"what a job made of the data\n" * 200_000
 WALLET = Secp256k1Key(b"\x21" * 32)
 PAYEE = Secp256k1Key(b"\x22" * 32).address
