@@ -119,7 +119,7 @@ async def _summary(
         "output_cid": str(result.root),
         "output_bytes": file_bytes,
         "payee": str(payee),
-        "credited_attofil": earnings["credited"],
+        "credited_attofil": str(_credited(earnings)),
         "accrued_attofil": totals["net_accrued"],
         "accrued_by_source": totals["accrued_by_source"],
         "released_attofil": totals["released"],
@@ -131,6 +131,19 @@ async def _summary(
         "ledger_ok": True,
         "audit_ok": bool(findings["ok"]),
     }
+
+
+def _credited(earnings: dict[str, Any]) -> AttoFil:
+    """What the chain credited for the wins of all closed periods, by the sidecar's records.
+
+    Raises:
+        StoryError: the credit of one of them is not known.
+    """
+    last = max(period["last_epoch"] for period in earnings["periods"])
+    credited = [win["credited"] for win in earnings["wins"] if win["epoch"] <= last]
+    if None in credited:
+        raise StoryError("the credit of a win is not known")
+    return AttoFil(sum(map(int, credited)))
 
 
 def _mainnet_equivalent(story: Story, file_bytes: int) -> AttoFil:

@@ -28,6 +28,7 @@ __all__ = ["JobResult", "Story", "StoryError"]
 _LOOK_BACK: Final = 900  # elections use the power of 900 epochs before
 _FINALITY: Final = 900
 _PERIOD: Final = 2880
+_EARNING_EPOCHS: Final = 1000  # at the least
 _PROVING_PERIOD: Final = 2880
 _CATCH_UP_SECONDS: Final = 60.0
 _JOB_SECONDS: Final = 60.0
@@ -282,12 +283,12 @@ class Story:
     # chapter 4: earnings ------------------------------------------------------------------------------------------
 
     async def earn(self) -> None:
-        """Mine a whole accounting period with the result active, and to its finality."""
+        """Mine to the end of an accounting period, with the result active for a good part of it, and to its finality."""
         since = self.world.epoch
-        period_end = (since // _PERIOD + 2) * _PERIOD  # the next whole period after this one
+        period_end = -(-(since + _EARNING_EPOCHS) // _PERIOD) * _PERIOD
         await self.mine("winning blocks", period_end - since)
         wins = self._wins(since)
-        self.show.done(f"{wins} blocks won", f"epochs {since} to {self.world.epoch}")
+        self.show.done(f"{wins} wins in elections", f"epochs {since} to {self.world.epoch}")
         await self.mine("finality", _FINALITY + 1)
         self.facts["wins"] = wins
 
@@ -314,7 +315,9 @@ class Story:
 
     async def _accrued(self, payee: Address) -> dict[str, Any] | None:
         statement = await self.statement(payee)
-        return statement if int(statement["totals"]["due"]) > 0 else None
+        final = self.world.net.network.finalized().height
+        is_up_to_date = statement["open_period"]["ingested_to"] >= final
+        return statement if is_up_to_date and int(statement["totals"]["due"]) > 0 else None
 
     async def statement(self, payee: Address) -> dict[str, Any]:
         """The payee's statement as JSON."""
