@@ -34,7 +34,8 @@ from sp_plugin.store.ledger import LedgerRepository
 __all__ = ["Earnings", "EarningsSettings", "EarningsStep", "win_inputs"]
 
 _MAX_ATTEMPTS: Final = 10
-_READ_TOGETHER: Final = 8  # wins read from the node at the same time, and saved in one transaction
+_READ_TOGETHER: Final = 8  # wins read from the node at the same time
+_SAVE_TOGETHER: Final = 64  # wins saved in one transaction
 _RETRY_EPOCHS: Final = 2 * PERIOD_EPOCHS  # how long a period waits for its unknown wins
 _SUPPLEMENT_EPOCHS: Final = 30 * PERIOD_EPOCHS  # how long late wins are looked for
 
@@ -146,9 +147,12 @@ class Earnings:
             return count
         blocks = await self._holdings.own_blocks(self._provider, Epoch(done + 1), Epoch(up_to + 1))
         blocks = await self._canonical(blocks, final)
-        for first in range(0, len(blocks), _READ_TOGETHER):
-            chunk = blocks[first : first + _READ_TOGETHER]
-            wins = await asyncio.gather(*(self._read_win(block, final) for block in chunk))
+        for first in range(0, len(blocks), _SAVE_TOGETHER):
+            chunk = blocks[first : first + _SAVE_TOGETHER]
+            wins: list[WinRecord] = []
+            for some in range(0, len(chunk), _READ_TOGETHER):
+                together = chunk[some : some + _READ_TOGETHER]
+                wins += await asyncio.gather(*(self._read_win(b, final) for b in together))
             drafts = [draft for win in wins for draft in award_drafts(win, start)]
             await self._earnings.save_wins(self._provider, wins, drafts, Epoch(chunk[-1].epoch))
         await self._earnings.advance(self._provider, up_to)

@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    bindparam,
     delete,
     func,
     insert,
@@ -190,8 +191,13 @@ class EarningsRepository:
         """Keep several wins with their ledger entries and advance to `ingested_to`, together."""
         query = update(earnings_cursors).where(earnings_cursors.c.provider == provider)
         async with self._store.transaction() as connection:
+            known = await _known(connection, wins)
+            new = [_win_values(win) | {"attempts": 1} for win in wins if win.block not in known]
+            if new:
+                await connection.execute(insert(earnings_wins), new)
             for win in wins:
-                await _put_win(connection, win)
+                if win.block in known:
+                    await _put_win(connection, win)
             await append_in(connection, drafts)
             await connection.execute(query.values(ingested_to=ingested_to))
 
@@ -288,6 +294,12 @@ class EarningsRepository:
             return await _periods(connection, provider)
 
 
+async def _known(connection: AsyncConnection, wins: Sequence[WinRecord]) -> set[Cid]:
+    blocks = [win.block for win in wins]
+    query = select(earnings_wins.c.block).where(earnings_wins.c.block.in_(blocks))
+    return set((await connection.execute(query)).scalars())
+
+
 async def _put_win(connection: AsyncConnection, win: WinRecord) -> None:
     values = _win_values(win)
     query = select(earnings_wins.c.attempts).where(earnings_wins.c.block == win.block)
@@ -322,12 +334,14 @@ async def _save_net(connection: AsyncConnection, place: dict[str, int], line: Pi
 
 
 async def _mark_wins(connection: AsyncConnection, closed: ClosedPeriod) -> None:
-    for win in closed.wins:
-        await connection.execute(
-            update(earnings_wins)
-            .where(earnings_wins.c.block == Cid.parse(win))
-            .values(period=closed.period, revision=closed.revision)
-        )
+    if not closed.wins:
+        return
+    query = (
+        update(earnings_wins)
+        .where(earnings_wins.c.block == bindparam("win"))
+        .values(period=closed.period, revision=closed.revision)
+    )
+    await connection.execute(query, [{"win": Cid.parse(win)} for win in closed.wins])
 
 
 async def _periods(connection: AsyncConnection, provider: ActorId) -> list[StoredPeriod]:

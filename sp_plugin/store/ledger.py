@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Column, Integer, LargeBinary, RowMapping, String, Table, Text, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -66,7 +66,7 @@ class LedgerRepository:
     async def get(self, key: str) -> Entry | None:
         """The entry of a key."""
         async with self._store.transaction() as connection:
-            return await _by_key(connection, key)
+            return (await _by_keys(connection, [key])).get(key)
 
     async def pages(self) -> AsyncIterator[list[Entry]]:
         """All entries in order, at most a thousand at a time."""
@@ -118,42 +118,49 @@ async def append_in(connection: AsyncConnection, drafts: Sequence[Draft]) -> tup
 
     Two writers cannot take the same place: the sequence is the primary key, so that the later commit fails.
     """
+    there = await _by_keys(connection, [draft.key for draft in drafts])
     last = await _last(connection)
-    written = []
+    written, rows = [], []
     for draft in drafts:
-        there = await _by_key(connection, draft.key)
-        if there is not None:
-            if there.draft != draft:
-                raise LedgerError(
-                    f"entry {draft.key!r} is already in the ledger with other content; "
-                    "what is booked is never changed"
-                )
-            written.append(there)
-            continue
-        last = chain_entry(draft, last)
-        await connection.execute(
-            insert(ledger_entries).values(
-                sequence=last.sequence,
-                key=draft.key,
-                kind=draft.kind.value,
-                epoch=draft.epoch,
-                content=draft.canonical_bytes().decode(),
-                previous=last.previous,
-                hash=last.hash,
+        entry = there.get(draft.key)
+        if entry is None:
+            last = entry = there[draft.key] = chain_entry(draft, last)
+            rows.append(_row(entry))
+        elif entry.draft != draft:
+            raise LedgerError(
+                f"entry {draft.key!r} is already in the ledger with other content; "
+                "what is booked is never changed"
             )
-        )
-        written.append(last)
+        written.append(entry)
+    if rows:
+        await connection.execute(insert(ledger_entries), rows)
     return tuple(written)
+
+
+async def _by_keys(connection: AsyncConnection, keys: Sequence[str]) -> dict[str, Entry]:
+    found: dict[str, Entry] = {}
+    for first in range(0, len(keys), _PAGE):
+        some = keys[first : first + _PAGE]
+        query = select(ledger_entries).where(ledger_entries.c.key.in_(some))
+        for row in (await connection.execute(query)).mappings():
+            found[row["key"]] = _entry(row)
+    return found
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    return {
+        "sequence": entry.sequence,
+        "key": entry.draft.key,
+        "kind": entry.draft.kind.value,
+        "epoch": entry.draft.epoch,
+        "content": entry.draft.canonical_bytes().decode(),
+        "previous": entry.previous,
+        "hash": entry.hash,
+    }
 
 
 async def _last(connection: AsyncConnection) -> Entry | None:
     query = select(ledger_entries).order_by(ledger_entries.c.sequence.desc()).limit(1)
-    row = (await connection.execute(query)).mappings().first()
-    return None if row is None else _entry(row)
-
-
-async def _by_key(connection: AsyncConnection, key: str) -> Entry | None:
-    query = select(ledger_entries).where(ledger_entries.c.key == key)
     row = (await connection.execute(query)).mappings().first()
     return None if row is None else _entry(row)
 
