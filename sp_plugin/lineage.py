@@ -56,9 +56,14 @@ class Lineage:
         self._pieces = pieces
         self._results_dir = results_dir
         self._epoch = epoch
+        self._looking = asyncio.Lock()  # the periodic step and the earnings both call `step`
 
     async def step(self) -> bool:
         """Look at completed runs that were not looked at yet, oldest first."""
+        async with self._looking:
+            return await self._look_at_new_runs()
+
+    async def _look_at_new_runs(self) -> bool:
         epoch = self._epoch()
         if epoch is None:
             return False

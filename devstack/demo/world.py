@@ -150,6 +150,7 @@ class World:
         sector = await net.provider.add_piece(payload, allocation)
         for _ in range(_SEALING_EPOCHS):
             if sector.state is SectorState.PROVING:
+                await net.advance(2)  # so that followers, who stay one tipset behind, see it held
                 return sector
             if sector.state.is_failed:
                 raise WorldError(f"sector {sector.number} failed: {sector.last_error}")
@@ -219,7 +220,8 @@ class World:
                     for name, role in (("approver-1", "steward"), ("approver-2", "allocator"))
                 ],
             },
-            "jobs": {"docker": {"enabled": True}},
+            # as the network has it: mainnet's smallest piece is 1 MiB, a local network's 256 bytes
+            "jobs": {"docker": {"enabled": True}, "minimum_piece_bytes": 256},
             "earnings": earnings,
             "payouts": {
                 "enabled": True,
