@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from lotus_client.cid import Cid, CidError
@@ -22,6 +22,7 @@ __all__ = [
     "decode_first",
     "encode",
     "encode_bigint",
+    "join_list",
 ]
 
 CborValue: TypeAlias = (
@@ -50,6 +51,11 @@ def encode(value: object) -> bytes:
     parts: list[bytes] = []
     _encode_into(parts.append, value, 0)
     return b"".join(parts)
+
+
+def join_list(encoded: Sequence[bytes]) -> bytes:
+    """The encoding of the list whose items have these encodings."""
+    return _head(4, len(encoded)) + b"".join(encoded)
 
 
 def _head(major: int, argument: int) -> bytes:

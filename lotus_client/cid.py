@@ -1,7 +1,7 @@
 """Content identifiers: the binary form is the value, text is parsed once at the edge.
 
-Base32 without padding (prefix `b`) is what Lotus prints, and libipld reads and writes it fast; any other multibase prefix that a person
-may paste goes through py-multibase, which is slower but knows them all.
+Base32 without padding (prefix `b`) is what Lotus prints, and libipld handles it fast; any other multibase prefix that a
+person may paste goes through py-multibase, which is slower but knows them all.
 """
 
 from __future__ import annotations
@@ -162,7 +162,8 @@ class Cid:
     def __str__(self) -> str:
         if self.version == 0:
             return _encode_base58(self.raw)
-        return libipld.encode_multibase("b", self.raw)
+        text: str = libipld.encode_multibase("b", self.raw)
+        return text
 
     def __repr__(self) -> str:
         return f"Cid({str(self)!r})"

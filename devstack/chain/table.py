@@ -39,7 +39,7 @@ class State:
         return dag_cbor_cid(self.block)
 
 
-def replace(state: S, **changes: Any) -> S:
+def replace(state: S, /, **changes: Any) -> S:
     """As `dataclasses.replace`, for `State` without its constructor: the chain does it twenty times an epoch.
 
     Raises:
@@ -47,7 +47,7 @@ def replace(state: S, **changes: Any) -> S:
     """
     known = state.__dataclass_fields__
     if unknown := changes.keys() - known:
-        raise TypeError(f"{type(state).__name__} has no field {sorted(unknown)[0]}")
+        raise TypeError(f"{type(state).__name__} has no field {min(unknown)}")
     changed = object.__new__(type(state))
     values = state.__dict__
     for name in known:  # and nothing else, for the block and its CID are of the old state
@@ -88,8 +88,11 @@ class Table(Mapping[K, V]):
     def cid(self) -> Cid:
         """The CID of the sorted [key, value] pairs."""
         if self._cid is None:
-            pairs = [[block_value(key), block_value(value)] for key, value in self._items.items()]
-            self._cid = dag_cbor_cid(cbor.encode(sorted(pairs, key=cbor.encode)))
+            pairs = [
+                cbor.encode([block_value(key), block_value(value)])
+                for key, value in self._items.items()
+            ]
+            self._cid = dag_cbor_cid(cbor.join_list(sorted(pairs)))
         return self._cid
 
     def __repr__(self) -> str:

@@ -57,7 +57,9 @@ async def test_a_reader_cannot_write(store: Store):
 
 
 async def test_many_writers_and_readers_at_once_lose_nothing(store: Store):
-    results = await asyncio.gather(*(add_one(store) for _ in range(60)), *(count(store) for _ in range(60)))
+    results = await asyncio.gather(
+        *(add_one(store) for _ in range(60)), *(count(store) for _ in range(60))
+    )
     assert len(results) == 120
     assert await count(store) == 60
 
