@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from chain_story import DAY, MIB, PROVIDER, Story, piece_cid
+from tests.unit.devstack.chain_story import DAY, MIB, PROVIDER, Story, piece_cid
 
 from devstack.chain import FIL, EventFilter, Network, NetworkConfig
 from devstack.chain.actors import policy, vesting

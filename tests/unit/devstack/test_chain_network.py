@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from chain_story import Story
+from tests.unit.devstack.chain_story import Story
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from chain_story import DAY, MIB, PROVIDER, Story, piece_cid
+from tests.unit.devstack.chain_story import DAY, MIB, PROVIDER, Story, piece_cid
 
 from devstack.chain import EventFilter, Network
 from devstack.chain.invariants import event_types
