@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deals.held import fold_pieces, sector_of
 from deals.ports import ChainBatch, Cursor, CursorMoved, OwnBlock, SectorSnapshot, TipSetRef
-from deals.sectors import SectorInterval
+from deals.sectors import SectorHistory, SectorInterval
 from fil_plus.events import ClaimMade, ClaimRemoved, ClaimUpdated, TypedEvent, parse_event
 from fil_plus.pieces import HeldPiece, Provenance, ProvenanceKind
 from lotus_client.cid import Cid
@@ -169,6 +169,11 @@ class ChainRepository:
         """Σ QAP of `active_sectors`, or None."""
         async with self._store.reading() as connection:
             return await sector_table.active_power(connection, provider, at)
+
+    async def sector_history(self, provider: ActorId, first: Epoch, last: Epoch) -> SectorHistory:
+        """What answers `active_sectors` for every epoch from `first` to `last`."""
+        async with self._store.reading() as connection:
+            return await sector_table.history(connection, provider, first, last)
 
     async def sector_intervals(
         self, provider: ActorId, sector: SectorNumber
