@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deals.ports import Cursor, OwnBlock, SectorSnapshot, TipSetRef
+from deals.sectors import SectorHistory, SectorInterval
 from fil_plus.attribution import ProducedPiece, UsedPiece
 from fil_plus.pieces import HeldPiece, Provenance, ProvenanceKind
 from fil_plus.power import sector_qap
@@ -272,6 +273,11 @@ class FakeHoldings:
         self, provider: ActorId, at: Epoch
     ) -> tuple[SectorOnChainInfo, ...] | None:
         return self.snapshot
+
+    async def sector_history(self, provider: ActorId, first: Epoch, last: Epoch) -> SectorHistory:
+        known = self.snapshot is not None
+        intervals = [SectorInterval(info, Epoch(0), None) for info in self.snapshot or ()]
+        return SectorHistory(intervals, Epoch(0) if known else None)
 
     async def active_power(self, provider: ActorId, at: Epoch) -> int | None:
         return None

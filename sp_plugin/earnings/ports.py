@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from deals.ports import ChainNode, Cursor, OwnBlock, SectorStore
+from deals.sectors import SectorHistory
 from fil_plus.attribution import ProducedPiece, UsedPiece
 from fil_plus.pieces import HeldPiece
 from lotus_client.chain import TipSetKey
@@ -35,6 +36,10 @@ class Holdings(SectorStore, Protocol):
         self, provider: ActorId, from_epoch: Epoch, to_epoch: Epoch
     ) -> Sequence[OwnBlock]:
         """The blocks won at `from_epoch` up to, not including, `to_epoch`, in order."""
+        ...
+
+    async def sector_history(self, provider: ActorId, first: Epoch, last: Epoch) -> SectorHistory:
+        """What answers `active_sectors` for every epoch from `first` to `last`."""
         ...
 
     async def held_pieces(

@@ -65,7 +65,7 @@ class OutputRepository:
     async def all(self) -> tuple[OutputRecord, ...]:
         """Every output, in the order of their runs."""
         query = select(outputs).order_by(outputs.c.run_epoch, outputs.c.execution_id)
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             rows = (await connection.execute(query)).all()
         return tuple(
             OutputRecord(
