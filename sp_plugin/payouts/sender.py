@@ -229,10 +229,15 @@ class Sender:
             return False  # perhaps it arrived: the next pass pushes the same bytes
         except LotusRpcError as error:
             # The refusal is not an answer to "was it paid?": only the chain is. The bytes stay as they are.
-            await self._alert("payout_push_refused", f"payout {payout.id}: {error}")
-            return False
+            if not await self._is_waiting(signed):
+                await self._alert("payout_push_refused", f"payout {payout.id}: {error}")
+                return False
         await self._payouts.record_pushed(payout.id, signed.cid)
         return True
+
+    async def _is_waiting(self, signed: SignedMessage) -> bool:
+        """Whether the node has these very bytes; it refuses them a second time (Lotus `messagepool`, `msgSet.add`)."""
+        return any(message.cid == signed.cid for message in await self._chain.mpool_pending())
 
     async def _replace_if_stuck(
         self, payout: Payout, newest: StoredMessage, head: TipSet, report: StepReport

@@ -116,6 +116,9 @@ async def test_a_push_that_timed_out_is_repeated_with_the_same_bytes(money: Mone
     report = await money.sender().step()
     assert report.pushed == []
     money.chain.mpool_push = push  # type: ignore[method-assign]
+    report = await money.sender().step()
+    [payout] = await money.payouts.payouts()
+    assert (report.pushed, payout.state) == ([payout.id], PayoutState.SENT)
     await money.settle()
     assert money.chain.balance(PAYEE) == 5_000
 
