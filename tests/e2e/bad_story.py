@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import aiohttp
 import wasmtime
@@ -257,7 +257,7 @@ class _Api:
         self._token = (sidecar.data_dir / "api-token").read_text().strip()
         self._http: aiohttp.ClientSession
 
-    async def __aenter__(self) -> _Api:
+    async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession()
         return self
 
@@ -305,6 +305,6 @@ async def _until(
     look: Callable[[], Awaitable[dict[str, Any]]], good: Callable[[dict[str, Any]], bool]
 ) -> dict[str, Any]:
     async with asyncio.timeout(60):
-        while not good(answer := await look()):
+        while not good(answer := await look()):  # noqa: ASYNC110  another process
             await asyncio.sleep(0.1)
     return answer

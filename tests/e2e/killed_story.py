@@ -12,8 +12,9 @@ from typing import Any, Final
 import yaml
 from rich.console import Console
 
+from devstack.auth import Permission
 from devstack.demo.show import Show
-from devstack.demo.sidecar import CommandFailed, SidecarProcess
+from devstack.demo.sidecar import CommandFailed, CommandResult, SidecarProcess
 from devstack.demo.story import JobResult, Story
 from devstack.demo.world import World, examples_dir
 from lotus_client.address import Address
@@ -21,7 +22,7 @@ from lotus_client.messages import SignedMessage
 from lotus_client.types import AttoFil
 from tests.e2e.killing_sidecar import Deaths, Moment
 
-__all__ = ["PAYOUT_MOMENTS", "KilledStory", "Paid", "tell"]
+__all__ = ["COPIES", "PAYOUT_MOMENTS", "READ_ONLY", "KilledStory", "Paid", "tell"]
 
 PAYOUT_MOMENTS: Final = (
     Moment.BEFORE_SIGNING,
@@ -29,6 +30,8 @@ PAYOUT_MOMENTS: Final = (
     Moment.AFTER_PUSH,
     Moment.BEFORE_SETTLING,
 )
+READ_ONLY: Final = "read_only"  # the copy whose node token may not push at first
+COPIES: Final = (*PAYOUT_MOMENTS, READ_ONLY)
 _FINALITY: Final = 902
 _MARGIN: Final = AttoFil(10**17)
 
@@ -47,6 +50,17 @@ class Paid:
 
 
 @dataclass(slots=True)
+class Held:
+    """A sidecar whose payout was approved and whose token may not push."""
+
+    payout: dict[str, Any]
+    is_live: bool
+    nonce: int
+    log: str
+    doctor: CommandResult
+
+
+@dataclass(slots=True)
 class KilledStory:
     """The end of it all."""
 
@@ -55,7 +69,8 @@ class KilledStory:
     results: list[dict[str, Any]]
     executions: list[dict[str, Any]]
     deaths: dict[Moment, Deaths]
-    paid: dict[Moment, Paid] = field(default_factory=dict)
+    held: Held | None = None
+    paid: dict[str, Paid] = field(default_factory=dict)
     risen: AttoFil = AttoFil(0)
 
 
@@ -81,7 +96,7 @@ async def _starts_and_dies(sidecar: SidecarProcess) -> None:
 
 
 async def tell(home: Path) -> KilledStory:
-    """Kill it while it follows, computes, books and closes; then in four copies at the moments of a payout."""
+    """Kill it while it follows, computes, books and closes; then in copies at the moments of a payout."""
     with home.with_suffix(".txt").open("w") as log:
         show = Show(Console(file=log, width=200))
         async with World(home) as world:
@@ -155,57 +170,93 @@ async def _killed_paying(story: Story, told: KilledStory, payee: Address, lackin
     """Copies of the sidecar, each with a payout wallet of its own and each killed at another moment."""
     world = story.world
     before = world.balance(payee)
-    copies = {moment: _copy(world, moment) for moment in PAYOUT_MOMENTS}
+    copies = {name: _copy(world, name) for name in COPIES}
     told.deaths |= {moment: Deaths(_deaths_of(world, moment)) for moment in PAYOUT_MOMENTS}
-    stories = {
-        moment: Story(world, copy, story.show, story.data) for moment, copy in copies.items()
-    }
+    stories = {name: Story(world, copy, story.show, story.data) for name, copy in copies.items()}
     try:
+        _token(world, copies[READ_ONLY], Permission.READ)
         await asyncio.gather(*(copy.start() for copy in copies.values()))
-        for moment in PAYOUT_MOMENTS:
-            await world.fund(_wallet(world, moment), lacking + _MARGIN)
+        for name in COPIES:
+            await world.fund(_wallet(world, name), lacking + _MARGIN)
         await story.mine("finality of the funding", _FINALITY)
-        for moment, one in stories.items():
-            await one.caught_up()
-            told.deaths[moment].arm(moment)
-            await one.pay()
-            if moment is not Moment.BEFORE_SETTLING:
-                await _dies(one.sidecar)
-                await one.sidecar.start()
-            await one.until(lambda one=one: one._payout("sent"), "the payout to be pushed")
+        for moment in PAYOUT_MOMENTS:
+            await _killed_before_it_is_sent(stories[moment], told.deaths[moment], moment)
+        told.held = await _held(stories[READ_ONLY])
         await story.mine("inclusion and finality", 5 + _FINALITY)
-        await _dies(copies[Moment.BEFORE_SETTLING])
-        await copies[Moment.BEFORE_SETTLING].start()
-        for moment, one in stories.items():
+        settling = copies[Moment.BEFORE_SETTLING]
+        await _dies(settling)
+        await settling.start()
+        for name, one in stories.items():
             await one.caught_up()
             await one.until(lambda one=one: one._payout("final"), "the payout to be final")
-            told.paid[moment] = await _paid(one, _wallet(world, moment), payee)
+            told.paid[name] = await _paid(one, _wallet(world, name), payee)
     finally:
         for copy in copies.values():
             await copy.stop()
     told.risen = world.balance(payee) - before
 
 
-def _wallet(world: World, moment: Moment) -> Address:
-    return world.key(f"payout-wallet-{moment}").address
+async def _killed_before_it_is_sent(story: Story, deaths: Deaths, moment: Moment) -> None:
+    await story.caught_up()
+    deaths.arm(moment)
+    await story.pay()
+    if moment is not Moment.BEFORE_SETTLING:
+        await _dies(story.sidecar)
+        await story.sidecar.start()
+    await story.until(lambda: story._payout("sent"), "the payout to be pushed")
 
 
-def _deaths_of(world: World, moment: Moment) -> Path:
-    return world.home / f"deaths-{moment}"
+async def _held(story: Story) -> Held:
+    """What a token without the permission to push leads to; then it gets the permission and goes on."""
+    sidecar, wallet = story.sidecar, _wallet(story.world, READ_ONLY)
+    await story.caught_up()
+    await story.pay()
+    payout = await story.until(lambda: story._payout("signed"), "the payout to be signed")
+    await story.until(lambda: _says(sidecar, "payout_push_forbidden"), "a word about the token")
+    held = Held(
+        payout,
+        (await sidecar.get("/health/livez"))["status"] == "alive",
+        story.world.net.network.mpool.next_nonce(wallet),
+        sidecar.log.read_text(),
+        await sidecar.run("doctor"),
+    )
+    await sidecar.stop()
+    _token(story.world, sidecar, Permission.READ, Permission.WRITE)
+    await sidecar.start()
+    await story.until(lambda: story._payout("sent"), "the payout to be pushed")
+    return held
 
 
-def _copy(world: World, moment: Moment) -> SidecarProcess:
+async def _says(sidecar: SidecarProcess, words: str) -> bool:
+    return words in sidecar.log.read_text()
+
+
+def _token(world: World, sidecar: SidecarProcess, *permissions: Permission) -> None:
+    file = sidecar.config.parent / "node"
+    _, where = file.read_text().split(":", 1)
+    file.write_text(f"{world.net.token(*permissions)}:{where}")
+
+
+def _wallet(world: World, name: str) -> Address:
+    return world.key(f"payout-wallet-{name}").address
+
+
+def _deaths_of(world: World, name: str) -> Path:
+    return world.home / f"deaths-{name}"
+
+
+def _copy(world: World, name: str) -> SidecarProcess:
     """A sidecar that knows what the first one knows and pays from another wallet."""
-    home = world.home / moment
+    home = world.home / name
     shutil.copytree(world.home / "sidecar", home)
     config = home / "sp-plugin.yaml"
     content = yaml.safe_load(config.read_text().replace(f"{world.home / 'sidecar'}/", f"{home}/"))
-    content["payouts"]["wallet"] = str(_wallet(world, moment))
+    content["payouts"]["wallet"] = str(_wallet(world, name))
     config.write_text(yaml.safe_dump(content))
-    key = world.key(f"payout-wallet-{moment}").secret.hex()
+    key = world.key(f"payout-wallet-{name}").secret.hex()
     Path(content["payouts"]["signer"]["key_file"]).write_text(key)
     return SidecarProcess(
-        config, home / "data", home / "sidecar.log", _program(_deaths_of(world, moment))
+        config, home / "data", home / "sidecar.log", _program(_deaths_of(world, name))
     )
 
 

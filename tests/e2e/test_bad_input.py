@@ -52,7 +52,7 @@ def test_a_bad_config_is_told_with_its_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("node", "exit_code", "words"),
     [
-        ("down", 4, "refused"),
+        ("down", 4, "cannot reach the node"),
         ("of another network", 4, "localnet"),
         ("with an admin token", 2, "admin"),
         ("with a token that may not read", 2, "read"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lotus_client.types import AttoFil
-from tests.e2e.killed_story import PAYOUT_MOMENTS, KilledStory, tell
+from tests.e2e.killed_story import COPIES, KilledStory, tell
 from tests.e2e.killing_sidecar import Moment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -45,11 +45,11 @@ def test_the_result_is_that_of_the_undisturbed_run(story: KilledStory, demo: dic
     assert str(story.job.root) == demo["output_cid"]
 
 
-@pytest.mark.parametrize("moment", PAYOUT_MOMENTS)
+@pytest.mark.parametrize("name", COPIES)
 def test_after_a_kill_the_payee_is_paid_once_and_as_much_as_undisturbed(
-    story: KilledStory, demo: dict[str, Any], moment: Moment
+    story: KilledStory, demo: dict[str, Any], name: str
 ):
-    paid = story.paid[moment]
+    paid = story.paid[name]
     totals = paid.statement["totals"]
     assert totals["paid"] == demo["paid_attofil"]
     assert totals["net_accrued"] == demo["accrued_attofil"]
@@ -63,13 +63,21 @@ def test_after_a_kill_the_payee_is_paid_once_and_as_much_as_undisturbed(
     assert (payout["state"], payout["message"]) == ("final", str(message.cid))
 
 
-@pytest.mark.parametrize("moment", PAYOUT_MOMENTS)
-def test_after_a_kill_there_is_one_ledger_and_the_statement_holds(
-    story: KilledStory, moment: Moment
-):
-    paid = story.paid[moment]
+@pytest.mark.parametrize("name", COPIES)
+def test_after_a_kill_there_is_one_ledger_and_the_statement_holds(story: KilledStory, name: str):
+    paid = story.paid[name]
     assert (paid.ledger["ok"], paid.ledger["problems"]) == (True, [])
     assert paid.audit["ok"], paid.audit["findings"]
+
+
+def test_a_token_that_may_not_push_holds_the_payout_and_stops_nothing(story: KilledStory):
+    held = story.held
+    assert held is not None
+    assert (held.payout["state"], held.is_live, held.nonce) == ("signed", True, 0)
+    assert "permission write" in held.log
+    assert "Traceback" not in held.log
+    assert held.doctor.exit_code == 1
+    assert "permission to push" in held.doctor.stdout
 
 
 def test_the_payee_has_exactly_what_the_statements_say(story: KilledStory):
