@@ -94,6 +94,7 @@ class Earnings:
         self._ledger = ledger
         self._settings = settings
         self._provider = settings.provider
+        self._released_at: Epoch | None = None  # None: perhaps never, e.g. after a start
 
     async def step(self) -> EarningsStep:
         """Record the wins that became final, close what can be closed, release what vested. Safe to repeat.
@@ -104,9 +105,7 @@ class Earnings:
         final = await self._chain.finalized_tipset()
         recorded = await self._record(final)
         closed, waiting = await self._close(final)
-        released = (
-            await self._release(final) if closed or await self._release_is_due(final) else False
-        )
+        released = await self._release(final) if self._release_is_due(final) else False
         return EarningsStep(recorded, tuple(closed), released, tuple(waiting))
 
     async def backfill(self, first: Epoch, last: Epoch) -> int:
@@ -300,6 +299,7 @@ class Earnings:
             closed, final.height, tuple(produced), tuple(used), self._settings.to_json()
         )
         drafts = [] if draft is None else [draft]
+        self._released_at = None
         await self._earnings.save_period(self._provider, period_row, budgets, drafts)
         return True
 
@@ -326,14 +326,15 @@ class Earnings:
 
     # -- release --------------------------------------------------------------------------------------------------
 
-    async def _release_is_due(self, final: TipSet) -> bool:
-        last = await self._ledger.last()
-        return last is not None and final.height - last.draft.epoch >= PERIOD_EPOCHS
+    def _release_is_due(self, final: TipSet) -> bool:
+        """After every closing and once a period. A start counts as one: it may follow a crash between the two."""
+        return self._released_at is None or final.height - self._released_at >= PERIOD_EPOCHS
 
     async def _release(self, final: TipSet) -> bool:
         drafts = release_drafts(await self._ledger.entries(), final.height, final.key)
         if drafts:
             await self._ledger.append(drafts)
+        self._released_at = final.height
         return bool(drafts)
 
 

@@ -176,6 +176,8 @@ def test_the_mempool_refuses_what_lotus_refuses() -> None:
     with pytest.raises(PushRefused, match="actor not found"):
         network.mpool.push(unknown)
     network.mpool.push(good)
+    with pytest.raises(PushRefused, match="already in mpool"):
+        network.mpool.push(good)
     network.advance(2)
     with pytest.raises(PushRefused, match="nonce too low"):
         network.mpool.push(good)
