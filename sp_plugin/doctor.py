@@ -22,7 +22,7 @@ from sp_plugin.wallet import connect_wallet
 
 __all__ = ["Check", "examine"]
 
-_PACKAGES: Final = ("lotus_client", "fil_plus", "deals", "sp_plugin")
+_PACKAGES: Final = ("lotus_client", "fil_plus", "deals", "sp_plugin", "devstack")
 _LEAST_FREE: Final = 5 << 30
 
 
