@@ -67,7 +67,7 @@ async def test_the_check_notices_a_changed_result(executor, tmp_path):
     await run(executor, QUAKES_FEED, tmp_path)
     summary = tmp_path / "results" / "outputs" / "summary.json"
     summary.write_text(json.dumps(json.loads(summary.read_text()) | {"b_value": 0.3453}))
-    with pytest.raises(AssertionError, match="b_value: the job says 0.3453, recomputed 0.3452"):
+    with pytest.raises(AssertionError, match=r"b_value: the job says 0\.3453, recomputed 0\.3452"):
         checked("quakes", QUAKES_FEED, tmp_path / "results" / "outputs")
 
 
@@ -92,11 +92,10 @@ async def test_bad_input_ends_with_the_documented_exit_code(executor, tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"), [(("one",), 64), (("/nowhere", "/outputs"), 66), (("/inputs/feed", "/no"), 4)]
+    ("arguments", "code"),
+    [(("one",), 64), (("/nowhere", "/outputs"), 66), (("/inputs/feed", "/no"), 4)],
 )
-async def test_bad_arguments_end_with_the_documented_exit_code(
-    executor, tmp_path, arguments, code
-):
+async def test_bad_arguments_end_with_the_documented_exit_code(executor, tmp_path, arguments, code):
     source = tmp_path / "feed"
     source.write_text('{"features": []}')
     outcome = await run(executor, source, tmp_path, *arguments)

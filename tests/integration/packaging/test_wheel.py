@@ -23,7 +23,9 @@ BUILD_NEEDS = ("pyproject.toml", "README.md", "LICENSE-APACHE", "LICENSE-MIT")
 def _modules() -> set[str]:
     """Every Python file of the five packages, as it should stand in the wheel."""
     return {
-        str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
     }
 
 
