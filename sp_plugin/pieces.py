@@ -11,7 +11,8 @@ from typing import BinaryIO, Final, Protocol
 from deals.blocks import BadBlock, MissingBlock, UnknownHash
 from deals.car import CarBlocks, CarError, CarReader
 from deals.locate import PieceNotFound, aligned_candidates, confirm_offset
-from deals.sources import SourceError
+from deals.sources import PieceSource, SourceError, make_source
+from deals.sources.several import SeveralSources
 from deals.sources.storage_path import StoragePathSource
 from deals.unixfs import UnixFsError
 from deals.unsealed import UnsealedError, UnsealedFile
@@ -21,13 +22,17 @@ from deals.volumes import materialise as make_volume
 from fil_plus.pieces import HeldPiece, ProvenanceKind
 from lotus_client.cid import Cid
 from lotus_client.types import ActorId, ClaimId, Epoch
-from sp_plugin.errors import NotFound
+from sp_plugin.config.sections import ProviderConfig
+from sp_plugin.errors import BadInput, NotFound
 from sp_plugin.inputs.base import HeldVolume, InputMissing, PieceRef
 from sp_plugin.store.piece_checks import CheckState, PieceCheck, PieceCheckRepository
 
-__all__ = ["HeldIndex", "KnownPiece", "Pieces"]
+__all__ = ["HeldIndex", "KnownPiece", "Pieces", "piece_source"]
 
 _RETRY_NANOSECONDS: Final = 3600 * 10**9  # how long an unreadable piece is left alone
+
+
+_NO_SOURCE: Final = "provider.storage_paths and provider.sources are empty"
 
 
 class HeldIndex(Protocol):
@@ -50,7 +55,8 @@ class KnownPiece:
 class Pieces:
     """The held pieces of one provider; implements `inputs.base.PieceLibrary`. `clock` gives Unix nanoseconds.
 
-    `epoch` gives the epoch up to which the chain has been followed, None before the first step.
+    `epoch` gives the epoch up to which the chain has been followed, None before the first step. In the files of `unsealed`
+    a piece is searched whose place in its sector the chain does not tell.
     """
 
     def __init__(
@@ -59,7 +65,8 @@ class Pieces:
         index: HeldIndex,
         checks: PieceCheckRepository,
         *,
-        source: StoragePathSource | None,
+        source: PieceSource | None,
+        unsealed: StoragePathSource | None = None,
         sector_size: int,
         cache_dir: Path,
         epoch: Callable[[], Epoch | None],
@@ -69,6 +76,7 @@ class Pieces:
         self._index = index
         self._checks = checks
         self._source = source
+        self._unsealed = unsealed
         self._sector_size = sector_size
         self._cache = cache_dir
         self._epoch = epoch
@@ -173,14 +181,14 @@ class Pieces:
 
     async def _open(self, piece: HeldPiece) -> BinaryIO:
         if self._source is None:
-            raise SourceError(piece.key, "provider.storage_paths is empty")
+            raise SourceError(piece.key, _NO_SOURCE)
         return await self._source.open(piece)
 
     async def _check(self, piece: HeldPiece) -> PieceCheck:
         now = self._clock()
         empty = PieceCheck(piece.key, CheckState.UNAVAILABLE, "", None, None, (), now)
         if self._source is None:
-            return replace(empty, detail="provider.storage_paths is empty")
+            return replace(empty, detail=_NO_SOURCE)
         try:
             located = piece if piece.offset is not None else await self._located(piece)
             outcome = await verify_piece(self._source, located)
@@ -193,17 +201,39 @@ class Pieces:
         return PieceCheck(piece.key, CheckState.VERIFIED, "", located.offset, size, roots, now)
 
     async def _located(self, piece: HeldPiece) -> HeldPiece:
-        """The piece with its place in the sector, found by CommP where the chain did not tell."""
-        assert self._source is not None
+        """The piece with its place in the sector, found by CommP where the chain did not tell.
+
+        It stays unknown if no unsealed file is at hand: other sources may do without.
+        """
         failure: Exception | None = None
-        for path in self._source.files(piece.provider, piece.sector):
+        files = self._unsealed.files(piece.provider, piece.sector) if self._unsealed else ()
+        for path in files:
             try:
                 offset = await asyncio.to_thread(_find, path, self._sector_size, piece)
             except (PieceNotFound, UnsealedError, ValueError) as error:
                 failure = error
             else:
                 return replace(piece, offset=offset)
-        raise failure or SourceError(piece.key, f"no unsealed file of sector {piece.sector}")
+        if failure is not None:
+            raise failure
+        return piece
+
+
+def piece_source(provider: ProviderConfig, sector_size: int) -> PieceSource | None:
+    """The configured places where pieces are read, as one; None if there are none.
+
+    Raises:
+        BadInput: a source's kind or options are wrong.
+    """
+    sources: list[PieceSource] = []
+    if provider.storage_paths:
+        sources.append(StoragePathSource(provider.storage_paths, sector_size))
+    for position, item in enumerate(provider.sources):
+        try:
+            sources.append(make_source(item.kind, item.options))
+        except ValueError as error:
+            raise BadInput(str(error), field=f"provider.sources[{position}]") from error
+    return SeveralSources(sources) if sources else None
 
 
 def _claim_of(piece: HeldPiece) -> ClaimId | None:

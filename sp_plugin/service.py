@@ -32,7 +32,7 @@ from sp_plugin.jobs.queue import JobQueue, QueueRules
 from sp_plugin.lineage import Lineage
 from sp_plugin.metrics import CHAIN_EPOCH, JOBS, PIECES
 from sp_plugin.node import check_node, connect_node, solstice_epoch
-from sp_plugin.pieces import Pieces
+from sp_plugin.pieces import Pieces, piece_source
 from sp_plugin.policy import PolicyRules
 from sp_plugin.statements import Statements
 from sp_plugin.steps import Step, Steps
@@ -105,7 +105,8 @@ class Sidecar:
             self.provider,
             self.chain,
             PieceCheckRepository(store, self.provider),
-            source=StoragePathSource(paths, sector_size) if paths else None,
+            source=piece_source(config.provider, sector_size),
+            unsealed=StoragePathSource(paths, sector_size) if paths else None,
             sector_size=sector_size,
             cache_dir=data.volumes,
             epoch=lambda: self._followed,

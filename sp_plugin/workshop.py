@@ -105,7 +105,12 @@ def open_workshop(
     conditions = BundleConditions(
         network_name=network,
         provider=config.provider.actor,
-        limits={"wasm": _limits(config.jobs.wasm, 1), "docker": _docker_limits(config.jobs.docker)},
+        limits={
+            name: _docker_limits(config.jobs.docker)
+            if name == "docker"
+            else _limits(config.jobs.wasm, 1)
+            for name in executors
+        },
         terms=lambda spec: terms_for(spec, config.earnings, config.datasets),
         validity=validity,
     )

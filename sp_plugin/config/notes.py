@@ -16,7 +16,7 @@ def config_notes(config: Config) -> Iterator[str]:
         yield "datasets is empty: no piece can be computed over"
     if not config.approvals.approvers:
         yield "approvals.approvers is empty: no job can be approved"
-    if not config.provider.storage_paths:
+    if not config.provider.storage_paths and not config.provider.sources:
         yield "provider.storage_paths is empty: no piece can be read"
     if config.http.host not in ("127.0.0.1", "::1", "localhost"):
         yield f"http.host {config.http.host} can be reached from other machines: put TLS in front"

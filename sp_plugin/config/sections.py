@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -40,6 +40,7 @@ __all__ = [
     "LogConfig",
     "NodeConfig",
     "PayoutsConfig",
+    "PieceSourceConfig",
     "PolicyConfig",
     "ProviderConfig",
     "Scope",
@@ -117,6 +118,19 @@ class NodeConfig(Section):
         return self
 
 
+class PieceSourceConfig(Section):
+    """Another place where the bytes of held pieces can be read, asked after `storage_paths`."""
+
+    kind: Text = Field(
+        description="storage_path, or the name of a source that was added",
+        examples=["storage_path"],
+    )
+    options: dict[str, Any] = Field(
+        description="what that kind takes",
+        examples=[{"paths": ["/mnt/storage/two"], "sector_size": 34359738368}],
+    )
+
+
 class ProviderConfig(Section):
     """The storage provider this sidecar stands next to."""
 
@@ -125,6 +139,9 @@ class ProviderConfig(Section):
         default=(),
         description="storage directories with `unsealed/`, only read from",
         examples=[["/mnt/storage/one"]],
+    )
+    sources: tuple[PieceSourceConfig, ...] = Field(
+        default=(), description="other places where pieces can be read"
     )
 
 
@@ -287,8 +304,12 @@ class PolicyConfig(Section):
     allow_network: Flag = Field(
         default=False, description="whether any job may have network access"
     )
-    allowed_engines: tuple[Literal["wasm", "docker"], ...] = Field(
+    allowed_engines: tuple[Text, ...] = Field(
         default=("wasm", "docker"), description="engines that may run here"
+    )
+    allowed_sources: tuple[Text, ...] = Field(
+        default=("filecoin", "ipfs", "inline", "localDirectory"),
+        description="input sources that jobs may name; any but filecoin and ipfs bring bytes of no held piece",
     )
     max_inputs: PositiveCount = Field(default=64, description="input sources of one job")
     max_input_bytes: PositiveCount = Field(

@@ -170,7 +170,7 @@ class JobRunner:
             message = f"the inputs cannot be laid out: {error}"
             raise _Failed(OutcomeKind.RUNTIME_FAULT, message) from error
         found = [(item.source, str(item.cid), item.target, item.path) for item in identities]
-        _compare(found, program, bundle)
+        _compare(found, task.engine.kind, program, bundle)
         result_dir = run_dir / "results"
         result_dir.mkdir(mode=0o755)
         inputs = [volumes[item.target] for item in task.inputs]
@@ -316,6 +316,7 @@ class JobRunner:
 
 def _compare(
     found: list[tuple[str, str, str, str | None]],
+    engine: str,
     program: ResolvedProgram,
     bundle: Mapping[str, Any],
 ) -> None:
@@ -328,9 +329,9 @@ def _compare(
         changed = [want[2] for have, want in pairs if have != want]
         names = ", ".join(changed) or "their number"
         raise _Failed(OutcomeKind.INPUT_MISSING, f"inputs changed since the approval: {names}")
-    identity = program_identity(program)
+    identity = program_identity(engine, program)
     entry_point = tuple(bundle["entry_point"])
-    have = (identity.engine.value, identity.module_sha256, identity.image, identity.entry_point)
+    have = (identity.engine, identity.module_sha256, identity.image, identity.entry_point)
     if have != (bundle["engine"], bundle["module_sha256"], bundle["image"], entry_point):
         raise _Failed(
             OutcomeKind.INPUT_MISSING, "the module or image is not the approved one any more"

@@ -124,6 +124,17 @@ def test_an_input_that_is_not_held_is_refused():
     assert refused_rules(decision) == ["held"]
 
 
+def test_a_source_runs_only_if_it_is_listed_and_needs_no_piece_then():
+    local = InputFacts("localdirectory", PIECE_CID, None, ())
+    assert refused_rules(decide_policy(BUNDLE, [local], RULES)) == []
+    mirror = InputFacts("mirror", PIECE_CID, None, ())
+    assert refused_rules(decide_policy(BUNDLE, [mirror], RULES)) == ["source"]
+    policy = PolicyConfig.model_validate({"allowed_sources": ["Mirror"]})
+    rules = replace(RULES, policy=policy)
+    assert refused_rules(decide_policy(BUNDLE, [mirror], rules)) == []
+    assert refused_rules(decide_policy(BUNDLE, [local], rules)) == ["source"]
+
+
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
