@@ -84,6 +84,18 @@ class Treasury:
             )
         return False
 
+    async def float_warning(self) -> str:
+        """Why the payout wallet should be looked at: it holds more than `max_float_fil`. Empty if it does not."""
+        if self.config.wallet is None:
+            return ""
+        balance, most = await self.chain.balance(self.config.wallet), self.config.max_float_fil
+        if balance <= most:
+            return ""
+        return (
+            f"the payout wallet holds {balance.to_fil()} FIL, more than payouts.max_float_fil "
+            f"({most.to_fil()}): whoever takes its key takes all of it; send the rest back to the owner"
+        )
+
     async def funding_step(self) -> bool:
         """Book what arrived in the payout wallet up to the newest final tipset."""
         if not self.config.enabled or self.funding is None:

@@ -93,7 +93,8 @@ async def read(request: web.Request) -> web.StreamResponse:
 @needs(Scope.READ)
 async def results(request: web.Request) -> web.Response:
     """Completed executions with what was published of them."""
-    queue = request.app[PARTS].queue
+    parts = request.app[PARTS]
+    queue = parts.queue
     items = [
         {
             "execution_id": execution.id,
@@ -101,6 +102,7 @@ async def results(request: web.Request) -> web.Response:
             "exit_code": execution.exit_code,
             "published": dict(execution.published or {}),
             "record": dict(execution.run_record or {}),
+            "available": (parts.results_dir / execution.id / "files").is_dir(),
         }
         for job in await queue.list_jobs(limit=_ALL)
         for execution in await queue.executions_of(job.id)
