@@ -27,6 +27,7 @@ from sp_plugin.earnings.ingest import Earnings, EarningsSettings
 from sp_plugin.errors import Conflict, RefusedByPolicy
 from sp_plugin.health import Health
 from sp_plugin.http.app import make_app
+from sp_plugin.http.links import ResultLinks
 from sp_plugin.http.parts import Parts
 from sp_plugin.jobs.queue import JobQueue, QueueRules
 from sp_plugin.lineage import Lineage
@@ -233,6 +234,7 @@ class Sidecar:
             statement=self._statement,
             provider=self.provider,
             results_dir=self.data.results,
+            links=ResultLinks(self.data.link_key()),
             prefix=self.found.address_prefix,
             wake=self.steps.wake,
             head=self.head_epoch,

@@ -15,6 +15,7 @@ from sp_plugin.admission import Admission
 from sp_plugin.approvals.desk import ApprovalDesk
 from sp_plugin.config import DatasetConfig, HttpConfig
 from sp_plugin.health import Health
+from sp_plugin.http.links import ResultLinks
 from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.pieces import Pieces
 from sp_plugin.store.earnings import EarningsRepository
@@ -45,6 +46,7 @@ class Parts:
     statement: Callable[[Address], Awaitable[dict[str, Any]]]
     provider: ActorId
     results_dir: Path
+    links: ResultLinks
     prefix: NetworkPrefix
     wake: Callable[[str], None]
     head: Callable[[], Awaitable[Epoch]]

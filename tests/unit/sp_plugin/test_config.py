@@ -231,4 +231,6 @@ def test_every_key_is_read_by_something_outside_the_configuration():
         for path in package.rglob("*.py")
         if path.relative_to(package).as_posix() not in {"config/sections.py", "config/notes.py"}
     )
-    assert [key for key in _leaves(Config) if not re.search(rf"\.{key}\b", text)] == []
+    shown = {"licence", "steward"}  # words for people, listed whole with the dataset
+    unread = {key for key in _leaves(Config) if not re.search(rf"\.{key}\b", text)}
+    assert unread == shown
