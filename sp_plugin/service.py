@@ -231,6 +231,7 @@ class Sidecar:
             datasets=self.config.datasets,
             treasury=self.treasury,
             earnings=self.earnings_store,
+            backfill=self._backfill,
             statement=self._statement,
             provider=self.provider,
             results_dir=self.data.results,
@@ -255,10 +256,20 @@ class Sidecar:
 
     async def _earn(self) -> bool:
         """Record wins that became final, close periods, release what vested."""
-        settings = await self._earnings_terms()
-        if settings is None:
+        earnings = await self._opened_earnings()
+        if earnings is None:
             return False
-        if self._earnings is None:
+        await self.lineage.step()  # a period must not close before the outputs in it are known
+        step = await earnings.step()
+        self.health.note("earn", _waits_for(step.waiting))
+        if step.recorded or step.closed:
+            log.info("earnings_moved", recorded=step.recorded, closed=step.closed)
+            self.steps.wake("plan")
+        return False
+
+    async def _opened_earnings(self) -> Earnings | None:
+        settings = await self._earnings_terms()
+        if self._earnings is None and settings is not None:
             self._earnings = Earnings(
                 self.node,
                 self.chain,
@@ -267,13 +278,13 @@ class Sidecar:
                 ledger=self.treasury.ledger,
                 settings=settings,
             )
-        await self.lineage.step()  # a period must not close before the outputs in it are known
-        step = await self._earnings.step()
-        self.health.note("earn", _waits_for(step.waiting))
-        if step.recorded or step.closed:
-            log.info("earnings_moved", recorded=step.recorded, closed=step.closed)
-            self.steps.wake("plan")
-        return False
+        return self._earnings
+
+    async def _backfill(self, first: Epoch, last: Epoch) -> int:
+        earnings = await self._opened_earnings()
+        if earnings is None:
+            raise Conflict("the chain has not been followed yet; try again in a minute")
+        return await earnings.backfill(first, last)
 
     async def _earnings_terms(self) -> EarningsSettings | None:
         """How earnings are split, from the first epoch this sidecar followed on; None before it has followed any.

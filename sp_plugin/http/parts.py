@@ -30,7 +30,8 @@ class Parts:
     """Everything the handlers may use.
 
     `wake` runs a periodic step now; `head` asks the node for the chain's present epoch; `followed` is the epoch up to
-    which the chain has been taken over, None before the first step.
+    which the chain has been taken over, None before the first step; `backfill` reads wins of a range of epochs again
+    and says how many.
     """
 
     http: HttpConfig
@@ -43,6 +44,7 @@ class Parts:
     datasets: Sequence[DatasetConfig]
     treasury: Treasury
     earnings: EarningsRepository
+    backfill: Callable[[Epoch, Epoch], Awaitable[int]]
     statement: Callable[[Address], Awaitable[dict[str, Any]]]
     provider: ActorId
     results_dir: Path
