@@ -292,9 +292,13 @@ class FakeRegister:
 
     produced_: list[ProducedPiece] = field(default_factory=list)
     used_: list[UsedPiece] = field(default_factory=list)
+    untraced_: list[str] = field(default_factory=list)
 
     async def produced(self) -> list[ProducedPiece]:
         return self.produced_
 
     async def used(self) -> list[UsedPiece]:
         return self.used_
+
+    async def untraced(self) -> list[str]:
+        return self.untraced_

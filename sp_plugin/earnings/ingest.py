@@ -276,7 +276,9 @@ class Earnings:
         ]
         splits, unknown, budgets = split_in_order(inputs, budgets)
         waiting += [f"{u.win}: {u.reason.value}: {u.detail}" for u in unknown]
-        if not late and any(_may_become_known(u, stored) for u in unknown):
+        untraced = await self._register.untraced()
+        waiting += untraced
+        if not late and (untraced or any(_may_become_known(u, stored) for u in unknown)):
             return False
         revision = await self._earnings.revisions(self._provider, period)
         if revision and not splits:

@@ -56,6 +56,10 @@ class ShareRegister(Protocol):
         """Outputs that are held pieces, with `budget_paid` left at 0."""
         ...
 
+    async def untraced(self) -> Sequence[str]:
+        """Outputs that are held pieces and of which it cannot be told yet what they share: a period waits for them."""
+        ...
+
     async def used(self) -> Sequence[UsedPiece]:
         """Uses of pieces that may get a bonus."""
         ...

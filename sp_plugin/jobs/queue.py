@@ -128,6 +128,11 @@ class JobQueue:
         async with self._store.reading() as connection:
             return await find_executions(connection, job_id)
 
+    async def execution(self, execution_id: str) -> ExecutionRecord | None:
+        """The execution with exactly this ID, or None."""
+        async with self._store.transaction() as connection:
+            return await find_execution(connection, execution_id)
+
     async def history(self, job_id: str, after: int = 0, limit: int = 1000) -> list[HistoryItem]:
         """A job's history behind a sequence number, oldest first."""
         async with self._store.reading() as connection:
