@@ -172,6 +172,8 @@ def demo(
 
     try:
         asyncio.run(play(out.absolute(), network_version=network_version, keep=keep, show=Show()))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        _fail("the demo was interrupted", _EXIT_FAILED)
     except (StoryError, WorldError, CommandFailed, MessageFailed, EpochsNotReached) as error:
         _fail(f"the demo failed: {error}", _EXIT_FAILED)
 

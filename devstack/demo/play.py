@@ -28,6 +28,7 @@ async def play(out: Path, *, network_version: int, keep: bool, show: Show) -> di
         StoryError, WorldError, CommandFailed: a chapter did not end as it must.
     """
     started = time.monotonic()
+    _end_cleanly_when_told_to()
     home = out
     async with World(home, network_version) as world:
         show.chapter("A local Filecoin network")
@@ -48,6 +49,13 @@ async def play(out: Path, *, network_version: int, keep: bool, show: Show) -> di
         finally:
             await sidecar.stop()
     return summary
+
+
+def _end_cleanly_when_told_to() -> None:
+    """SIGTERM ends the demo as Ctrl-C does: the sidecar is stopped, nothing is left running."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 async def _chapters(story: Story) -> dict[str, Any]:
