@@ -48,13 +48,19 @@ class Workshop:
         self._config = config
         self._workers: list[Worker] = []
 
-    async def work(self, queue: JobQueue, why_not_start: StartCheck, stop: asyncio.Event) -> None:
-        """Run queued jobs until `stop` is set. What a killed process left behind is cleared first."""
+    async def work(
+        self,
+        queue: JobQueue,
+        why_not_start: StartCheck,
+        stop: asyncio.Event,
+        on_end: Callable[[], None],
+    ) -> None:
+        """Run queued jobs until `stop` is set, and call `on_end` after each. What a killed process left is cleared first."""
         await asyncio.to_thread(self._runner.clean)
         node_id = f"n-{self._config.provider.actor}-{platform.node()}"
         await queue.release_node(node_id)
         self._workers = [
-            Worker(queue, self._runner, node_id, why_not_start=why_not_start)
+            Worker(queue, self._runner, node_id, why_not_start=why_not_start, on_end=on_end)
             for _ in range(self._config.jobs.workers)
         ]
         async with asyncio.TaskGroup() as group:
