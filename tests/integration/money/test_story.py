@@ -11,8 +11,9 @@ import pytest
 
 from deals.commp import commp
 from deals.follower import ChainFollower
+from devstack.chain import NetworkConfig
 from devstack.datacap import allocate_piece, grant_datacap, settle
-from devstack.stack import Devstack
+from devstack.stack import Devstack, DevstackConfig
 from fil_plus.attribution import ProducedPiece
 from fil_plus.terms import Basis, ShareTerms
 from lotus_client.api_info import ApiInfo
@@ -54,6 +55,12 @@ async def make_claim(net: Devstack) -> int:
     await net.provider.add_piece(PAYLOAD, allocation)
     await net.advance(30)
     return allocation
+
+
+@pytest.fixture(scope="session")
+def devnet_config() -> DevstackConfig:
+    """Beside a big miner, so that the provider wins some of the elections and not most of them."""
+    return DevstackConfig(network=NetworkConfig(genesis_sectors=960))
 
 
 @pytest.fixture
