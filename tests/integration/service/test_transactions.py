@@ -49,7 +49,7 @@ async def test_a_reader_keeps_its_view_while_a_writer_commits(store: Store):
 
 
 async def test_a_reader_cannot_write_and_the_next_writer_can(store: Store):
-    with pytest.raises(DBAPIError, match="read-?only"):
+    with pytest.raises(DBAPIError, match=r"read-?only"):
         async with store.reading() as connection:
             await connection.execute(text("UPDATE counters SET n = 9"))
     await add_one(store)
@@ -57,10 +57,13 @@ async def test_a_reader_cannot_write_and_the_next_writer_can(store: Store):
 
 
 async def test_a_writer_that_fails_changes_nothing(store: Store):
-    with pytest.raises(RuntimeError):
+    async def fail() -> None:
         async with store.transaction() as connection:
             await connection.execute(text("UPDATE counters SET n = 9"))
             raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail()
     assert await count(store) == 0
 
 
