@@ -1,12 +1,14 @@
 """`python -m benchmarks`: MB/s (10**6 bytes of payload) of each step, median of interleaved runs with hashlib's own rate.
 
 The peer of every row is SHA-256 of the same bytes by hashlib in one stream, since all of these steps end in SHA-256.
+The chain's rows are epochs a second, median of a few runs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import platform
 import statistics
 import sys
@@ -15,6 +17,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
+
+from benchmarks.chain import catch_up_rate, mining_rate
 from deals.car import CarReader, CarWriter
 from deals.commp import commp
 from deals.fr32 import pad_quads, unpad_quads
@@ -22,6 +27,8 @@ from deals.unixfs_write import pack_car
 from lotus_client.cid import RAW, Cid
 
 _ROUNDS = 5
+_CHAIN_ROUNDS = 3
+_EPOCHS = 2000
 _BLOCK = 1 << 20
 
 
@@ -57,6 +64,23 @@ def _rate(work: Callable[[], object], size: int) -> float:
 
 def main() -> None:
     """Print one row for each step."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    _data_plane()
+    _chain()
+
+
+def _chain() -> None:
+    rows: dict[str, Callable[[int], float]] = {
+        "devnet mining (480 sectors beside)": mining_rate,
+        "follower catch-up, node on the same core": catch_up_rate,
+    }
+    sys.stdout.write(f"\n{'step':<48}{'epochs/s':>10}\n")
+    for name, rate in rows.items():
+        median = statistics.median(rate(_EPOCHS) for _ in range(_CHAIN_ROUNDS))
+        sys.stdout.write(f"{name:<48}{median:>10.0f}\n")
+
+
+def _data_plane() -> None:
     size = 127 * 16 * 1024
     payload = _payload(size)
     padded = pad_quads(payload)

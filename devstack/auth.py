@@ -32,6 +32,9 @@ ALL_PERMISSIONS: Final = (Permission.READ, Permission.WRITE, Permission.SIGN, Pe
 DEFAULT_PERMISSIONS: Final = frozenset({Permission.READ})  # of a request without any token
 
 
+_MOST_REMEMBERED: Final = 100
+
+
 class BadToken(ValueError):
     """A token that this node did not make, or text that is no token."""
 
@@ -41,6 +44,7 @@ class TokenIssuer:
 
     def __init__(self, secret: bytes | None = None) -> None:
         self._secret = secret if secret is not None else secrets.token_bytes(32)
+        self._verified: dict[str, list[str]] = {}  # its tokens never expire, so good ones stay good
 
     @property
     def secret(self) -> bytes:
@@ -62,6 +66,8 @@ class TokenIssuer:
         Raises:
             BadToken: not a token of this node.
         """
+        if token in self._verified:
+            return list(self._verified[token])
         try:
             payload = jwt.decode(token, self._secret, algorithms=[_ALGORITHM])
         except jwt.InvalidTokenError as error:
@@ -69,4 +75,7 @@ class TokenIssuer:
         allow = payload.get("Allow")
         if not isinstance(allow, list) or not all(isinstance(name, str) for name in allow):
             raise BadToken("JWT Verification failed: the token has no list of permissions")
+        if len(self._verified) >= _MOST_REMEMBERED:
+            self._verified.clear()
+        self._verified[token] = list(allow)
         return allow

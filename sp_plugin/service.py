@@ -165,8 +165,8 @@ class Sidecar:
         poll = self.config.follow.poll_interval_seconds
         return (
             Step("follow", poll, self._follow),
-            Step("verify", 60, self.pieces.verify_next),
-            Step("admit", 15, self.admission.step),
+            Step("verify", 60, self._verify),
+            Step("admit", 15, self._admit),
             Step("trace", 30, self.lineage.step),
             Step("earn", 60, self._earn),
             Step("fund", 60, self.treasury.funding_step),
@@ -198,7 +198,12 @@ class Sidecar:
             stack.push_async_callback(_cancelled, asyncio.create_task(self._hear_of_heads()))
             log.info("sidecar_started", url=self.url, provider=self.provider)
             if self.config.jobs.enabled:
-                await self.workshop.work(self.queue, self.admission.why_not_start, stop)
+                await self.workshop.work(
+                    self.queue,
+                    self.admission.why_not_start,
+                    stop,
+                    on_end=lambda: self.steps.wake("trace"),
+                )
             await stop.wait()
             log.info("sidecar_stopping")
 
@@ -254,6 +259,18 @@ class Sidecar:
             for name in ("verify", "admit", "trace", "earn", "fund", "send"):
                 self.steps.wake(name)
         return not progress.at_head
+
+    async def _verify(self) -> bool:
+        """Read a piece; a job may have waited for it."""
+        more = await self.pieces.verify_next()
+        self.steps.wake("admit")
+        return more
+
+    async def _admit(self) -> bool:
+        """Let approved jobs through, to workers that look for them at once."""
+        more = await self.admission.step()
+        self.workshop.wake()
+        return more
 
     async def _earn(self) -> bool:
         """Record wins that became final, close periods, release what vested."""

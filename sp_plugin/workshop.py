@@ -78,10 +78,18 @@ class Workshop:
         if released := await queue.release_node(self._node_id):
             log.info("leases_released", jobs=released)
 
-    async def work(self, queue: JobQueue, why_not_start: StartCheck, stop: asyncio.Event) -> None:
-        """Run queued jobs until `stop` is set."""
+    async def work(
+        self,
+        queue: JobQueue,
+        why_not_start: StartCheck,
+        stop: asyncio.Event,
+        on_end: Callable[[], None],
+    ) -> None:
+        """Run queued jobs until `stop` is set, and call `on_end` after each."""
         self._workers = [
-            Worker(queue, self._runner, self._node_id, why_not_start=why_not_start)
+            Worker(
+                queue, self._runner, self._node_id, why_not_start=why_not_start, on_end=on_end
+            )
             for _ in range(self._count)
         ]
         async with asyncio.TaskGroup() as group:

@@ -17,7 +17,9 @@ T = TypeVar("T")
 _MAX_BIG_DIGITS: Final = 400  # far beyond any amount or power; keeps int() cheap on hostile text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(
+    slots=True
+)  # not frozen: tens are made for every block header, and freezing triples their cost
 class At:
     """A JSON value and its path. Every method raises `LotusDecodeError` naming that path."""
 

@@ -8,7 +8,6 @@ from lotus_client.address import Address
 from lotus_client.crypto import Secp256k1Key, Signature
 from sp_plugin.config.fields import SecretFile
 from sp_plugin.errors import BadInput
-from sp_plugin.wallet import connect_wallet
 
 __all__ = ["key_in", "sign_with_wallet"]
 
@@ -31,6 +30,8 @@ def key_in(path: Path) -> Secp256k1Key:
 
 async def sign_with_wallet(info_file: Path, signer: Address, payload: bytes) -> Signature:
     """The signature of `signer`'s key in the wallet whose API info is in `info_file`, over the enveloped payload."""
+    from sp_plugin.wallet import connect_wallet  # slow: it brings an HTTP client
+
     wallet = connect_wallet(SecretFile(info_file))
     try:
         return await wallet.sign_text(signer, payload)

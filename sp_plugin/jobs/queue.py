@@ -394,8 +394,11 @@ class JobQueue:
     async def requeue_expired(self) -> list[str]:
         """The jobs whose worker went silent, queued again (or failed when their attempts are used up)."""
         now = self._clock()
+        query = select(executions).where(executions.c.lease_until <= now)
+        async with self._store.reading() as connection:
+            if (await connection.execute(query.limit(1))).first() is None:
+                return []
         async with self._store.transaction() as connection:
-            query = select(executions).where(executions.c.lease_until <= now)
             rows = (await connection.execute(query)).all()
             for row in rows:
                 await self._expire(connection, execution_of(row), now)

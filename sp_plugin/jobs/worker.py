@@ -27,7 +27,10 @@ StartCheck = Callable[[JobRecord], Awaitable[str | None]]
 
 
 class Worker:
-    """Runs one job at a time. `why_not_start` has the last word: a reason sends the job back to `Pending`."""
+    """Runs one job at a time. `why_not_start` has the last word: a reason sends the job back to `Pending`.
+
+    `on_end` is called when a run's end was recorded.
+    """
 
     def __init__(
         self,
@@ -37,12 +40,14 @@ class Worker:
         *,
         why_not_start: StartCheck | None = None,
         idle_seconds: float = 1.0,
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self._queue = queue
         self._runner = runner
         self._node_id = node_id
         self._why_not_start = why_not_start
         self._idle_seconds = idle_seconds
+        self._on_end = on_end
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -112,6 +117,7 @@ class Worker:
                 await beating
         retry = OutcomeKind(result.outcome).is_retryable
         await self._queue.finish(lease, result, retry=retry)
+        self._on_end()
         log.info(
             "execution_ended",
             job_id=lease.job.id,

@@ -1,7 +1,7 @@
 """Tables and repository of jobs, their executions and every transition; the leases of the queue live here.
 
 Times are Unix nanoseconds and come from the caller. Here are the tables, the values their rows become, and plain reads; the
-rules of the queue are in `sp_plugin.jobs.queue`. Every function takes a connection of `Store.transaction()`.
+rules of the queue are in `sp_plugin.jobs.queue`. Functions that read take a connection of `Store.reading()` too.
 """
 
 from __future__ import annotations

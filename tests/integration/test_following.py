@@ -1,7 +1,5 @@
 """The follower on a chain in memory and a real SQLite file."""
 
-import time
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -351,15 +349,13 @@ async def test_an_election_needs_a_full_read_only_when_the_sum_does_not_fit(repo
     assert chain.calls["active_sectors"] <= reads + 2
 
 
-async def test_five_thousand_epochs_take_few_requests_and_a_few_seconds(repository):
+async def test_five_thousand_epochs_take_few_requests(repository):
     chain = FakeChain()
     for number in range(50):
         mine_claim(chain, number + 1, number + 1)
         chain.mine_many(99)
     watcher = follower(chain, repository, start_at=Epoch(0))
-    started = time.perf_counter()
     await watcher.catch_up()
-    assert time.perf_counter() - started < 20  # about two seconds alone on this size of machine
     assert len(await keys(repository)) == 50
     assert chain.calls["path"] <= 8
     assert chain.calls["actor_events"] <= 24

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from deals.commp import commp
 from deals.follower import ChainFollower
+from devstack.chain import NetworkConfig
 from devstack.datacap import allocate_piece, grant_datacap, settle
-from devstack.stack import Devstack
+from devstack.stack import Devstack, DevstackConfig
 from fil_plus.attribution import ProducedPiece
 from fil_plus.terms import Basis, ShareTerms
 from lotus_client.api_info import ApiInfo
@@ -55,16 +57,28 @@ async def make_claim(net: Devstack) -> int:
     return allocation
 
 
+@pytest.fixture(scope="session")
+def devnet_config() -> DevstackConfig:
+    """Beside a big miner, so that the provider wins some of the elections and not most of them."""
+    return DevstackConfig(network=NetworkConfig(genesis_sectors=960))
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    made = Store(f"sqlite+aiosqlite:///{tmp_path / 'state.db'}")
+    async with made.transaction() as connection:
+        await connection.run_sync(metadata.create_all)
+    yield made
+    await made.close()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_a_claim_earns_and_its_payee_is_paid_exactly_what_the_statement_says(
-    devnet: Devstack, tmp_path: Path
+    devnet: Devstack, store: Store
 ) -> None:
     claim = await make_claim(devnet)
     provider = devnet.network.providers[0].actor_id
-    store = Store(f"sqlite+aiosqlite:///{tmp_path / 'state.db'}")
-    async with store.transaction() as connection:
-        await connection.run_sync(metadata.create_all)
     holdings, ledger = ChainRepository(store), LedgerRepository(store)
     earnings, payouts = EarningsRepository(store), PayoutRepository(store)
     terms = ShareTerms(Basis.VERIFIED_EXTRA)
@@ -134,4 +148,3 @@ async def test_a_claim_earns_and_its_payee_is_paid_exactly_what_the_statement_sa
         audit = await audit_statement(statement, client)
         assert [finding for finding in audit.findings if not finding.ok] == []
         assert audit.ok
-    await store.close()

@@ -6,12 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from devstack.stack import Devstack
+from devstack.chain import NetworkConfig
+from devstack.stack import Devstack, DevstackConfig
 from lotus_client.cid import Cid
 from lotus_client.types import AttoFil
 from sp_plugin.audit import audit_statement
 from tests.integration.service.conftest import SidecarAtWork, make_deal, running, write_config
 from tests.integration.service.test_story import approve, job
+
+
+@pytest.fixture(scope="session")
+def devnet_config() -> DevstackConfig:
+    """Beside a big miner, so that the provider wins some of the elections and not most of them."""
+    return DevstackConfig(network=NetworkConfig(genesis_sectors=960))
 
 
 async def result_of_a_job(net: Devstack, sidecar: SidecarAtWork, payee: str) -> bytes:

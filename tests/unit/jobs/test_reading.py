@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from pydantic import Field
@@ -221,6 +222,17 @@ def test_hostile_documents_end_in_one_clear_problem(text, said):
     found = problems_of(text)
     assert len(found) == 1
     assert said in found.popitem()[1]
+
+
+def test_a_deep_document_is_refused_whatever_recursion_the_process_allows():
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000_000)  # as py_ecc and others do
+    try:
+        for text in ('{"a":' * 100_000, "[" * 100_000):
+            assert len(problems_of(text)) == 1
+        assert sys.getrecursionlimit() == 1_000_000
+    finally:
+        sys.setrecursionlimit(usual)
 
 
 def test_tasks_of_wrong_shape_are_reported_not_raised():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 import dag_cbor
 import multiformats
 import pytest
@@ -46,6 +48,33 @@ def as_theirs(value: object) -> object:
 @given(values)
 def test_another_implementation_encodes_the_same_bytes(value: object) -> None:
     assert cbor.encode(value) == dag_cbor.encode(as_theirs(value))  # type: ignore[arg-type]
+
+
+def test_values_of_kindred_types_encode_as_their_plain_ones() -> None:
+    class Code(IntEnum):
+        LOW = 7
+        HIGH = 70_000
+
+    kindred = [Code.LOW, Code.HIGH, bytearray(b"ab"), memoryview(b"cd"), (1, (2,)), True]
+    plain = [7, 70_000, b"ab", b"cd", [1, [2]], True]
+    assert cbor.encode(kindred) == cbor.encode(plain)
+    assert cbor.encode(True) != cbor.encode(1)
+
+
+@given(st.lists(values, max_size=30))
+def test_a_list_is_joined_from_the_encodings_of_its_items(items: list[object]) -> None:
+    assert cbor.join_list([cbor.encode(item) for item in items]) == cbor.encode(items)
+
+
+@given(cids, st.integers(1, 70), st.sampled_from("abz234567A=_ 0189é\ud800"))
+def test_text_is_a_cid_only_in_its_one_form(cid: Cid, place: int, character: str) -> None:
+    text = str(cid)
+    assert Cid.parse(text) == cid
+    changed = text[:place] + character + text[place + 1 :]
+    try:
+        assert str(Cid.parse(changed)) == changed
+    except CidError:
+        assert changed != text
 
 
 @given(values)
