@@ -167,6 +167,15 @@ async def test_a_run_without_an_output_claim_accrues_nothing(world: World) -> No
     assert entry.closed.record.shareable.value == world.chain.reward * 3 // 5
 
 
+async def test_a_period_waits_for_an_output_that_could_not_be_traced(world: World) -> None:
+    world.register.untraced_ = ["run e-1: its input claim:7 cannot be read"]
+    step = await world.step(2879 + 900)
+    assert (step.closed, step.waiting) == ((), ("run e-1: its input claim:7 cannot be read",))
+    world.register.untraced_ = []
+    step = await world.step(2879 + 900)
+    assert (step.closed, step.waiting) == (((0, 0),), ())
+
+
 async def test_the_same_step_twice_changes_nothing(world: World) -> None:
     await world.step()
     before = await world.ledger.last()
