@@ -72,8 +72,10 @@ class Planner:
         `holds` are payees not to be paid now, with the reason they can see.
         """
         final = await self._chain.finalized_tipset()
-        entries = await self._ledger.entries()
+        # In this order: a payout booked between the two reads is taken off twice; the other way round it would be taken
+        # off not at all, and paid again.
         in_flight = await self._payouts.in_flight()
+        entries = await self._ledger.entries()
         purse = await self._purse(final)
         plan = decide_payouts(
             dues_of(entries, in_flight), self._limits, purse, await self._spent(final), holds

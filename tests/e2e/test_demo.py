@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,12 @@ KEYS = {
 
 
 @pytest.fixture(scope="module")
-def solstice_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a demo was played before, by another version or killed half-way."""
+def solstice_folder(
+    tmp_path_factory: pytest.TempPathFactory, demo: dict[str, Any], demo_folder: Path
+) -> Path:
+    """Where another demo was played before: that of network version 28, on another chain."""
     folder = tmp_path_factory.mktemp("solstice") / "out"
-    (folder / "sidecar/data").mkdir(parents=True)
-    (folder / "sidecar/data/sp-plugin.db").write_bytes(b"of an earlier run")
-    (folder / "summary.json").write_text("{}")
+    shutil.copytree(demo_folder, folder)
     return folder
 
 
@@ -59,7 +60,9 @@ def test_the_payee_has_what_the_statement_and_the_summary_say(
 
 
 def test_what_is_paid_comes_from_the_output_alone(demo: dict[str, Any]):
-    assert demo["accrued_by_source"] == {"produced": demo["accrued_attofil"], "used": "0"}
+    produced, used = (int(demo["accrued_by_source"][name]) for name in ("produced", "used"))
+    assert produced >= int(demo["accrued_attofil"]) > 0  # less the daily fees its sector costs
+    assert used == 0
     assert int(demo["mainnet_equivalent_attofil_per_year"]) > 0
 
 

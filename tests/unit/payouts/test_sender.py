@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -300,6 +302,28 @@ async def test_what_is_under_way_is_not_planned_again(money: Money) -> None:
     await money.sender().step()
     planned = await money.planner().plan()
     assert planned.plan.decisions == ()
+
+
+async def test_what_is_settled_during_the_planning_is_not_planned_again(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    await money.approve()
+    planner, first = money.planner(), True
+
+    def then_settle(read: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
+        async def reading() -> Any:
+            nonlocal first
+            is_first, first = first, False
+            found = await read()
+            if is_first:
+                await money.settle()
+            return found
+
+        return reading
+
+    planner._payouts.in_flight = then_settle(money.payouts.in_flight)  # type: ignore[method-assign]
+    planner._ledger.entries = then_settle(money.ledger.entries)  # type: ignore[method-assign,assignment]
+    assert (await planner.plan()).plan.decisions == ()
+    assert money.chain.balance(PAYEE) == 5_000
 
 
 async def test_money_that_arrives_is_a_funding_entry_with_its_message(money: Money) -> None:
