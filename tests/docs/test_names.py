@@ -31,6 +31,7 @@ from tests.docs.pages import (
     prose_of,
     spans_of,
 )
+from tests.unit.sp_plugin.test_policy import BUNDLE
 
 pages = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
@@ -201,6 +202,21 @@ def test_modules_and_files_in_code_spans_exist():
     ]
     missing = [path for path in paths if not (ROOT / path).exists()]
     assert missing == []
+
+
+def test_the_fields_of_a_bundle_are_those_of_the_code():
+    rows = table_rows(ROOT / "docs" / "approving.md", "What you sign")
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    assert documented == BUNDLE.to_json().keys() - {"schema"}
+
+
+def test_the_steps_are_those_of_the_code():
+    source = (ROOT / "sp_plugin" / "service.py").read_text()
+    steps = set(re.findall(r'\bStep\("(\w+)"', source))
+    rows = table_rows(ROOT / "docs" / "architecture.md", "What runs")
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row[0])} == steps
+    health = prose_of(OPERATING).split("## Health\n")[1].split("\n## ")[0]
+    assert set(re.findall(r"`(\w+)`", health)) == steps
 
 
 def test_every_fixture_of_the_pytest_plugin_is_documented():
