@@ -125,8 +125,8 @@ def _program(bundle: Bundle, rules: PolicyRules) -> Iterator[PolicyFinding]:
     )
     yield PolicyFinding(
         "network",
-        bundle.network_access == "none" or policy.allow_network,
-        f"{bundle.network_access}; allow_network is {str(policy.allow_network).lower()}",
+        bundle.network_access == "none",
+        f"{bundle.network_access}; jobs have no network here",
     )
     denied_payee = bundle.payee is not None and bundle.payee in policy.deny_payees
     yield PolicyFinding("payee", not denied_payee, f"{bundle.payee or 'nobody'} is paid")
@@ -173,13 +173,20 @@ def _one_input(
         )
         return
     yield PolicyFinding("dataset", kept=True, detail=f"{name} is in {', '.join(names)}")
-    closed = [dataset for dataset in used if dataset.consent == "none"]
     yield PolicyFinding(
         "consent",
-        not closed,
-        f"{name}: "
-        + ", ".join(f"{dataset.name} has consent {dataset.consent}" for dataset in used),
+        all(dataset.consent == "public" for dataset in used),
+        f"{name}: " + ", ".join(_consent(dataset) for dataset in used),
     )
+
+
+def _consent(dataset: DatasetConfig) -> str:
+    if dataset.consent == "owner-signed":
+        return (
+            f"{dataset.name} needs its owner's signature, which cannot be checked yet: "
+            "nothing may compute over it"
+        )
+    return f"{dataset.name} has consent {dataset.consent}"
 
 
 def _limits(bundle: Bundle, jobs: JobsConfig) -> Iterator[PolicyFinding]:

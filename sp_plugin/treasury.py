@@ -16,6 +16,7 @@ from sp_plugin.payouts.fees import FeePolicy
 from sp_plugin.payouts.funding import FundingWatcher
 from sp_plugin.payouts.planning import PlannedBatch, Planner
 from sp_plugin.payouts.ports import Signer
+from sp_plugin.payouts.reconcile import Reconciler
 from sp_plugin.payouts.sender import Sender, SenderSettings
 from sp_plugin.payouts.signer import KeySigner, NodeSigner
 from sp_plugin.store.base import Store
@@ -30,7 +31,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Treasury:
-    """Ledger and payouts. `planner`, `sender` and `funding` are None while no payout wallet is named."""
+    """Ledger and payouts. `planner`, `sender`, `funding` and `reconciler` are None while no payout wallet is named."""
 
     config: PayoutsConfig
     chain: LotusClient
@@ -39,6 +40,7 @@ class Treasury:
     planner: Planner | None
     sender: Sender | None
     funding: FundingWatcher | None
+    reconciler: Reconciler | None
     wallet: WalletEndpoint | None
 
     async def close(self) -> None:
@@ -84,6 +86,18 @@ class Treasury:
             )
         return False
 
+    async def float_warning(self) -> str:
+        """Why the payout wallet should be looked at: it holds more than `max_float_fil`. Empty if it does not."""
+        if self.config.wallet is None:
+            return ""
+        balance, most = await self.chain.balance(self.config.wallet), self.config.max_float_fil
+        if balance <= most:
+            return ""
+        return (
+            f"the payout wallet holds {balance.to_fil()} FIL, more than payouts.max_float_fil "
+            f"({most.to_fil()}): whoever takes its key takes all of it; send the rest back to the owner"
+        )
+
     async def funding_step(self) -> bool:
         """Book what arrived in the payout wallet up to the newest final tipset."""
         if not self.config.enabled or self.funding is None:
@@ -102,7 +116,7 @@ async def open_treasury(
     """
     ledger, payouts = LedgerRepository(store), PayoutRepository(store)
     if config.wallet is None:
-        return Treasury(config, chain, ledger, payouts, None, None, None, None)
+        return Treasury(config, chain, ledger, payouts, None, None, None, None, None)
     signer, wallet = _signer(config)
     limits = Limits(
         minimum=config.minimum_payout_fil,
@@ -129,7 +143,8 @@ async def open_treasury(
         )
         sender = Sender(chain, signer, payouts, settings, _alert)
     funding = FundingWatcher(chain, payouts, ledger, config.wallet)
-    return Treasury(config, chain, ledger, payouts, planner, sender, funding, wallet)
+    reconciler = Reconciler(chain, payouts, config.wallet)
+    return Treasury(config, chain, ledger, payouts, planner, sender, funding, reconciler, wallet)
 
 
 async def shared_keys(

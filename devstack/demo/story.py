@@ -407,10 +407,11 @@ class Story:
             StoryError: none within a minute; with the end of the sidecar's log.
         """
         deadline = time.monotonic() + _CATCH_UP_SECONDS
-        while not (answer := await look()):
-            if not self.sidecar.is_running or time.monotonic() > deadline:
-                raise StoryError(f"waited in vain for {what}\n{self.sidecar.tail()}")
-            await asyncio.sleep(0.1)
+        with self.show.waiting(what):
+            while not (answer := await look()):
+                if not self.sidecar.is_running or time.monotonic() > deadline:
+                    raise StoryError(f"waited in vain for {what}\n{self.sidecar.tail()}")
+                await asyncio.sleep(0.1)
         return answer
 
 

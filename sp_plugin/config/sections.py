@@ -243,7 +243,8 @@ class DatasetConfig(Section):
     licence: Text = Field(description="SPDX id or name of the data's licence", examples=["CC0-1.0"])
     steward: Text = Field(description="who answers for the data", examples=["Open Data Trust"])
     consent: Literal["public", "owner-signed", "none"] = Field(
-        description="whether computing over it is agreed to: public, owner-signed, or none (refuses)",
+        description="whether computing over it is agreed to: public; owner-signed and none both refuse "
+        "(an owner's signature cannot be checked yet)",
         examples=["public"],
     )
     selector: DatasetSelector = Field(description="which held pieces")
@@ -301,9 +302,6 @@ class ApprovalsConfig(Section):
 class PolicyConfig(Section):
     """The last word before a run: policy can refuse what approvers signed, never the reverse."""
 
-    allow_network: Flag = Field(
-        default=False, description="whether any job may have network access"
-    )
     allowed_engines: tuple[Text, ...] = Field(
         default=("wasm", "docker"), description="engines that may run here"
     )
@@ -357,21 +355,19 @@ class JobsConfig(Section):
     max_queued: PositiveCount = Field(default=1000, description="jobs waiting; more are refused")
     wasm: WasmLimits = Field(default=WasmLimits(), description="WASM limits")
     docker: DockerLimits = Field(default=DockerLimits(), description="Docker limits")
-    allowed_publishers: tuple[Literal["local", "ipfs", "filecoin", "s3"], ...] = Field(
+    allowed_publishers: tuple[Literal["local", "ipfs", "filecoin"], ...] = Field(
         default=("local", "filecoin"), description="where results may go"
     )
     allowed_local_directories: tuple[PathField, ...] = Field(
         default=(), description="host directories a localDirectory input may lie in"
-    )
-    allow_url_download: Flag = Field(
-        default=False, description="whether inputs may come from the internet"
     )
     minimum_piece_bytes: Literal[256, 1048576] = Field(
         default=1048576,
         description="least padded size of a staged result: 1 MiB on mainnet and calibration, 256 on a 2k network",
     )
     keep_results_days: PositiveCount = Field(
-        default=90, description="results are kept at least this long"
+        default=90,
+        description="files of a run are kept this long after it ended; pieces staged for deals are never removed",
     )
 
 
@@ -399,9 +395,6 @@ class EarningsConfig(Section):
         default=None,
         description="yearly cost of pledge in basis points; verified_extra needs it, 0 is allowed and shown",
         examples=[800],
-    )
-    period_epochs: PositiveCount = Field(
-        default=2880, description="final epochs per accounting period"
     )
     input_window_epochs: PositiveCount = Field(
         default=86_400, description="how long a use of a piece counts for input_bps"
@@ -472,7 +465,7 @@ class PayoutsConfig(Section):
     )
     max_float_fil: Amount = Field(
         default=AttoFil(1000 * 10**18),
-        description="FIL the wallet should hold at most; more raises an alert",
+        description="FIL the wallet should hold at most; more is warned of in the log and in readyz",
     )
     allow_shared_wallet: Flag = Field(
         default=False,

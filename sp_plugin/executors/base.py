@@ -25,7 +25,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from sp_plugin.jobs.params import Params
 
@@ -33,6 +33,7 @@ __all__ = [
     "EXECUTORS",
     "MIB",
     "DockerProgram",
+    "EngineUnavailable",
     "ExecutionLimits",
     "ExecutionOutcome",
     "ExecutionRequest",
@@ -41,6 +42,7 @@ __all__ = [
     "ExecutorSettings",
     "FileProgram",
     "InputVolume",
+    "LeavesTraces",
     "OutcomeKind",
     "OutputVolume",
     "ProgramMissing",
@@ -216,6 +218,10 @@ class ExecutionOutcome:
         return self.kind is OutcomeKind.FINISHED and self.exit_code == 0
 
 
+class EngineUnavailable(Exception):
+    """The engine that runs programs does not answer; the message names its address and the cause."""
+
+
 class Executor(Protocol):
     """Runs programs of one engine."""
 
@@ -241,6 +247,23 @@ class Executor(Protocol):
 
         Setting `cancel` ends the run at once with `CANCELLED`. Cancelling the task kills the program too.
         """
+        ...
+
+
+@runtime_checkable
+class LeavesTraces(Protocol):
+    """An executor whose runs may outlive a killed sidecar, or that holds a connection."""
+
+    async def remove_leftovers(self) -> list[str]:
+        """Remove runs of this sidecar that no one waits for; gives back their execution IDs. Called at start.
+
+        Raises:
+            EngineUnavailable: the engine does not answer.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give the connection back."""
         ...
 
 
