@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from devstack.auth import Permission
 from devstack.stack import Devstack
 from lotus_client.cid import Cid
@@ -18,6 +20,8 @@ from sp_plugin.store.ledger import LedgerRepository
 from sp_plugin.store.migrate import open_store
 from tests.integration.service.conftest import make_deal, running, write_config
 from tests.integration.service.test_story import approve, job
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 ROOT = Path(__file__).parents[3]
 
