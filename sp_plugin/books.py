@@ -8,6 +8,7 @@ from typing import Any
 from lotus_client.client import LotusClient
 from lotus_client.types import AttoFil, Epoch
 from sp_plugin.config import Config
+from sp_plugin.errors import StoreError
 from sp_plugin.ledger import LedgerReport, WalletOnChain
 from sp_plugin.node import check_node, connect_node
 from sp_plugin.payouts.ports import find_actor
@@ -47,6 +48,8 @@ async def check_books(config: Config, *, ask_node: bool) -> BooksReport:
         LotusUnavailable, LotusWrongNetwork: the node does not answer, or is of another network.
         StoreError: the database cannot be used.
     """
+    if config.database.url is None and not config.data_dir.is_dir():
+        raise StoreError(f"{config.data_dir} is not there yet: start with `sp-plugin run`")
     store = await open_store(config.database_url)
     try:
         wallet: WalletOnChain | None = None

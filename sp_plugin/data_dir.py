@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lotus_client.cid import Cid
 from lotus_client.secrets import Secret
 from sp_plugin.errors import Conflict, SpPluginError
 
@@ -69,17 +70,21 @@ class DataDir:
 
     def identity(self) -> str:
         """A random name of this directory, made at first use and kept: it marks what is this sidecar's elsewhere."""
-        return self._kept("identity", 8)
+        return self._kept("identity", secrets.token_hex(8))
 
     def link_key(self) -> bytes:
         """The key by which download links are signed, made at first use and kept."""
-        return bytes.fromhex(self._kept("link.key", 32))
+        return bytes.fromhex(self._kept("link.key", secrets.token_hex(32)))
 
-    def _kept(self, name: str, size: int) -> str:
-        """`size` random bytes in hex, the same as long as the file is there."""
+    def first_genesis(self, genesis: Cid) -> Cid:
+        """The genesis of the chain that this directory was first used for; `genesis` if it is new."""
+        return Cid.parse(self._kept("genesis", str(genesis)))
+
+    def _kept(self, name: str, first: str) -> str:
+        """What is in a file, which begins as `first`."""
         path = self.path / name
         if not path.exists():
-            self.write_private(path, secrets.token_hex(size))
+            self.write_private(path, first)
         return path.read_text().strip()
 
     def write_private(self, path: Path, text: str) -> None:

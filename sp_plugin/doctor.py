@@ -75,7 +75,7 @@ def _disk(config: Config) -> Iterator[Check]:
     yield Check(
         "data_dir",
         free >= _LEAST_FREE,
-        f"{config.data_dir}: {free >> 30} GiB free; results and volumes need at least {_LEAST_FREE >> 30}",
+        f"{config.data_dir}: {free >> 30} GiB free, at least {_LEAST_FREE >> 30} are needed",
     )
 
 
@@ -154,7 +154,10 @@ async def _signer(config: Config, node: LotusClient) -> list[Check]:
         Check(
             "payout wallet",
             balance <= payouts.max_float_fil,
-            f"holds {balance.to_fil()} FIL, max_float_fil is {payouts.max_float_fil.to_fil()}",
+            f"holds {balance.to_fil()} FIL"
+            if balance <= payouts.max_float_fil
+            else f"holds {balance.to_fil()} FIL, more than payouts.max_float_fil "
+            f"({payouts.max_float_fil.to_fil()}): send the rest back to the owner, or raise it",
         )
     ]
     if payouts.signer.api_info_file is None:
@@ -167,7 +170,11 @@ async def _signer(config: Config, node: LotusClient) -> list[Check]:
         await wallet.close()
     checks.append(
         Check(
-            "signer", payouts.wallet in keys, f"holds {len(keys)} keys; payouts.wallet must be one"
+            "signer",
+            payouts.wallet in keys,
+            f"holds the key of {payouts.wallet}"
+            if payouts.wallet in keys
+            else f"holds {len(keys)} keys, none of them that of payouts.wallet: import it there, or mend payouts.wallet",
         )
     )
     checks.append(

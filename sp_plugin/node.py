@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from fil_plus.regimes import SOLSTICE
 from lotus_client.api_info import ApiInfo, ApiInfoError
+from lotus_client.cid import Cid
 from lotus_client.client import LotusClient
-from lotus_client.errors import LotusDecodeError
+from lotus_client.errors import LotusDecodeError, LotusWrongNetwork
 from lotus_client.node import NetworkParams, NodeCapabilities, check_network
 from lotus_client.types import Epoch, NetworkVersion
 from sp_plugin.config import NodeConfig
 from sp_plugin.errors import ConfigError, Problem
 
-__all__ = ["api_info_of", "check_node", "connect_node", "solstice_epoch"]
+__all__ = ["SameChain", "api_info_of", "check_node", "connect_node", "solstice_epoch"]
 
 
 def api_info_of(config: NodeConfig) -> ApiInfo:
@@ -81,3 +82,26 @@ def solstice_epoch(version: NetworkVersion, params: NetworkParams) -> Epoch | No
             "StateGetNetworkParams.ForkUpgradeParams", "does not say when network version 29 began"
         )
     return None
+
+
+class SameChain:
+    """That the node still serves the chain it served at the start: nodes are restored, replaced and pointed elsewhere."""
+
+    def __init__(self, node: LotusClient, genesis: Cid) -> None:
+        self._node = node
+        self._genesis = genesis
+
+    async def check(self) -> None:
+        """Return if it does; asked before everything that books, signs or pushes.
+
+        Raises:
+            LotusWrongNetwork: its genesis is another.
+            LotusUnavailable: it does not answer.
+        """
+        found = (await self._node.genesis()).key.cids[0]
+        if found != self._genesis:
+            raise LotusWrongNetwork(
+                f"the node now serves another chain: its genesis is {found}, at the start it was {self._genesis}. "
+                "Nothing is followed, booked or paid until the node of the first chain is back; for the other chain, "
+                "use another data_dir"
+            )

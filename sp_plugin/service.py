@@ -17,7 +17,7 @@ from deals.sources.storage_path import StoragePathSource
 from lotus_client.address import Address
 from lotus_client.client import LotusClient
 from lotus_client.errors import LotusError
-from lotus_client.node import NodeCapabilities
+from lotus_client.node import NodeCapabilities, check_network
 from lotus_client.types import Epoch
 from sp_plugin.admission import Admission
 from sp_plugin.approvals.desk import ApprovalDesk, approval_policy
@@ -32,7 +32,7 @@ from sp_plugin.http.parts import Parts
 from sp_plugin.jobs.queue import JobQueue, QueueRules
 from sp_plugin.lineage import Lineage
 from sp_plugin.metrics import CHAIN_EPOCH, JOBS, PIECES
-from sp_plugin.node import check_node, connect_node, solstice_epoch
+from sp_plugin.node import SameChain, check_node, connect_node, solstice_epoch
 from sp_plugin.pieces import Pieces, piece_source
 from sp_plugin.policy import PolicyRules
 from sp_plugin.pruning import Pruning
@@ -251,6 +251,7 @@ class Sidecar:
 
     async def _follow(self) -> bool:
         """Take over at most one range of epochs; new ones wake the steps that live on them."""
+        await self.treasury.same_chain.check()
         progress = await self._follower.step()
         self._followed, self._head = progress.cursor.height, progress.head
         CHAIN_EPOCH.labels("followed").set(progress.cursor.height)
@@ -277,6 +278,7 @@ class Sidecar:
         earnings = await self._opened_earnings()
         if earnings is None:
             return False
+        await self.treasury.same_chain.check()
         await self.lineage.step()  # a period must not close before the outputs in it are known
         step = await earnings.step()
         self.health.note("earn", _waits_for(step.waiting))
@@ -302,6 +304,7 @@ class Sidecar:
         earnings = await self._opened_earnings()
         if earnings is None:
             raise Conflict("the chain has not been followed yet; try again in a minute")
+        await self.treasury.same_chain.check()
         return await earnings.backfill(first, last)
 
     async def _earnings_terms(self) -> EarningsSettings | None:
@@ -376,11 +379,18 @@ async def open_sidecar(config: Config) -> AsyncIterator[Sidecar]:
         node = await stack.enter_async_context(connect_node(config.node))
         found = await node.probe()
         check_node(config.node, found)
+        check_network(found, genesis=data.first_genesis(found.genesis))
         info = await node.miner_info(config.provider.actor)
         store = await open_store(config.database_url)
         stack.push_async_callback(store.close)
+        same_chain = SameChain(node, found.genesis)
         treasury = await open_treasury(
-            config.payouts, node, store, config.provider.actor, found.network_name
+            config.payouts,
+            node,
+            store,
+            provider=config.provider.actor,
+            network=found.network_name,
+            same_chain=same_chain,
         )
         stack.push_async_callback(treasury.close)
         await refuse_shared_wallet(config, treasury, node)

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from lotus_client.errors import LotusUnavailable
+from lotus_client.errors import LotusUnavailable, LotusWrongNetwork
 from sp_plugin.health import Health
 from sp_plugin.metrics import STEP_ERRORS, STEP_SECONDS
 
@@ -43,6 +43,9 @@ class Steps:
         self._health = health
         self._locks = {step.name: asyncio.Lock() for step in steps}
         self._again: set[str] = set()
+        self._without_node: set[str] = (
+            set()
+        )  # steps whose last round failed for want of the right node
         self._woken: set[asyncio.Task[None]] = set()
         self._stopping = False
         # Two instances, because the second finds the lock taken and goes: one alone would be warned about each time.
@@ -94,16 +97,24 @@ class Steps:
         except LotusUnavailable as error:
             self._failed(step, error, f"the node cannot be reached: {error}")
             return False
+        except LotusWrongNetwork as error:
+            self._failed(step, error, str(error))
+            return False
         except Exception as error:  # noqa: BLE001  the outermost loop: it must outlive every step
             self._failed(step, error, f"{type(error).__name__}: {error}")
             return False
         self._health.well(step.name, datetime.now(UTC))
+        if step.name in self._without_node:  # it is back: the others need not wait for their time
+            self._without_node.discard(step.name)
+            for name in self._without_node:
+                self.wake(name)
         return more
 
     def _failed(self, step: Step, error: Exception, reason: str) -> None:
         STEP_ERRORS.labels(step.name, type(error).__name__).inc()
         self._health.unwell(step.name, reason, datetime.now(UTC))
-        foreseen = isinstance(error, LotusUnavailable)
+        foreseen = isinstance(error, LotusUnavailable | LotusWrongNetwork)
+        (self._without_node.add if foreseen else self._without_node.discard)(step.name)
         log.warning("step_failed", step=step.name, error=reason, exc_info=not foreseen)
 
     async def stop(self) -> None:

@@ -11,13 +11,14 @@ from lotus_client.client import LotusClient
 from lotus_client.types import ActorId
 from sp_plugin.config import PayoutsConfig
 from sp_plugin.errors import Conflict
+from sp_plugin.node import SameChain
 from sp_plugin.payouts.decide import Limits
 from sp_plugin.payouts.fees import FeePolicy
 from sp_plugin.payouts.funding import FundingWatcher
 from sp_plugin.payouts.planning import PlannedBatch, Planner
 from sp_plugin.payouts.ports import Signer
 from sp_plugin.payouts.reconcile import Reconciler
-from sp_plugin.payouts.sender import Sender, SenderSettings
+from sp_plugin.payouts.sender import Sender, SenderSettings, StepReport
 from sp_plugin.payouts.signer import KeySigner, NodeSigner
 from sp_plugin.store.base import Store
 from sp_plugin.store.ledger import LedgerRepository
@@ -42,6 +43,7 @@ class Treasury:
     funding: FundingWatcher | None
     reconciler: Reconciler | None
     wallet: WalletEndpoint | None
+    same_chain: SameChain
 
     async def close(self) -> None:
         """Release the signer's sockets."""
@@ -53,16 +55,30 @@ class Treasury:
 
         Raises:
             Conflict: no payout wallet is named.
+            LotusWrongNetwork: the node serves another chain by now.
         """
         if self.planner is None:
             raise Conflict("payouts.wallet names no address: there is nothing to pay from")
+        await self.same_chain.check()
         return await self.planner.plan()
+
+    async def send(self) -> StepReport:
+        """One pass of the sender.
+
+        Raises:
+            Conflict: nothing is named that could sign.
+            LotusWrongNetwork: the node serves another chain by now.
+        """
+        if self.sender is None:
+            raise Conflict("payouts.signer names nothing that could sign")
+        await self.same_chain.check()
+        return await self.sender.step()
 
     async def plan_step(self) -> bool:
         """Make a plan where payouts are on, and approve it where no person must."""
         if not self.config.enabled or self.planner is None:
             return False
-        planned = await self.planner.plan()
+        planned = await self.plan()
         if planned.batch.items and not self.config.require_approval and not self.config.dry_run:
             head = await self.chain.head()
             await self.payouts.approve(
@@ -75,7 +91,7 @@ class Treasury:
         """One pass of the sender."""
         if not self.config.enabled or self.sender is None:
             return False
-        report = await self.sender.step()
+        report = await self.send()
         if report.signed or report.settled or report.replaced or report.reverted:
             log.info(
                 "payouts_moved",
@@ -102,12 +118,19 @@ class Treasury:
         """Book what arrived in the payout wallet up to the newest final tipset."""
         if not self.config.enabled or self.funding is None:
             return False
+        await self.same_chain.check()
         await self.funding.step()
         return False
 
 
 async def open_treasury(
-    config: PayoutsConfig, chain: LotusClient, store: Store, provider: ActorId, network: str
+    config: PayoutsConfig,
+    chain: LotusClient,
+    store: Store,
+    *,
+    provider: ActorId,
+    network: str,
+    same_chain: SameChain,
 ) -> Treasury:
     """The treasury of a provider.
 
@@ -116,7 +139,7 @@ async def open_treasury(
     """
     ledger, payouts = LedgerRepository(store), PayoutRepository(store)
     if config.wallet is None:
-        return Treasury(config, chain, ledger, payouts, None, None, None, None, None)
+        return Treasury(config, chain, ledger, payouts, None, None, None, None, None, same_chain)
     signer, wallet = _signer(config)
     limits = Limits(
         minimum=config.minimum_payout_fil,
@@ -144,7 +167,18 @@ async def open_treasury(
         sender = Sender(chain, signer, payouts, settings, _alert)
     funding = FundingWatcher(chain, payouts, ledger, config.wallet)
     reconciler = Reconciler(chain, payouts, config.wallet)
-    return Treasury(config, chain, ledger, payouts, planner, sender, funding, reconciler, wallet)
+    return Treasury(
+        config,
+        chain,
+        ledger,
+        payouts,
+        planner,
+        sender,
+        funding,
+        reconciler,
+        wallet,
+        same_chain,
+    )
 
 
 async def shared_keys(

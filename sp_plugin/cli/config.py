@@ -80,6 +80,10 @@ def init(
     token_file: Annotated[
         Path | None, typer.Option(help="File with a token of the node, mode 600.")
     ] = None,
+    storage_path: Annotated[
+        list[Path] | None,
+        typer.Option(help="Directory that holds `unsealed/`; repeat it for several."),
+    ] = None,
     path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("sp-plugin.yaml"),
 ) -> None:
     """Write a first configuration. It computes over nothing and pays nothing until you say so."""
@@ -93,6 +97,7 @@ def init(
         network=network,
         endpoint=endpoint,
         token_file=None if token_file is None else str(token_file.absolute()),
+        storage_paths=[str(item.absolute()) for item in storage_path or ()],
     )
     parse_config(text, "what you gave")
     try:
@@ -101,4 +106,4 @@ def init(
         raise Conflict(f"{path} is there already; it was not changed") from error
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
-    typer.echo(f"wrote {path}; next: sp-plugin doctor --config {path}")
+    typer.echo(f"wrote {path}; next: edit it, then: sp-plugin doctor --config {path}")

@@ -25,8 +25,14 @@ def doctor(config: ConfigOption = None, json: JsonOption = False) -> None:
         print_json([{"name": c.name, "ok": c.ok, "detail": c.detail} for c in checks])
     else:
         for number, check in enumerate(checks, 1):
-            typer.echo(
-                f"{number:2}. {'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.detail}"
-            )
+            mark = "FAIL" if not check.ok else "note" if check.name == "note" else "ok"
+            name = "" if check.name == "note" else f"{check.name}: "
+            typer.echo(f"{number:2}. {mark:4}  {name}{check.detail}")
+        failed = sum(not check.ok for check in checks)
+        typer.echo(
+            f"{failed} of {len(checks)} checks failed; mend the first one first"
+            if failed
+            else "nothing is wrong; start with: sp-plugin run"
+        )
     if not all(check.ok for check in checks):
         raise typer.Exit(ExitCode.FAILED)

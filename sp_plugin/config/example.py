@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import yaml
@@ -119,7 +119,13 @@ def plain_values(part: Any) -> Any:
 
 
 def first_config(
-    *, actor: str, data_dir: str, network: str, endpoint: str, token_file: str | None
+    *,
+    actor: str,
+    data_dir: str,
+    network: str,
+    endpoint: str,
+    token_file: str | None,
+    storage_paths: Sequence[str] = (),
 ) -> str:
     """A short configuration for a first start: no datasets, no approvers, no payouts."""
     prefix = "f" if network == "mainnet" else "t"
@@ -135,7 +141,7 @@ node:
 provider:
   actor: {_plain(actor)}
   # directories that hold `unsealed/`, only read from
-  storage_paths: []
+  storage_paths: {_plain(list(storage_paths))}
 
 # A piece in no dataset cannot be computed over. An entry looks like this:
 #  - name: quakes

@@ -9,7 +9,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from lotus_client.errors import LotusError, LotusUnavailable
+from lotus_client.errors import LotusError, LotusUnavailable, LotusWrongNetwork
 from sp_plugin.errors import (
     Conflict,
     ExitCode,
@@ -40,7 +40,7 @@ _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], _Kind
     ((Conflict, InvalidTransition, BatchRefused), _Kind(409, "Conflict")),
     (RefusedByPolicy, _Kind(403, "RefusedByPolicy")),
     (NotAllowed, _Kind(403, "Forbidden")),
-    ((NodeUnreachable, LotusUnavailable), _Kind(503, "ServiceUnavailable")),
+    ((NodeUnreachable, LotusUnavailable, LotusWrongNetwork), _Kind(503, "ServiceUnavailable")),
     ((SpPluginError, LotusError), _Kind(500, "InternalError")),
 )
 

@@ -137,10 +137,7 @@ async def approve(request: web.Request) -> web.Response:
 @needs(Scope.OPERATE)
 async def send(request: web.Request) -> web.Response:
     """One pass of the sender now: follow what is under way, sign and push what is approved."""
-    sender = request.app[PARTS].treasury.sender
-    if sender is None:
-        raise Conflict("payouts.signer names nothing that could sign")
-    report = await sender.step()
+    report = await request.app[PARTS].treasury.send()
     return web.json_response(
         {
             "signed": report.signed,

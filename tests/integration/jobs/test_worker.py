@@ -5,6 +5,8 @@ import json
 import os
 import sys
 import tarfile
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from lotus_client.types import ClaimId, PaddedPieceSize
 from sp_plugin.errors import BadInput
 from sp_plugin.inputs.base import HeldVolume, PieceRef
 from sp_plugin.jobs.queue import QueueRules
+from sp_plugin.jobs.running import JobRunner
 from sp_plugin.jobs.states import ExecutionState, JobState
 from tests.integration.executors.test_wasm import PRINT, SLEEP
 from tests.integration.executors.wasm_programs import compile_c, has_wasi_clang
@@ -299,3 +302,12 @@ async def test_a_job_of_a_killed_sidecar_is_run_again_and_ends_once(tmp_path):
     assert [p.name for p in (tmp_path / "results").iterdir()] == [second.id]
     assert list((tmp_path / "work").iterdir()) == []
     await sidecar.close()
+
+
+def test_each_engine_keeps_as_much_of_the_streams_as_it_was_given(tmp_path):
+    sidecar = Sidecar(tmp_path)
+    settings = replace(sidecar.runner._settings, stream_bytes={"docker": 100})
+    runner = JobRunner(sidecar.kinds, sidecar.executors, settings, time.time_ns)
+    limits = {"memory_bytes": 1, "timeout_seconds": 1, "cpu_millis": 1, "disk_bytes": 1}
+    assert runner._limits("docker", limits).stream_bytes == 100
+    assert runner._limits("wasm", limits).stream_bytes == 1 << 20

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from devstack.stack import Devstack
+from sp_plugin.config import load_config
 from sp_plugin.executors.base import ExecutorSettings
 from sp_plugin.executors.docker import DockerExecutor
+from sp_plugin.service import open_sidecar
 from tests.integration.executors.test_docker import script
 from tests.integration.service.conftest import SidecarAtWork, running, write_config
 
@@ -104,16 +106,14 @@ async def test_a_job_whose_sidecar_was_killed_is_queued_again_at_the_start(
     devnet: Devstack, tmp_path: Path
 ):
     path = write_config(devnet, tmp_path)
-    async with running(path) as sidecar:
-        queue, node_id = sidecar.sidecar.queue, f"n-{sidecar.sidecar.data.identity()}"
-        job = await queue.submit({"Type": "batch", "Name": "x", "Tasks": []})
-        sidecar.sidecar.steps._steps.pop("admit", None)
-        await queue.set_bundle(job.id, "00" * 32, {})
     path.write_text(path.read_text().replace("jobs:\n", "jobs:\n  enabled: false\n"))
-    async with running(path) as sidecar:
-        queue = sidecar.sidecar.queue
-        await queue.admit(job.id)
-        assert await queue.take(node_id) is not None
+    async with open_sidecar(
+        load_config(path, {})
+    ) as killed:  # never run, so nothing ends its lease
+        job = await killed.queue.submit({"Type": "batch", "Name": "x", "Tasks": []})
+        await killed.queue.set_bundle(job.id, "00" * 32, {})
+        await killed.queue.admit(job.id)
+        assert await killed.queue.take(f"n-{killed.data.identity()}") is not None
     async with running(path) as sidecar:
         queue = sidecar.sidecar.queue
         (execution,) = await queue.executions_of(job.id)

@@ -66,11 +66,14 @@ async def test_the_author_of_a_result_is_paid_what_the_ledger_derives_from_the_r
         plan = await sidecar.call("POST", "/api/v1/sp/payouts/plan")
         await sidecar.call("POST", "/api/v1/sp/payouts/approve", digest=plan["digest"])
         await sidecar.call("POST", "/api/v1/sp/payouts/send")
+        (sent,) = (await sidecar.call("GET", "/api/v1/sp/payouts"))["items"]
+        assert sent["message"] == sent["messages"][0]["cid"]  # known as soon as it is signed
         await devnet.advance(950)
         payouts = await sidecar.until(
             "/api/v1/sp/payouts", lambda answer: [i["state"] for i in answer["items"]] == ["final"]
         )
         (payout,) = payouts["items"]
+        assert payout["message"] == sent["message"]
         assert devnet.network.state().balance(payee) == AttoFil(int(payout["amount"]))
 
         statement = await sidecar.call("GET", f"/api/v1/sp/statements/{payee}")

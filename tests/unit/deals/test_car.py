@@ -244,3 +244,14 @@ def test_any_change_of_one_byte_is_noticed_or_harmless(at: int, value: int) -> N
 def test_the_writer_writes_a_block_once_and_the_same_bytes_each_time() -> None:
     assert car_of(b"a", b"b") == car_of(b"a", b"b")
     assert car_of(b"a", b"a") == car_of(b"a")
+
+
+def test_the_length_of_the_file_is_only_said_where_it_is_known() -> None:
+    plain = car_of(b"one", b"two")
+    sample = (DATA / "car" / "sample-rw-bs-v2.car").read_bytes()  # a real one, with an index
+    for car, length in ((plain, len(plain)), (wrap_v2(plain), len(wrap_v2(plain))), (sample, None)):
+        reader = CarReader(io.BytesIO(car + bytes(100)))
+        assert reader.payload_end is None
+        for _ in reader.places():
+            pass
+        assert reader.payload_end == length

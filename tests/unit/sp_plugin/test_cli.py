@@ -120,6 +120,29 @@ def test_a_car_is_packed_listed_verified_and_its_damage_seen(capsys, tmp_path: P
     assert err.startswith("error: ")
 
 
+def test_a_car_without_its_blocks_is_said_to_be_so_by_every_command(capsys, tmp_path: Path):
+    for number in range(3):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{number}.txt").write_text(f"hello {number}")
+    car, damaged, short = (tmp_path / name for name in ("a.car", "damaged.car", "short.car"))
+    run(capsys, "car", "pack", str(tmp_path / "in"), str(car))
+    raw = car.read_bytes()
+    damaged.write_bytes(raw.replace(b"hello 1", b"hellO 1"))
+    short.write_bytes(raw[: raw.index(b"hello 2") + 2])
+    for broken in (damaged, short, tmp_path / "in" / "0.txt", tmp_path / "in", tmp_path / "none"):
+        for command in (["verify"], ["ls"], ["unpack"]):
+            into = [str(tmp_path / "out")] if command == ["unpack"] else []
+            code, _, err = run(capsys, "car", *command, str(broken), *into)
+            if broken == damaged and command == ["ls"]:
+                continue  # listing reads no file contents
+            assert (code, err[:7]) == (2, "error: "), (broken, command)
+            assert not (tmp_path / "out").exists()
+    assert run(capsys, "car", "unpack", str(car), str(tmp_path / "out"))[0] == 0
+    assert (tmp_path / "out" / "2.txt").read_text() == "hello 2"
+    code, _, err = run(capsys, "car", "unpack", str(car), str(tmp_path / "out"))
+    assert (code, "exists already" in err) == (2, True)
+
+
 def test_a_command_that_needs_the_sidecar_exits_4_without_one(capsys, monkeypatch):
     monkeypatch.setenv("SP_PLUGIN_URL", "http://127.0.0.1:9")
 
