@@ -325,7 +325,12 @@ async def open_sidecar(config: Config) -> AsyncIterator[Sidecar]:
         store = await open_store(config.database_url)
         stack.push_async_callback(store.close)
         treasury = await open_treasury(
-            config.payouts, node, store, config.provider.actor, found.network_name
+            config.payouts,
+            node,
+            store,
+            config.provider.actor,
+            network=found.network_name,
+            genesis=found.genesis,
         )
         stack.push_async_callback(treasury.close)
         await refuse_shared_wallet(config, treasury, node)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import structlog
 
 from lotus_client.address import Address
+from lotus_client.cid import Cid
 from lotus_client.client import LotusClient
 from lotus_client.types import ActorId
 from sp_plugin.config import PayoutsConfig
-from sp_plugin.errors import Conflict
+from sp_plugin.errors import BadInput, Conflict
 from sp_plugin.payouts.decide import Limits
 from sp_plugin.payouts.fees import FeePolicy
 from sp_plugin.payouts.funding import FundingWatcher
@@ -18,6 +19,7 @@ from sp_plugin.payouts.planning import PlannedBatch, Planner
 from sp_plugin.payouts.ports import Signer
 from sp_plugin.payouts.sender import Sender, SenderSettings
 from sp_plugin.payouts.signer import KeySigner, NodeSigner
+from sp_plugin.payouts.states import TERMINAL, PayoutState
 from sp_plugin.store.base import Store
 from sp_plugin.store.ledger import LedgerRepository
 from sp_plugin.store.payouts import PayoutRepository
@@ -60,7 +62,8 @@ class Treasury:
         """Make a plan where payouts are on, and approve it where no person must."""
         if not self.config.enabled or self.planner is None:
             return False
-        planned = await self.planner.plan()
+        holds = {} if self.config.require_approval else await self._failed_before()
+        planned = await self.planner.plan(holds)
         if planned.batch.items and not self.config.require_approval and not self.config.dry_run:
             head = await self.chain.head()
             await self.payouts.approve(
@@ -68,6 +71,19 @@ class Treasury:
             )
             log.info("payouts_approved_by_configuration", digest=planned.digest)
         return False
+
+    async def _failed_before(self) -> dict[Address, str]:
+        """Payees whose last payout failed: without a person it would be tried, and its gas lost, again and again."""
+        decided = sorted(
+            (payout for payout in await self.payouts.payouts(*TERMINAL)),
+            key=lambda payout: payout.height or 0,
+        )
+        last = {payout.payee: payout for payout in decided}
+        return {
+            payee: f"failed: exit code {payout.exit_code} before; plan and approve it by hand"
+            for payee, payout in last.items()
+            if payout.state is PayoutState.FAILED
+        }
 
     async def send_step(self) -> bool:
         """One pass of the sender."""
@@ -88,14 +104,22 @@ class Treasury:
         """Book what arrived in the payout wallet up to the newest final tipset."""
         if not self.config.enabled or self.funding is None:
             return False
-        await self.funding.step()
+        report = await self.funding.step()
+        if report.problem:
+            await _alert("wallet_unexplained", report.problem)
         return False
 
 
 async def open_treasury(
-    config: PayoutsConfig, chain: LotusClient, store: Store, provider: ActorId, network: str
+    config: PayoutsConfig,
+    chain: LotusClient,
+    store: Store,
+    provider: ActorId,
+    *,
+    network: str,
+    genesis: Cid,
 ) -> Treasury:
-    """The treasury of a provider.
+    """The treasury of a provider on the network of that name and genesis.
 
     Raises:
         SignerError, BadInput: the signer that the config names cannot be used.
@@ -126,6 +150,7 @@ async def open_treasury(
             config.wallet,
             FeePolicy(config.max_fee_fil),
             enabled=config.enabled and not config.dry_run,
+            genesis=genesis,
         )
         sender = Sender(chain, signer, payouts, settings, _alert)
     funding = FundingWatcher(chain, payouts, ledger, config.wallet)
@@ -150,7 +175,12 @@ def _signer(config: PayoutsConfig) -> tuple[Signer | None, WalletEndpoint | None
         wallet = connect_wallet(config.signer.api_info_file)
         return NodeSigner(wallet), wallet
     if config.signer.key_file is not None:
-        return KeySigner.from_file(config.signer.key_file.path), None
+        key = KeySigner.from_file(config.signer.key_file.path)
+        if key.address != config.wallet:
+            raise BadInput(
+                f"payouts.signer.key_file is the key of {key.address}, not of payouts.wallet"
+            )
+        return key, None
     return None, None
 
 

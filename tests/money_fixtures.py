@@ -51,7 +51,8 @@ class Money:
         self._url = f"sqlite+aiosqlite:///{path}"
         self.wallet = WALLET_KEY.address
         funder = Address.of_id(1234)
-        self.chain = FakePayoutChain({self.wallet: 10**20, funder: 10**20})
+        others = dict.fromkeys(map(Address.of_id, (99, 1001, 1002, 1100)), 0)
+        self.chain = FakePayoutChain({self.wallet: 10**20, funder: 10**20} | others)
         self.alerts: list[tuple[str, str]] = []
         self._owed = 0
         self._open()

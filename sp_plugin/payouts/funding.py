@@ -108,6 +108,8 @@ class FundingWatcher:
         problem = ""
         if unexplained:
             problem = f"{unexplained} attoFIL moved in {self._wallet} by no message we can see"
+        if unexplained < 0:  # somebody else can spend from it: stop before there is no more
+            await self._payouts.set_halted(self._wallet, f"{problem}: `payouts reconcile`")
         return FundingReport(tuple(drafts), final.height, problem)
 
     async def _movements(
