@@ -323,7 +323,8 @@ class _Auditor:
             solstice_epoch=settings["solstice_epoch"],
         )
         produced, used = shares_from_json(period["shares"])
-        return period_costs(holdings, produced, used, CostTerms(settings["capital_cost_apr_bps"]))
+        terms = CostTerms(settings["capital_cost_apr_bps"], int(settings["input_window_epochs"]))
+        return period_costs(holdings, produced, used, terms, last=Epoch(period["last_epoch"]))
 
     # -- payments and totals --------------------------------------------------------------------------------------
 

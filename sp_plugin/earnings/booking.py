@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from fil_plus.vesting import locked_part, released
-from lotus_client.address import Address
 from lotus_client.chain import TipSetKey
 from lotus_client.types import EPOCHS_PER_DAY, AttoFil, Epoch
 from sp_plugin.earnings.closing import ClosedPeriod
@@ -198,7 +197,7 @@ class _Release:
                 if _released(amount, at, now, start, self.source) > before:
                     keys.append(entry.draft.key)
                     break
-        return keys
+        return keys or [entry.draft.key for entry, _ in self.sources]
 
     def _parts(self, draft: Draft) -> list[tuple[Account, int]]:
         if self.source is EntryKind.AWARD:
