@@ -147,6 +147,9 @@ class FakeEarningsChain:
     async def tipset_after_height(self, height: Epoch, tsk: TipSetKey) -> TipSet:
         return self.at(height)
 
+    async def network_name(self) -> str:
+        return "testnet"
+
     async def network_version(self, tsk: TipSetKey) -> NetworkVersion:
         return NetworkVersion(self.version)
 
