@@ -6,7 +6,8 @@ check that says so, never a pass.
 
 Information only, believed and not checked: the terms themselves (they stand in the job's approved bundle, which the payee
 has), `solstice_epoch` and `capital_cost_apr_bps` of the settings as the operator's, a period's `unknown_wins`, the lists
-`unknown_wins` and `open_period` (what is not divided yet), and `ledger` (an anchor to compare with a later `ledger show`).
+`unknown_wins` and `open_period` (what is not divided yet), a period's `released_to` beyond the step it is in, `leaves` and
+`sector_size` of a period without lines, the counted bytes of a budget (only that there are some), and `ledger` (an anchor to compare with a later `ledger show`).
 Of a bonus for use, and of a budget that shares a win with others', the audit knows an upper bound only, for the other
 payees are not in the statement. Wins that a statement leaves out are not looked for.
 """
@@ -306,8 +307,7 @@ class _Auditor:
         """Every win divided anew by the kept terms: output shares to the attoFIL, budgets by what is due and unpaid."""
         produced, _ = shares_from_json(period["shares"])
         for item in produced:
-            if item.terms.basis is Basis.FIXED_BUDGET:
-                same(f"budget_paid of {item.job}", item.budget_paid.value, self.budgets[item.job])
+            same(f"budget_paid of {item.job}", item.budget_paid.value, self.budgets[item.job])
         by_win: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
         for line in sorted(period["lines"], key=lambda line: (line["epoch"], line["win"])):
             by_win[line["win"]].append(line)
@@ -386,13 +386,13 @@ class _Auditor:
         for payee, piece in computed:
             if payee == self.payee:
                 stated.setdefault(piece, (0, 0))
-        used = bool(period["shares"]["used"])
+        used = {item.piece_key for item in shares[1]}
         for piece, (fee, capital) in stated.items():
             nothing = AttoFil(0)
             fee_now, capital_now = computed.get((self.payee, piece), (nothing, nothing))
             exact = (fee, capital) == (fee_now.value, capital_now.value)
             # a bonus for use bears its part of the cost only, divided by users that are not in this statement
-            if not exact and (not used or fee > fee_now.value or capital > capital_now.value):
+            if not exact and (piece not in used or fee > fee_now.value or capital > capital_now.value):
                 raise WrongStatement(
                     f"{piece}: costs of {fee} + {capital} attoFIL, the chain gives {fee_now} + {capital_now}"
                 )
