@@ -392,7 +392,9 @@ class _Auditor:
             fee_now, capital_now = computed.get((self.payee, piece), (nothing, nothing))
             exact = (fee, capital) == (fee_now.value, capital_now.value)
             # a bonus for use bears its part of the cost only, divided by users that are not in this statement
-            if not exact and (piece not in used or fee > fee_now.value or capital > capital_now.value):
+            if not exact and (
+                piece not in used or fee > fee_now.value or capital > capital_now.value
+            ):
                 raise WrongStatement(
                     f"{piece}: costs of {fee} + {capital} attoFIL, the chain gives {fee_now} + {capital_now}"
                 )

@@ -17,6 +17,7 @@ from sp_plugin.payouts.fees import FeePolicy
 from sp_plugin.payouts.funding import FundingWatcher
 from sp_plugin.payouts.planning import PlannedBatch, Planner
 from sp_plugin.payouts.ports import Signer
+from sp_plugin.payouts.reconcile import Reconciler, ReconcileReport
 from sp_plugin.payouts.sender import Sender, SenderSettings
 from sp_plugin.payouts.signer import KeySigner, NodeSigner
 from sp_plugin.payouts.states import TERMINAL, PayoutState
@@ -84,6 +85,17 @@ class Treasury:
             for payee, payout in last.items()
             if payout.state is PayoutState.FAILED
         }
+
+    async def reconcile(self) -> ReconcileReport:
+        """Book what the wallet did without us, and let sending go on.
+
+        Raises:
+            Conflict: no payout wallet is named.
+        """
+        if self.config.wallet is None:
+            raise Conflict("payouts.wallet names no address: there is nothing to reconcile")
+        reconciler = Reconciler(self.chain, self.payouts, self.ledger, self.config.wallet)
+        return await reconciler.reconcile()
 
     async def send_step(self) -> bool:
         """One pass of the sender."""

@@ -11,7 +11,14 @@ from lotus_client.chain import BlockHeader, ElectionProof, TipSet, TipSetKey
 from lotus_client.cid import Cid, dag_cbor_cid
 from lotus_client.errors import LotusRpcError
 from lotus_client.messages import Message, SignedMessage
-from lotus_client.state import ActorState, Beneficiary, MessageLookup, MinerInfo, Receipt
+from lotus_client.state import (
+    ActorState,
+    Beneficiary,
+    ChainMessage,
+    MessageLookup,
+    MinerInfo,
+    Receipt,
+)
 from lotus_client.types import ActorId, AttoFil, Epoch
 from sp_plugin.payouts.fees import gas_cost
 
@@ -53,6 +60,7 @@ class FakePayoutChain:
     fail_to: set[Address] = field(default_factory=set)
     miners: dict[ActorId, MinerInfo] = field(default_factory=lambda: {ActorId(1001): MINER})
     available: int = 10**30
+    stranger: Address = Address.of_id(1235)
     salt: int = 0
 
     def __post_init__(self) -> None:
@@ -224,6 +232,9 @@ class FakePayoutChain:
                 if message.cid == cid:
                     return MessageLookup(cid, receipt, child.tipset.key, child.tipset.height)
         return None
+
+    async def messages_in_tipset(self, tsk: TipSetKey) -> list[ChainMessage]:
+        return [ChainMessage(signed.cid, signed.message) for signed in self._node(tsk).messages]
 
     async def lookup_id(self, address: Address, tsk: TipSetKey) -> ActorId:
         if address.protocol == 0:

@@ -204,6 +204,19 @@ def status(config: ConfigOption = None, json: JsonOption = False) -> None:
 
 
 @payouts_app.command()
+def reconcile(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """After a halt: find on chain what the wallet sent without us, book it, and let sending go on.
+
+    Everything approved is held, so that the next plan counts what was found. Do this only when you know who used the
+    key: after a restored backup it was this sidecar itself.
+    """
+    from sp_plugin.cli.output import print_fields, print_json
+
+    answer = connect(config).post("/api/v1/sp/payouts/reconcile")
+    (print_json if json else print_fields)(answer)
+
+
+@payouts_app.command()
 def pause(
     resume: Annotated[bool, typer.Option("--resume", help="Let sending go on.")] = False,
     config: ConfigOption = None,

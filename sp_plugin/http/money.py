@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
@@ -144,6 +145,13 @@ async def send(request: web.Request) -> web.Response:
             "stopped": report.stopped,
         }
     )
+
+
+@routes.post("/api/v1/sp/payouts/reconcile")
+@needs(Scope.OPERATE)
+async def reconcile(request: web.Request) -> web.Response:
+    """After a halt: book what the wallet sent without us, hold what is approved, and let sending go on."""
+    return web.json_response(asdict(await request.app[PARTS].treasury.reconcile()))
 
 
 @routes.post("/api/v1/sp/payouts/pause")

@@ -161,7 +161,9 @@ class Planner:
 _OPEN: Final = frozenset({PayoutState.PLANNED, PayoutState.HELD})
 _PROMISED: Final = frozenset({PayoutState.APPROVED, *UNDECIDED})
 # What came out of the miner into the wallet, and what was spent of it.
-_FROM_MINER: Final = frozenset({EntryKind.FUNDING, EntryKind.PAYOUT, EntryKind.FEE})
+_FROM_MINER: Final = frozenset(
+    {EntryKind.FUNDING, EntryKind.PAYOUT, EntryKind.WITHDRAWAL, EntryKind.FEE}
+)
 
 
 def _by_payee(payouts: Sequence[Payout]) -> dict[Address, AttoFil]:

@@ -292,6 +292,11 @@ class PayoutRepository:
                 exit_code=lookup.receipt.exit_code,
             )
 
+    async def record_impossible(self, payout_id: str, reason: str) -> None:
+        """The payout's nonce was used up for good by another message: its bytes can never be executed."""
+        async with self._store.transaction() as connection:
+            await _move(connection, payout_id, PayoutState.FAILED, reason=reason)
+
     async def record_reverted(self, payout_id: str) -> None:
         """A reorg took the execution back: the payout is `sent` again and its bytes must be pushed again."""
         async with self._store.transaction() as connection:
