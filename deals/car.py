@@ -83,8 +83,9 @@ class BlockPlace:
 class CarReader:
     """A CAR's header, and its blocks in order. Iterate once; the stream need not be seekable.
 
-    `roots` and `version` (1 or 2) are known at once, `end` (the byte behind the last section) after the last block. For a
-    CARv1 `end` is the length of the file; behind the data of a CARv2 its index may follow.
+    `roots` and `version` (1 or 2) are known at once, `end` (the byte behind the last section) and `payload_end` (the
+    length of the whole file) after the last block. Behind the data of a CARv2 its index may follow, and no header says how
+    long that is: inside a piece, where zeros follow, `payload_end` is then not known.
     """
 
     def __init__(self, stream: BinaryIO, limits: CarLimits | None = None) -> None:
@@ -98,6 +99,7 @@ class CarReader:
         self._stream = stream
         self._offset = 0
         self._data_end: int | None = None
+        self._has_index = False
         self.end: int | None = None
         self.version = 1
         header = self._header()
@@ -106,6 +108,13 @@ class CarReader:
             self._enter_v2()
             header = self._header()
         self.roots = self._roots(header)
+
+    @property
+    def payload_end(self) -> int | None:
+        """How many bytes the CAR file has; None before the last block was read, or where an index of unknown length ends it."""
+        if self.end is None or self._has_index:
+            return None
+        return self.end if self._data_end is None else self._data_end
 
     def __iter__(self) -> Iterator[tuple[BlockPlace, bytes]]:
         """Every block with its bytes, hashed before they are given out.
@@ -212,6 +221,7 @@ class CarReader:
         while self._offset < data_offset:  # padding between header and data
             self._read(min(_SKIP, data_offset - self._offset), "CARv2 padding")
         self._data_end = data_offset + data_size
+        self._has_index = header[32:40] != bytes(8)
 
     def _cid(self, body: bytes, start: int) -> tuple[Cid, int]:
         try:

@@ -6,6 +6,7 @@ the same state the chain uses for an election that looks back to k.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from lotus_client.types import ActorId, Epoch, SectorNumber
 
 __all__ = [
     "ElectionSectors",
+    "SectorHistory",
     "SectorInterval",
     "active_at",
     "apply_snapshot",
@@ -42,6 +44,27 @@ class SectorInterval:
     def covers(self, epoch: Epoch) -> bool:
         """Whether the sector counted at `epoch`."""
         return self.from_epoch <= epoch and (self.to_epoch is None or epoch < self.to_epoch)
+
+
+class SectorHistory:
+    """The intervals that touch a span of epochs, and the epoch of the first full read (None: there was none)."""
+
+    def __init__(self, intervals: Iterable[SectorInterval], known_from: Epoch | None) -> None:
+        self._intervals = tuple(intervals)
+        self._known_from = known_from
+        starts = {interval.from_epoch for interval in self._intervals}
+        ends = {interval.to_epoch for interval in self._intervals if interval.to_epoch is not None}
+        self._changes = sorted(starts | ends)  # between two of them the same sectors count
+        self._found: dict[int, tuple[SectorOnChainInfo, ...]] = {}
+
+    def active_at(self, epoch: Epoch) -> tuple[SectorOnChainInfo, ...] | None:
+        """The sectors that counted at an epoch of the span, by number; None before the first full read."""
+        if self._known_from is None or epoch < self._known_from:
+            return None
+        place = bisect_right(self._changes, epoch)
+        if place not in self._found:
+            self._found[place] = active_at(self._intervals, epoch)
+        return self._found[place]
 
 
 def lookback_height(election: Epoch) -> Epoch:

@@ -29,12 +29,12 @@ from devstack.chain import ChainLookupError, MessageFailed, PushRefused
 from devstack.datacap import DatacapEnded, allocate_piece, grant_datacap
 from devstack.node import EpochsNotReached, FullNode
 from devstack.provider import PieceRejected, SealingProvider
-from devstack.rpc.json_text import read_json
 from devstack.rpc.server import authenticate
 from devstack.sectors import Sector
 from lotus_client.address import Address
 from lotus_client.chain import TipSet
 from lotus_client.cid import Cid
+from lotus_client.json_text import read_json
 from lotus_client.types import AllocationId, AttoFil, PaddedPieceSize
 
 __all__ = ["add_control_routes"]

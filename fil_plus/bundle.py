@@ -35,6 +35,7 @@ BUNDLE_SCHEMA: Final = "sp-plugin/bundle/1"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _REGISTRY_IMAGE: Final = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 _LOCAL_IMAGE: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_ENGINE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _NETWORK_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_SAFE_INTEGER: Final = 2**53 - 1  # beyond it RFC 8785 numbers are not exact
 
@@ -48,7 +49,7 @@ class BundleError(ValueError):
 
 
 class Engine(StrEnum):
-    """What runs the program."""
+    """The engines that every sidecar has; a bundle may name another one that a provider has added."""
 
     WASM = "wasm"
     DOCKER = "docker"
@@ -99,7 +100,8 @@ class ResourceLimits:
 class Bundle:
     """All that an approver approves. Checked on creation.
 
-    `module_sha256` (hex) belongs to `wasm`, `image` with `image_kind` to `docker`. `network_access` is `none` or a
+    `module_sha256` (hex) belongs to `wasm`, `image` with `image_kind` to `docker`; any other engine has one of the two,
+    so that the program is always named by content. `network_access` is `none` or a
     sorted list of hosts written as text `http:<host>,<host>`. The run may start from `valid_from` to `valid_until`, inclusive.
 
     Raises:
@@ -108,7 +110,7 @@ class Bundle:
 
     network_name: str
     provider: ActorId
-    engine: Engine
+    engine: str  # lower case
     module_sha256: str | None
     image: str | None
     image_kind: ImageKind | None
@@ -146,7 +148,7 @@ class Bundle:
             "schema": BUNDLE_SCHEMA,
             "network": self.network_name,
             "provider": Address.of_id(self.provider).to_text(prefix),
-            "engine": self.engine.value,
+            "engine": str(self.engine),
             "module_sha256": self.module_sha256,
             "image": self.image,
             "image_kind": None if self.image_kind is None else self.image_kind.value,
@@ -222,18 +224,22 @@ def _problems(bundle: Bundle) -> list[str]:
 
 def _program_problems(bundle: Bundle) -> list[str]:
     problems = []
-    if bundle.engine is Engine.WASM:
+    engine = bundle.engine
+    if not _ENGINE.fullmatch(engine):
+        problems.append("engine: a name of lower case letters, digits and dashes, at most 32")
+    has_image = bundle.image is not None or bundle.image_kind is not None
+    if engine == Engine.WASM or (engine != Engine.DOCKER and not has_image):
         if bundle.module_sha256 is None or not _SHA256.fullmatch(bundle.module_sha256):
-            problems.append("module_sha256: engine wasm needs the module's SHA-256 in hex")
-        if bundle.image is not None or bundle.image_kind is not None:
-            problems.append("image: engine wasm has none")
+            problems.append(f"module_sha256: engine {engine} needs the module's SHA-256 in hex")
+        if has_image:
+            problems.append(f"image: engine {engine} has none")
     else:
         if bundle.module_sha256 is not None:
-            problems.append("module_sha256: engine docker has none")
+            problems.append(f"module_sha256: engine {engine} has none")
         pattern = _LOCAL_IMAGE if bundle.image_kind is ImageKind.LOCAL else _REGISTRY_IMAGE
         if bundle.image is None or bundle.image_kind is None or not pattern.fullmatch(bundle.image):
             problems.append(
-                "image: engine docker needs name@sha256:<manifest> (kind registry) "
+                f"image: engine {engine} needs name@sha256:<manifest> (kind registry) "
                 "or sha256:<config> (kind local)"
             )
     return problems

@@ -20,6 +20,7 @@ from lotus_client.types import EPOCHS_PER_DAY, AttoFil, Epoch
 
 __all__ = [
     "PERIOD_EPOCHS",
+    "MerkleTree",
     "PeriodRecord",
     "PeriodSum",
     "inclusion_proof",
@@ -130,31 +131,44 @@ def part_leaf(win: str, epoch: Epoch, part: Part) -> bytes:
     )
 
 
+class MerkleTree:
+    """The RFC 9162 tree over some leaves, hashed once for all proofs."""
+
+    def __init__(self, leaves: Sequence[bytes]) -> None:
+        level = [_leaf_hash(leaf) for leaf in leaves]
+        self._levels = [level]
+        while len(level) > 1:
+            level = _next_level(level)
+            self._levels.append(level)
+
+    @property
+    def root(self) -> bytes:
+        """The tree head; SHA-256 of nothing for no leaves."""
+        top = self._levels[-1]
+        return top[0] if top else hashlib.sha256(b"").digest()
+
+    def proof(self, index: int) -> tuple[bytes, ...]:
+        """The sibling hashes from the leaf at `index` up to the root.
+
+        Raises:
+            IndexError: there is no such leaf.
+        """
+        if not 0 <= index < len(self._levels[0]):
+            raise IndexError(f"leaf {index} of {len(self._levels[0])}")
+        siblings = (
+            (level, (index >> height) ^ 1) for height, level in enumerate(self._levels[:-1])
+        )
+        return tuple(level[sibling] for level, sibling in siblings if sibling < len(level))
+
+
 def merkle_root(leaves: Sequence[bytes]) -> bytes:
-    """The RFC 9162 tree head; SHA-256 of nothing for no leaves."""
-    if not leaves:
-        return hashlib.sha256(b"").digest()
-    level = [_leaf_hash(leaf) for leaf in leaves]
-    while len(level) > 1:
-        level = _next_level(level)
-    return level[0]
+    """The head of the RFC 9162 tree over `leaves`."""
+    return MerkleTree(leaves).root
 
 
 def inclusion_proof(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
-    """The sibling hashes from the leaf at `index` up to the root.
-
-    Raises:
-        IndexError: there is no such leaf.
-    """
-    if not 0 <= index < len(leaves):
-        raise IndexError(f"leaf {index} of {len(leaves)}")
-    level, proof = [_leaf_hash(leaf) for leaf in leaves], []
-    while len(level) > 1:
-        sibling = index ^ 1
-        if sibling < len(level):
-            proof.append(level[sibling])
-        level, index = _next_level(level), index // 2
-    return tuple(proof)
+    """The sibling hashes from the leaf at `index` up to the root; IndexError without such a leaf."""
+    return MerkleTree(leaves).proof(index)
 
 
 def verify_inclusion(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from lotus_client.json_text import read_json
 from lotus_client.secrets import Secret, redact
 
 __all__ = [
@@ -147,8 +147,8 @@ def token_permissions(token: str) -> tuple[str, ...]:
     if len(parts) != 3:
         raise ApiInfoError("the token is not a JWT (three base64 parts with dots between)")
     try:
-        payload = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (binascii.Error, ValueError, RecursionError) as error:
+        payload = read_json(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (binascii.Error, ValueError) as error:
         raise ApiInfoError("the token's payload is not base64 of JSON") from error
     allow = payload.get("Allow") if isinstance(payload, dict) else None
     if not isinstance(allow, list) or len(allow) > _MAX_PERMISSIONS:

@@ -1,15 +1,16 @@
 """Content identifiers: the binary form is the value, text is parsed once at the edge.
 
-Base32 without padding (prefix `b`) is what Lotus prints; any other multibase prefix that a person
-may paste goes through py-multibase, which is slower but knows them all.
+Base32 without padding (prefix `b`) is what Lotus prints, and libipld handles it fast; any other multibase prefix that a
+person may paste goes through py-multibase, which is slower but knows them all.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from dataclasses import dataclass
 from typing import Final
+
+import libipld
 
 from lotus_client.varint import VarintError, decode_uvarint, encode_uvarint
 
@@ -45,6 +46,9 @@ BLAKE2B_256: Final = 0xB220
 _MAX_DIGEST: Final = 4096
 # Bounds the work on hostile text: base58 is quadratic. Base32 of the longest CID is shorter than this.
 _MAX_TEXT: Final = 8192
+# version 1, dag-cbor, blake2b-256, 32 bytes; written out because a chain names many blocks
+_BLOCK_PREFIX: Final = bytes.fromhex("0171a0e40220")
+_BLOCK_BYTES: Final = 38
 
 
 class CidError(ValueError):
@@ -66,21 +70,10 @@ class Cid:
         """
         if len(text) > _MAX_TEXT:
             raise CidError(f"{text[:80]!r}… is longer than any CID")
-        if text.startswith("b"):
-            if text != text.lower() or "=" in text:
-                raise CidError(f"{text[:80]!r} is not a CID: base32 with prefix b is lower case")
-            body = text[1:].upper()
-            try:
-                raw = base64.b32decode(body + "=" * (-len(body) % 8))
-            except ValueError as error:
-                raise CidError(f"{text[:80]!r} is not a CID: {error}") from error
-        else:
-            raw = _decode_other_multibase(text)
+        raw = _decode_base32(text) if text.startswith("b") else _decode_other_multibase(text)
         cid, end = cls.decode(raw)
         if end != len(raw):
             raise CidError(f"{text[:80]!r} has {len(raw) - end} bytes after the CID")
-        if str(cid) != text and text.startswith("b"):
-            raise CidError(f"{text[:80]!r} has stray bits after the CID")
         return cid
 
     @classmethod
@@ -102,9 +95,10 @@ class Cid:
         Raises:
             CidError: the bytes there are no CID.
         """
-        if (
-            bytes(data[offset : offset + 2]) == b"\x12\x20"
-        ):  # version 0 is a bare sha2-256 multihash
+        block = bytes(data[offset : offset + _BLOCK_BYTES])
+        if block.startswith(_BLOCK_PREFIX) and len(block) == _BLOCK_BYTES:
+            return cls(block), offset + _BLOCK_BYTES  # nearly every CID of a chain
+        if block.startswith(b"\x12\x20"):  # version 0 is a bare sha2-256 multihash
             end = offset + 34
             if len(data) < end:
                 raise CidError(f"CID is cut short at byte {offset}")
@@ -168,14 +162,11 @@ class Cid:
     def __str__(self) -> str:
         if self.version == 0:
             return _encode_base58(self.raw)
-        return "b" + base64.b32encode(self.raw).decode().rstrip("=").lower()
+        text: str = libipld.encode_multibase("b", self.raw)
+        return text
 
     def __repr__(self) -> str:
         return f"Cid({str(self)!r})"
-
-
-# version 1, dag-cbor, blake2b-256, 32 bytes; written out because a chain names many blocks
-_BLOCK_PREFIX: Final = bytes.fromhex("0171a0e40220")
 
 
 def dag_cbor_cid(block: bytes) -> Cid:
@@ -184,6 +175,19 @@ def dag_cbor_cid(block: bytes) -> Cid:
     Source: Lotus `chain/types/blockheader.go`, `message.go` (abi.CidBuilder).
     """
     return Cid(_BLOCK_PREFIX + hashlib.blake2b(block, digest_size=32).digest())
+
+
+def _decode_base32(text: str) -> bytes:
+    """The bytes behind the prefix `b`, if `text` is their one base32 form."""
+    try:
+        raw: bytes = libipld.decode_multibase(text)[1]
+    except ValueError as error:
+        raise CidError(f"{text[:80]!r} is not a CID: broken base32") from error
+    if libipld.encode_multibase("b", raw) != text:  # the decoder is lax; upper case, too many bits
+        raise CidError(
+            f"{text[:80]!r} is not a CID: base32 with prefix b is lower case, without stray bits"
+        )
+    return raw
 
 
 def _decode_other_multibase(text: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,11 @@ class DataDir:
     def runs(self) -> Path:
         """Working directories of runs; emptied at every start."""
         return self.path / "runs"
+
+    @property
+    def resolving(self) -> Path:
+        """Scratch space while a job is resolved into its bundle; emptied at every start."""
+        return self.path / "resolving"
 
     @property
     def staging(self) -> Path:
@@ -60,6 +66,21 @@ class DataDir:
     def api_url(self) -> Path:
         """Where the running sidecar listens; absent while it does not."""
         return self.path / "api-url"
+
+    def identity(self) -> str:
+        """A random name of this directory, made at first use and kept: it marks what is this sidecar's elsewhere."""
+        return self._kept("identity", 8)
+
+    def link_key(self) -> bytes:
+        """The key by which download links are signed, made at first use and kept."""
+        return bytes.fromhex(self._kept("link.key", 32))
+
+    def _kept(self, name: str, size: int) -> str:
+        """`size` random bytes in hex, the same as long as the file is there."""
+        path = self.path / name
+        if not path.exists():
+            self.write_private(path, secrets.token_hex(size))
+        return path.read_text().strip()
 
     def write_private(self, path: Path, text: str) -> None:
         """Put `text` into a file that only this user can read, whole or not at all."""

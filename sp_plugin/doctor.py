@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from deals.sources.storage_path import StoragePathSource
 from lotus_client.client import LotusClient
 from lotus_client.errors import LotusError
 from sp_plugin.config import Config
 from sp_plugin.config.notes import config_notes
 from sp_plugin.errors import SpPluginError
 from sp_plugin.node import check_node, connect_node
+from sp_plugin.pieces import piece_source
 from sp_plugin.store.migrate import open_store
 from sp_plugin.treasury import shared_keys
 from sp_plugin.wallet import connect_wallet
 
 __all__ = ["Check", "examine"]
 
-_PACKAGES: Final = ("lotus_client", "fil_plus", "deals", "sp_plugin")
+_PACKAGES: Final = ("lotus_client", "fil_plus", "deals", "sp_plugin", "devstack")
 _LEAST_FREE: Final = 5 << 30
 
 
@@ -131,11 +131,18 @@ async def _node(config: Config, node: LotusClient) -> list[Check]:
 
 
 def _storage(config: Config, sector_size: int) -> Iterator[Check]:
-    paths = config.provider.storage_paths
-    if not paths:
+    provider = config.provider
+    try:
+        source = piece_source(provider, sector_size)
+    except SpPluginError as error:
+        yield Check("storage", ok=False, detail=str(error))
         return
-    problems = StoragePathSource(paths, sector_size).problems()
-    yield Check("storage", not problems, "; ".join(problems) or f"{len(paths)} storage paths")
+    if source is not None:
+        problems = source.problems()
+        found = (
+            f"{len(provider.storage_paths)} storage paths, {len(provider.sources)} other sources"
+        )
+        yield Check("storage", not problems, "; ".join(problems) or found)
 
 
 async def _signer(config: Config, node: LotusClient) -> list[Check]:

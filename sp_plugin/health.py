@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 __all__ = ["ComponentState", "Health"]
@@ -10,12 +10,16 @@ __all__ = ["ComponentState", "Health"]
 
 @dataclass(frozen=True, slots=True)
 class ComponentState:
-    """One part's state; `reason` says what is wrong and what to do, and is empty when it is well."""
+    """One part's state; `reason` says what is wrong and what to do, and is empty when it is well.
+
+    `note` is something an operator should look at although the part works.
+    """
 
     name: str
     ready: bool
     reason: str
     since: datetime
+    note: str = ""
 
 
 class Health:
@@ -32,10 +36,17 @@ class Health:
         """Record that it does not; `since` stays while the state stays, the reason is the newest."""
         self._set(name, ready=False, reason=reason, now=now)
 
+    def note(self, name: str, text: str) -> bool:
+        """Put a note beside a part, an empty one takes it away; whether that is news."""
+        before = self._states[name]
+        self._states[name] = replace(before, note=text)
+        return text != before.note
+
     def _set(self, name: str, *, ready: bool, reason: str, now: datetime) -> None:
         before = self._states.get(name)
         since = before.since if before and before.ready == ready else now
-        self._states[name] = ComponentState(name, ready, reason, since)
+        note = before.note if before else ""
+        self._states[name] = ComponentState(name, ready, reason, since, note)
 
     @property
     def states(self) -> tuple[ComponentState, ...]:

@@ -1,30 +1,40 @@
 """From a run to the piece its results became: which jobs share in what which held pieces earn.
 
-Only blocks that nobody held before count: blocks of the inputs and of earlier results are taken off, and so is whatever
-is no payload (directories, inner nodes, the CAR's own bytes).
+Only blocks that nobody held before count: whatever lies in a verified piece that was held when the run was first looked
+at, or in the results of an earlier run, is taken off (`store.held_blocks`), and so is whatever is no payload (directories,
+inner nodes, the CAR's own bytes).
+
+What is compared are blocks, so its limits are those of blocks. Pieces that were never read, or hold no CAR, are not compared;
+nor are the same bytes cut into blocks elsewhere, or wrapped as dag-pb leaves. `max_output_bytes` bounds what such bytes
+can bring, and approvers read the program.
+
+A run is looked at once and what was found stays. One whose inputs or results cannot be read is left for later: earnings
+wait for it, because to count without knowing what is shared would credit too much.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import structlog
 
 from deals.car import CarError, CarReader
+from deals.sources import SourceError
 from fil_plus.attribution import ProducedPiece, UsedPiece, cap_counted_bytes
 from fil_plus.bundle import Bundle
-from lotus_client.cid import RAW, Cid, CidError
+from lotus_client.cid import RAW, Cid
 from lotus_client.types import ActorId, Epoch
 from sp_plugin.approvals.desk import bundle_of
-from sp_plugin.errors import NotFound
 from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.jobs.states import ExecutionState, JobState
 from sp_plugin.pieces import Pieces
 from sp_plugin.store.chain import ChainRepository
+from sp_plugin.store.held_blocks import HeldBlockRepository, block_mark
 from sp_plugin.store.jobs import ExecutionRecord, JobRecord
 from sp_plugin.store.outputs import OutputRecord, OutputRepository
 
@@ -46,7 +56,9 @@ class Lineage:
         outputs: OutputRepository,
         chain: ChainRepository,
         pieces: Pieces,
+        blocks: HeldBlockRepository,
         results_dir: Path,
+        staging_dir: Path,
         epoch: Callable[[], Epoch | None],
     ) -> None:
         self._provider = provider
@@ -54,9 +66,12 @@ class Lineage:
         self._outputs = outputs
         self._chain = chain
         self._pieces = pieces
+        self._blocks = blocks
         self._results_dir = results_dir
+        self._staging_dir = staging_dir
         self._epoch = epoch
         self._looking = asyncio.Lock()  # the periodic step and the earnings both call `step`
+        self._waiting: dict[str, _Waiting] = {}  # by execution, as the last step found them
 
     async def step(self) -> bool:
         """Look at completed runs that were not looked at yet, oldest first."""
@@ -68,12 +83,31 @@ class Lineage:
         if epoch is None:
             return False
         known = {record.execution_id for record in await self._outputs.all()}
-        jobs = await self._queue.list_jobs([JobState.COMPLETED], limit=_ALL)
-        for job in sorted(jobs, key=lambda job: job.modified_at):
-            for execution in await self._queue.executions_of(job.id):
-                if execution.state is ExecutionState.COMPLETED and execution.id not in known:
-                    await self._outputs.add(await self._look(execution, epoch))
+        new = [
+            execution
+            for job in await self._queue.list_jobs([JobState.COMPLETED], limit=_ALL)
+            for execution in await self._queue.executions_of(job.id)
+            if execution.state is ExecutionState.COMPLETED and execution.id not in known
+        ]
+        waiting: dict[str, _Waiting] = {}
+        for execution in sorted(new, key=lambda execution: (execution.modified_at, execution.id)):
+            try:
+                await self._look(execution, epoch)
+            except _CannotTell as error:
+                waiting[execution.id] = _Waiting(_staged(execution), str(error))
+                if execution.id not in self._waiting:
+                    log.warning("output_not_traced", execution_id=execution.id, reason=str(error))
+        self._waiting = waiting
         return False
+
+    async def untraced(self) -> Sequence[str]:
+        """See `ShareRegister`: held outputs that could not be looked at yet, each with the reason."""
+        held = {piece.piece_cid for piece in await self._chain.held_pieces(self._provider)}
+        return [
+            f"run {execution_id}: {item.reason}"
+            for execution_id, item in self._waiting.items()
+            if item.piece_cid in held
+        ]
 
     async def produced(self) -> Sequence[ProducedPiece]:
         """See `ShareRegister`: outputs that this provider holds as pieces, within each job's `max_output_bytes`."""
@@ -81,10 +115,13 @@ class Lineage:
         for piece in await self._chain.held_pieces(self._provider):
             held.setdefault(piece.piece_cid, []).append(piece.key)
         found = []
+        taken: set[Cid] = set()  # of equal outputs only the first brought anything new
         for record in await self._outputs.all():
             keys = held.get(record.piece_cid, []) if record.piece_cid else []
-            if not keys:
+            if not keys or not record.counted_bytes or record.piece_cid in taken:
                 continue
+            assert record.piece_cid is not None
+            taken.add(record.piece_cid)
             job, bundle = await self._bundle(record.job_id)
             if bundle.payee is None:
                 continue
@@ -120,55 +157,92 @@ class Lineage:
         job = await self._queue.job(job_id)
         return job, bundle_of(job)
 
-    async def _look(self, execution: ExecutionRecord, epoch: Epoch) -> OutputRecord:
-        run = execution.run_record or {}
-        used = tuple(
-            sorted(
-                {item["piece_key"] for item in run.get("inputs", []) if item.get("blocks_read")}
-                - {None}
-            )
-        )
-        staged = (run.get("published") or {}).get("piece_cid")
-        counted = 0
+    async def _look(self, execution: ExecutionRecord, epoch: Epoch) -> None:
+        """Find out what a run brought, and keep it.
+
+        Raises:
+            _CannotTell: not now.
+        """
+        inputs = (execution.run_record or {}).get("inputs", [])
+        used = sorted({item["piece_key"] for item in inputs if item.get("blocks_read")} - {None})
+        staged, counted = _staged(execution), 0
         if staged is not None:
-            seen = await self._seen_before(execution, used)
-            car = self._results_dir / execution.id / "results.car"
-            counted = await asyncio.to_thread(_new_bytes, car, seen)
-        log.info(
-            "output_traced", execution_id=execution.id, piece_cid=staged, counted_bytes=counted
+            leaves, epoch = await self._keep_blocks(execution, staged, epoch)
+            await self._know_inputs(used)
+            held = await self._blocks.held_before(_run(execution), leaves)
+            counted = sum(size for mark, size in leaves.items() if mark not in held)
+        await self._outputs.add(
+            OutputRecord(execution.id, execution.job_id, staged, counted, tuple(used), epoch)
         )
-        piece_cid = None if staged is None else Cid.parse(staged)
-        return OutputRecord(execution.id, execution.job_id, piece_cid, counted, used, epoch)
+        log.info(
+            "output_traced",
+            execution_id=execution.id,
+            piece_cid=str(staged),
+            counted_bytes=counted,
+        )
 
-    async def _seen_before(self, execution: ExecutionRecord, used: Iterable[str]) -> set[Cid]:
-        """The blocks of the inputs and of earlier results."""
-        seen: set[Cid] = set()
-        for key in used:
-            try:
-                reader = await self._pieces.open(key)
-            except NotFound:
-                continue  # gone since the run: its blocks cannot be told from new ones any more
-            seen |= await asyncio.to_thread(_blocks_in, reader)
-        for record in await self._outputs.all():
-            car = self._results_dir / record.execution_id / "results.car"
-            if record.execution_id != execution.id and car.is_file():
-                seen |= await asyncio.to_thread(_blocks_in, car.open("rb"))
-        return seen
-
-
-def _blocks_in(reader: BinaryIO) -> set[Cid]:
-    with reader:
+    async def _keep_blocks(
+        self, execution: ExecutionRecord, staged: Cid, epoch: Epoch
+    ) -> tuple[dict[int, int], Epoch]:
+        """The leaves of the results with their sizes, and the epoch at which the run was first looked at."""
+        places = (
+            self._results_dir / execution.id / "results.car",
+            self._staging_dir / f"{staged}.car",
+        )
+        car = next((place for place in places if place.is_file()), None)
+        if car is None:
+            raise _CannotTell(f"its results are gone: neither {places[0]} nor {places[1]} is there")
         try:
-            return {place.cid for place in CarReader(reader).places()}
-        except (CarError, CidError):
-            return set()
+            marks, leaves = await asyncio.to_thread(_blocks_in, car)
+        except (CarError, OSError) as error:
+            raise _CannotTell(f"{car} cannot be read: {error}") from error
+        name = _run(execution)
+        if not await self._blocks.has(name):
+            await self._blocks.add(name, marks, epoch=epoch, is_run=True)
+        return leaves, await self._blocks.epoch_of(name) or epoch
+
+    async def _know_inputs(self, keys: Sequence[str]) -> None:
+        held = {piece.key: piece for piece in await self._chain.held_pieces(self._provider)}
+        for key in keys:
+            piece = held.get(key)
+            if piece is None:
+                raise _CannotTell(f"its input {key} is not among the pieces ever held")
+            try:
+                await self._pieces.know_blocks(piece)
+            except (SourceError, OSError) as error:
+                raise _CannotTell(f"its input {key} cannot be read: {error}") from error
 
 
-def _new_bytes(car: Path, seen: set[Cid]) -> int:
-    """Bytes in leaves of files (raw blocks) that are not among `seen`, each block once."""
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    piece_cid: Cid | None
+    reason: str
+
+
+class _CannotTell(Exception):
+    """What a run brought cannot be told now; the text says why."""
+
+
+def _run(execution: ExecutionRecord) -> str:
+    return f"run:{execution.id}"
+
+
+def _staged(execution: ExecutionRecord) -> Cid | None:
+    staged = ((execution.run_record or {}).get("published") or {}).get("piece_cid")
+    return None if staged is None else Cid.parse(staged)
+
+
+def _blocks_in(car: Path) -> tuple[array[int], dict[int, int]]:
+    """The marks of all blocks, and the sizes of the leaves of files (raw blocks), each block once."""
+    marks, leaves = array("q"), {}
     with car.open("rb") as reader:
-        leaves = {place.cid: place.size for place in CarReader(reader).places()}
-    return sum(size for cid, size in leaves.items() if cid.codec == RAW and cid not in seen)
+        for place in CarReader(reader).places():
+            if (mark := block_mark(place.cid)) is None:
+                continue
+            marks.append(mark)
+            if place.cid.codec == RAW:
+                leaves[mark] = place.size
+    return marks, leaves
 
 
 def _work_of(bundle: Bundle) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
+import structlog
+
 from deals.blocks import BadBlock, MissingBlock, UnknownHash
 from deals.car import CarBlocks, CarError, CarReader
 from deals.locate import PieceNotFound, aligned_candidates, confirm_offset
-from deals.sources import SourceError
+from deals.sources import PieceSource, SourceError, make_source
+from deals.sources.several import SeveralSources
 from deals.sources.storage_path import StoragePathSource
 from deals.unixfs import UnixFsError
 from deals.unsealed import UnsealedError, UnsealedFile
@@ -21,13 +25,20 @@ from deals.volumes import materialise as make_volume
 from fil_plus.pieces import HeldPiece, ProvenanceKind
 from lotus_client.cid import Cid
 from lotus_client.types import ActorId, ClaimId, Epoch
-from sp_plugin.errors import NotFound
+from sp_plugin.config.sections import ProviderConfig
+from sp_plugin.errors import BadInput, NotFound
 from sp_plugin.inputs.base import HeldVolume, InputMissing, PieceRef
+from sp_plugin.store.held_blocks import HeldBlockRepository, block_mark
 from sp_plugin.store.piece_checks import CheckState, PieceCheck, PieceCheckRepository
 
-__all__ = ["HeldIndex", "KnownPiece", "Pieces"]
+__all__ = ["HeldIndex", "KnownPiece", "Pieces", "piece_source"]
 
 _RETRY_NANOSECONDS: Final = 3600 * 10**9  # how long an unreadable piece is left alone
+
+log = structlog.get_logger()
+
+
+_NO_SOURCE: Final = "provider.storage_paths and provider.sources are empty"
 
 
 class HeldIndex(Protocol):
@@ -50,7 +61,8 @@ class KnownPiece:
 class Pieces:
     """The held pieces of one provider; implements `inputs.base.PieceLibrary`. `clock` gives Unix nanoseconds.
 
-    `epoch` gives the epoch up to which the chain has been followed, None before the first step.
+    `epoch` gives the epoch up to which the chain has been followed, None before the first step. In the files of `unsealed`
+    a piece is searched whose place in its sector the chain does not tell.
     """
 
     def __init__(
@@ -58,8 +70,10 @@ class Pieces:
         provider: ActorId,
         index: HeldIndex,
         checks: PieceCheckRepository,
+        blocks: HeldBlockRepository,
         *,
-        source: StoragePathSource | None,
+        source: PieceSource | None,
+        unsealed: StoragePathSource | None = None,
         sector_size: int,
         cache_dir: Path,
         epoch: Callable[[], Epoch | None],
@@ -68,7 +82,10 @@ class Pieces:
         self._provider = provider
         self._index = index
         self._checks = checks
+        self._blocks = blocks
+        self._looked_into: set[str] = set()  # verified pieces whose blocks are kept, or cannot be
         self._source = source
+        self._unsealed = unsealed
         self._sector_size = sector_size
         self._cache = cache_dir
         self._epoch = epoch
@@ -156,7 +173,28 @@ class Pieces:
             ):
                 await self.verify(known.piece.key)
                 return True
+            if check.state is CheckState.VERIFIED and known.piece.key not in self._looked_into:
+                self._looked_into.add(known.piece.key)
+                try:
+                    await self.know_blocks(replace(known.piece, offset=check.offset))
+                except (SourceError, OSError) as error:
+                    log.warning("blocks_unknown", piece=known.piece.key, error=str(error))
         return False
+
+    async def know_blocks(self, piece: HeldPiece) -> None:
+        """Return when the blocks of a piece that was verified once are in the store, reading it if they are not.
+
+        Raises:
+            SourceError, OSError: they are not, and the piece cannot be read.
+        """
+        name = _origin(piece)
+        if await self._blocks.has(name, piece.from_epoch):
+            return
+        if piece.offset is None:
+            check = (await self._checks.all()).get(piece.key)
+            piece = replace(piece, offset=check.offset if check else None)
+        content = await asyncio.to_thread(_content_of, await self._open(piece))
+        await self._blocks.add(name, content.marks, epoch=piece.from_epoch, is_run=False)
 
     async def open(self, key: str) -> BinaryIO:
         """A reader of the unpadded bytes of a piece; the caller closes it.
@@ -173,37 +211,72 @@ class Pieces:
 
     async def _open(self, piece: HeldPiece) -> BinaryIO:
         if self._source is None:
-            raise SourceError(piece.key, "provider.storage_paths is empty")
+            raise SourceError(piece.key, _NO_SOURCE)
         return await self._source.open(piece)
 
     async def _check(self, piece: HeldPiece) -> PieceCheck:
         now = self._clock()
         empty = PieceCheck(piece.key, CheckState.UNAVAILABLE, "", None, None, (), now)
         if self._source is None:
-            return replace(empty, detail="provider.storage_paths is empty")
+            return replace(empty, detail=_NO_SOURCE)
         try:
             located = piece if piece.offset is not None else await self._located(piece)
             outcome = await verify_piece(self._source, located)
             if isinstance(outcome, PieceMismatch):
                 return replace(empty, state=CheckState.MISMATCH, detail=str(outcome))
             reader = await self._source.open(located)
-            roots, size = await asyncio.to_thread(_car_inside, reader)
+            content = await asyncio.to_thread(_content_of, reader)
         except (SourceError, PieceNotFound, UnsealedError, OSError, ValueError) as error:
             return replace(empty, detail=str(error))
-        return PieceCheck(piece.key, CheckState.VERIFIED, "", located.offset, size, roots, now)
+        # First the blocks, then the check: a piece is only called verified when its blocks are known.
+        if not await self._blocks.has(_origin(piece), piece.from_epoch):
+            await self._blocks.add(
+                _origin(piece), content.marks, epoch=piece.from_epoch, is_run=False
+            )
+        return PieceCheck(
+            piece.key,
+            CheckState.VERIFIED,
+            "",
+            located.offset,
+            content.payload_size,
+            content.roots,
+            now,
+        )
 
     async def _located(self, piece: HeldPiece) -> HeldPiece:
-        """The piece with its place in the sector, found by CommP where the chain did not tell."""
-        assert self._source is not None
+        """The piece with its place in the sector, found by CommP where the chain did not tell.
+
+        It stays unknown if no unsealed file is at hand: other sources may do without.
+        """
         failure: Exception | None = None
-        for path in self._source.files(piece.provider, piece.sector):
+        files = self._unsealed.files(piece.provider, piece.sector) if self._unsealed else ()
+        for path in files:
             try:
                 offset = await asyncio.to_thread(_find, path, self._sector_size, piece)
             except (PieceNotFound, UnsealedError, ValueError) as error:
                 failure = error
             else:
                 return replace(piece, offset=offset)
-        raise failure or SourceError(piece.key, f"no unsealed file of sector {piece.sector}")
+        if failure is not None:
+            raise failure
+        return piece
+
+
+def piece_source(provider: ProviderConfig, sector_size: int) -> PieceSource | None:
+    """The configured places where pieces are read, as one; None if there are none.
+
+    Raises:
+        BadInput: a source's kind or options are wrong.
+    """
+    sources: list[PieceSource] = []
+    if provider.storage_paths:
+        sources.append(StoragePathSource(provider.storage_paths, sector_size))
+    for position, item in enumerate(provider.sources):
+        try:
+            sources.append(make_source(item.kind, item.options))
+        except ValueError as error:
+            raise BadInput(str(error), field=f"provider.sources[{position}]") from error
+    return SeveralSources(sources) if sources else None
 
 
 def _claim_of(piece: HeldPiece) -> ClaimId | None:
@@ -224,16 +297,33 @@ def _volume(reader: BinaryIO, root: Cid, names: tuple[str, ...], cache: Path) ->
     return make_volume(CarBlocks(reader), root, names, cache)
 
 
-def _car_inside(reader: BinaryIO) -> tuple[tuple[Cid, ...], int | None]:
-    """The roots of the CAR in a piece and its size in bytes; no roots and None if the piece holds no CAR."""
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What a piece holds: the roots and the size of its CAR, and the marks of its blocks. Without a CAR all are empty.
+
+    A CAR that cannot be read to its end has no roots and no size, but the blocks before the fault are there.
+    """
+
+    roots: tuple[Cid, ...]
+    payload_size: int | None
+    marks: array[int]
+
+
+def _content_of(reader: BinaryIO) -> _Content:
+    marks = array("q")
     with reader:
         try:
             car = CarReader(reader)
-            for _ in car.places():
-                pass
+            for place in car.places():
+                if (mark := block_mark(place.cid)) is not None:
+                    marks.append(mark)
         except CarError:
-            return (), None
-        return car.roots, car.end
+            return _Content((), None, marks)
+        return _Content(car.roots, car.payload_end, marks)
+
+
+def _origin(piece: HeldPiece) -> str:
+    return f"piece:{piece.piece_cid}"
 
 
 def _find(path: Path, sector_size: int, piece: HeldPiece) -> int:

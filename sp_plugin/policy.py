@@ -27,7 +27,9 @@ __all__ = [
     "decide_policy",
 ]
 
-_NO_PIECE_NEEDED = frozenset({"inline"})  # bytes that the job brings along are in the bundle itself
+_PIECE_SOURCES = frozenset(
+    {"filecoin", "ipfs"}
+)  # their bytes must lie in a held piece of a dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +109,11 @@ def decide_policy(
 
 def _program(bundle: Bundle, rules: PolicyRules) -> Iterator[PolicyFinding]:
     policy = rules.policy
-    enabled = bundle.engine is not Engine.DOCKER or rules.jobs.docker.enabled
+    enabled = bundle.engine != Engine.DOCKER or rules.jobs.docker.enabled
     yield PolicyFinding(
         "engine",
-        bundle.engine.value in policy.allowed_engines and enabled,
-        f"{bundle.engine.value}; allowed: {', '.join(policy.allowed_engines)}"
+        bundle.engine in policy.allowed_engines and enabled,
+        f"{bundle.engine}; allowed: {', '.join(policy.allowed_engines)}"
         + ("" if enabled else "; jobs.docker.enabled is false"),
     )
     program = bundle.module_sha256 or bundle.image or ""
@@ -123,8 +125,8 @@ def _program(bundle: Bundle, rules: PolicyRules) -> Iterator[PolicyFinding]:
     )
     yield PolicyFinding(
         "network",
-        bundle.network_access == "none" or policy.allow_network,
-        f"{bundle.network_access}; allow_network is {str(policy.allow_network).lower()}",
+        bundle.network_access == "none",
+        f"{bundle.network_access}; jobs have no network here",
     )
     denied_payee = bundle.payee is not None and bundle.payee in policy.deny_payees
     yield PolicyFinding("payee", not denied_payee, f"{bundle.payee or 'nobody'} is paid")
@@ -142,19 +144,23 @@ def _inputs(
         "input-bytes", size <= policy.max_input_bytes, f"{size} of at most {policy.max_input_bytes}"
     )
     for facts in inputs:
-        yield from _one_input(facts, wanted)
+        yield from _one_input(facts, policy, wanted)
 
 
-def _one_input(facts: InputFacts, wanted: str | None) -> Iterator[PolicyFinding]:
+def _one_input(
+    facts: InputFacts, policy: PolicyConfig, wanted: str | None
+) -> Iterator[PolicyFinding]:
     name = f"{facts.source} {facts.cid}"
-    if facts.source in _NO_PIECE_NEEDED:
-        yield PolicyFinding("held", kept=True, detail=f"{name} is part of the job")
+    allowed = {source.casefold() for source in policy.allowed_sources}
+    if facts.source.casefold() not in allowed:
+        detail = f"{name}; allowed: {', '.join(policy.allowed_sources)}"
+        yield PolicyFinding("source", kept=False, detail=detail)
+        return
+    if facts.source not in _PIECE_SOURCES:
+        yield PolicyFinding("source", kept=True, detail=f"{name} needs no piece")
         return
     if facts.piece is None:
-        # Directories and downloads are allow-listed when the job is taken in; everything else must be held.
-        kept = facts.source in ("localDirectory", "urlDownload")
-        detail = f"{name} is allow-listed" if kept else f"{name} is not held by this provider"
-        yield PolicyFinding("held", kept, detail)
+        yield PolicyFinding("held", kept=False, detail=f"{name} is not held by this provider")
         return
     names = [dataset.name for dataset in facts.datasets]
     if not names:
@@ -167,17 +173,24 @@ def _one_input(facts: InputFacts, wanted: str | None) -> Iterator[PolicyFinding]
         )
         return
     yield PolicyFinding("dataset", kept=True, detail=f"{name} is in {', '.join(names)}")
-    closed = [dataset for dataset in used if dataset.consent == "none"]
     yield PolicyFinding(
         "consent",
-        not closed,
-        f"{name}: "
-        + ", ".join(f"{dataset.name} has consent {dataset.consent}" for dataset in used),
+        all(dataset.consent == "public" for dataset in used),
+        f"{name}: " + ", ".join(_consent(dataset) for dataset in used),
     )
 
 
+def _consent(dataset: DatasetConfig) -> str:
+    if dataset.consent == "owner-signed":
+        return (
+            f"{dataset.name} needs its owner's signature, which cannot be checked yet: "
+            "nothing may compute over it"
+        )
+    return f"{dataset.name} has consent {dataset.consent}"
+
+
 def _limits(bundle: Bundle, jobs: JobsConfig) -> Iterator[PolicyFinding]:
-    most = jobs.wasm if bundle.engine is Engine.WASM else jobs.docker
+    most = jobs.docker if bundle.engine == Engine.DOCKER else jobs.wasm
     for rule, asked, allowed in (
         ("memory", bundle.limits.memory_bytes, most.memory_bytes),
         ("time", bundle.limits.timeout_seconds, most.wall_seconds),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -27,19 +27,22 @@ from sp_plugin.earnings.ingest import Earnings, EarningsSettings
 from sp_plugin.errors import Conflict, RefusedByPolicy
 from sp_plugin.health import Health
 from sp_plugin.http.app import make_app
+from sp_plugin.http.links import ResultLinks
 from sp_plugin.http.parts import Parts
 from sp_plugin.jobs.queue import JobQueue, QueueRules
 from sp_plugin.lineage import Lineage
 from sp_plugin.metrics import CHAIN_EPOCH, JOBS, PIECES
 from sp_plugin.node import check_node, connect_node, solstice_epoch
-from sp_plugin.pieces import Pieces
+from sp_plugin.pieces import Pieces, piece_source
 from sp_plugin.policy import PolicyRules
+from sp_plugin.pruning import Pruning
 from sp_plugin.statements import Statements
 from sp_plugin.steps import Step, Steps
 from sp_plugin.store.approvals import ApprovalRepository
 from sp_plugin.store.base import Store
 from sp_plugin.store.chain import ChainRepository
 from sp_plugin.store.earnings import EarningsRepository
+from sp_plugin.store.held_blocks import HeldBlockRepository
 from sp_plugin.store.migrate import open_store
 from sp_plugin.store.outputs import OutputRepository
 from sp_plugin.store.piece_checks import PieceCheckRepository
@@ -105,7 +108,9 @@ class Sidecar:
             self.provider,
             self.chain,
             PieceCheckRepository(store, self.provider),
-            source=StoragePathSource(paths, sector_size) if paths else None,
+            HeldBlockRepository(store),
+            source=piece_source(config.provider, sector_size),
+            unsealed=StoragePathSource(paths, sector_size) if paths else None,
             sector_size=sector_size,
             cache_dir=data.volumes,
             epoch=lambda: self._followed,
@@ -136,8 +141,17 @@ class Sidecar:
             outputs=OutputRepository(store),
             chain=self.chain,
             pieces=self.pieces,
+            blocks=HeldBlockRepository(store),
             results_dir=data.results,
+            staging_dir=data.staging,
             epoch=lambda: self._followed,
+        )
+        self.pruning = Pruning(
+            data.results,
+            self.queue,
+            OutputRepository(store),
+            keep_days=config.jobs.keep_results_days,
+            clock=time.time_ns,
         )
         self.earnings_store = EarningsRepository(store)
         self._earnings: Earnings | None = None
@@ -158,6 +172,8 @@ class Sidecar:
             Step("fund", 60, self.treasury.funding_step),
             Step("plan", 600, self.treasury.plan_step),
             Step("send", poll, self.treasury.send_step),
+            Step("float", 300, self._watch_float),
+            Step("prune", 3600, self.pruning.step),
             Step("measure", 15, self._measure),
         )
 
@@ -169,6 +185,8 @@ class Sidecar:
         """Serve and step until `stop` is set; then finish the rounds under way and close everything."""
         runner = web.AppRunner(make_app(self._parts()), access_log=None)
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.workshop.close)
+            await self.workshop.clear(self.queue)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await self._listen(runner)
@@ -214,9 +232,11 @@ class Sidecar:
             datasets=self.config.datasets,
             treasury=self.treasury,
             earnings=self.earnings_store,
+            backfill=self._backfill,
             statement=self._statement,
             provider=self.provider,
             results_dir=self.data.results,
+            links=ResultLinks(self.data.link_key()),
             prefix=self.found.address_prefix,
             wake=self.steps.wake,
             head=self.head_epoch,
@@ -237,10 +257,20 @@ class Sidecar:
 
     async def _earn(self) -> bool:
         """Record wins that became final, close periods, release what vested."""
-        settings = await self._earnings_terms()
-        if settings is None:
+        earnings = await self._opened_earnings()
+        if earnings is None:
             return False
-        if self._earnings is None:
+        await self.lineage.step()  # a period must not close before the outputs in it are known
+        step = await earnings.step()
+        self.health.note("earn", _waits_for(step.waiting))
+        if step.recorded or step.closed:
+            log.info("earnings_moved", recorded=step.recorded, closed=step.closed)
+            self.steps.wake("plan")
+        return False
+
+    async def _opened_earnings(self) -> Earnings | None:
+        settings = await self._earnings_terms()
+        if self._earnings is None and settings is not None:
             self._earnings = Earnings(
                 self.node,
                 self.chain,
@@ -249,12 +279,13 @@ class Sidecar:
                 ledger=self.treasury.ledger,
                 settings=settings,
             )
-        await self.lineage.step()  # a period must not close before the outputs in it are known
-        step = await self._earnings.step()
-        if step.recorded or step.closed:
-            log.info("earnings_moved", recorded=step.recorded, closed=step.closed)
-            self.steps.wake("plan")
-        return False
+        return self._earnings
+
+    async def _backfill(self, first: Epoch, last: Epoch) -> int:
+        earnings = await self._opened_earnings()
+        if earnings is None:
+            raise Conflict("the chain has not been followed yet; try again in a minute")
+        return await earnings.backfill(first, last)
 
     async def _earnings_terms(self) -> EarningsSettings | None:
         """How earnings are split, from the first epoch this sidecar followed on; None before it has followed any.
@@ -285,6 +316,13 @@ class Sidecar:
             self.earnings_store, self.treasury.ledger, self.chain, settings, self.found.network_name
         )
         return await statements.statement(payee, await self.node.finalized_tipset())
+
+    async def _watch_float(self) -> bool:
+        """Warn when the payout wallet holds more than it should: once in the log, and in readyz while it does."""
+        text = await self.treasury.float_warning()
+        if self.health.note("float", text) and text:
+            log.warning("payout_float_exceeded", text=text)
+        return False
 
     async def _measure(self) -> bool:
         """Bring the gauges up to date."""
@@ -361,6 +399,14 @@ async def refuse_shared_wallet(config: Config, treasury: Treasury, node: LotusCl
                 f"the signer also holds {', '.join(map(str, shared))}; use a wallet with the payout key only"
             ],
         )
+
+
+def _waits_for(reasons: Sequence[str]) -> str:
+    """Why a period cannot be closed yet, for people; empty if nothing is waited for."""
+    if not reasons:
+        return ""
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return f"a period waits for {reasons[0]}{more}"
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from deals.sectors import lookback_height
 from fil_plus.attribution import (
     Part,
     PartSource,
@@ -20,7 +21,7 @@ from fil_plus.attribution import (
     WinSplit,
     piece_worths,
 )
-from fil_plus.periods import PERIOD_EPOCHS, inclusion_proof, part_leaf, period_leaves
+from fil_plus.periods import PERIOD_EPOCHS, MerkleTree, part_leaf, period_leaves
 from fil_plus.pieces import HeldPiece
 from fil_plus.vesting import locked_part, vesting_entries
 from lotus_client.address import Address, NetworkPrefix
@@ -31,6 +32,7 @@ from sp_plugin.earnings.closing import ClosedPeriod, PieceNet, split_in_order
 from sp_plugin.earnings.ingest import EarningsSettings, win_inputs
 from sp_plugin.earnings.ports import Holdings
 from sp_plugin.earnings.registry_json import shares_to_json
+from sp_plugin.earnings.sector_memory import SectorMemory
 from sp_plugin.earnings.wins import WinRecord
 from sp_plugin.ledger import (
     Draft,
@@ -118,7 +120,7 @@ class Statements:
         closed = stored.closed
         wins = await self._wins(closed)
         pieces = tuple(await self.holdings.held_pieces(self.settings.provider))
-        inputs = [await self._inputs(win, stored, pieces) for win in wins]
+        inputs = await self._inputs(wins, stored, pieces)
         budgets = {(p.payee, p.job): p.budget_paid for p in stored.produced}
         splits, unknown, _ = split_in_order(inputs, budgets)
         leaves = period_leaves(splits)
@@ -127,11 +129,12 @@ class Statements:
                 f"period {closed.period} cannot be split again as it was closed: run `ledger check` "
                 "and compare the sector table with the chain"
             )
+        tree = MerkleTree(leaves)
         positions = {leaf: index for index, leaf in enumerate(leaves)}
         by_win = {win.id: (win, given) for win, given in zip(wins, inputs, strict=True)}
         lines = [
             _line(*by_win[split.win], split, part, stored)
-            | _proof(part_leaf(split.win, split.epoch, part), leaves, positions)
+            | _proof(tree, positions[part_leaf(split.win, split.epoch, part)])
             for split in splits
             for part in split.parts
             if part.payee == payee
@@ -166,8 +169,8 @@ class Statements:
         return [item.win for item in stored if item.closed_in == here]
 
     async def _inputs(
-        self, win: WinRecord, stored: StoredPeriod, pieces: tuple[HeldPiece, ...]
-    ) -> WinInputs:
+        self, wins: Sequence[WinRecord], stored: StoredPeriod, pieces: tuple[HeldPiece, ...]
+    ) -> list[WinInputs]:
         kept = stored.settings
         settings = replace(
             self.settings,
@@ -176,9 +179,14 @@ class Statements:
             solstice_epoch=kept["solstice_epoch"],
             input_window_epochs=kept["input_window_epochs"],
         )
-        return await win_inputs(
-            win, self.holdings, settings, pieces, produced=stored.produced, used=stored.used
-        )
+        closed = stored.closed
+        first = lookback_height(Epoch(closed.period * PERIOD_EPOCHS))
+        table = SectorMemory(self.holdings, settings.provider, first, closed.last_epoch)
+        produced, used = stored.produced, stored.used
+        return [
+            await win_inputs(win, table, settings, pieces, produced=produced, used=used)
+            for win in wins
+        ]
 
 
 def _period_head(stored: StoredPeriod) -> dict[str, Any]:
@@ -267,9 +275,8 @@ def _terms(stored: StoredPeriod, part: Part) -> dict[str, Any]:
     raise StatementError(f"the terms of job {part.job} are not kept with their period")
 
 
-def _proof(leaf: bytes, leaves: Sequence[bytes], positions: dict[bytes, int]) -> dict[str, Any]:
-    index = positions[leaf]
-    return {"index": index, "proof": [node.hex() for node in inclusion_proof(leaves, index)]}
+def _proof(tree: MerkleTree, index: int) -> dict[str, Any]:
+    return {"index": index, "proof": [node.hex() for node in tree.proof(index)]}
 
 
 def _net(line: PieceNet) -> dict[str, Any]:

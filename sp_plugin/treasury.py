@@ -17,7 +17,7 @@ from sp_plugin.payouts.fees import FeePolicy
 from sp_plugin.payouts.funding import FundingWatcher
 from sp_plugin.payouts.planning import PlannedBatch, Planner
 from sp_plugin.payouts.ports import Signer
-from sp_plugin.payouts.reconcile import Reconciler, ReconcileReport
+from sp_plugin.payouts.reconcile import Reconciler
 from sp_plugin.payouts.sender import Sender, SenderSettings
 from sp_plugin.payouts.signer import KeySigner, NodeSigner
 from sp_plugin.payouts.states import TERMINAL, PayoutState
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Treasury:
-    """Ledger and payouts. `planner`, `sender` and `funding` are None while no payout wallet is named."""
+    """Ledger and payouts. `planner`, `sender`, `funding` and `reconciler` are None while no payout wallet is named."""
 
     config: PayoutsConfig
     chain: LotusClient
@@ -42,6 +42,7 @@ class Treasury:
     planner: Planner | None
     sender: Sender | None
     funding: FundingWatcher | None
+    reconciler: Reconciler | None
     wallet: WalletEndpoint | None
 
     async def close(self) -> None:
@@ -86,17 +87,6 @@ class Treasury:
             if payout.state is PayoutState.FAILED
         }
 
-    async def reconcile(self) -> ReconcileReport:
-        """Book what the wallet did without us, and let sending go on.
-
-        Raises:
-            Conflict: no payout wallet is named.
-        """
-        if self.config.wallet is None:
-            raise Conflict("payouts.wallet names no address: there is nothing to reconcile")
-        reconciler = Reconciler(self.chain, self.payouts, self.ledger, self.config.wallet)
-        return await reconciler.reconcile()
-
     async def send_step(self) -> bool:
         """One pass of the sender."""
         if not self.config.enabled or self.sender is None:
@@ -111,6 +101,18 @@ class Treasury:
                 reverted=report.reverted,
             )
         return False
+
+    async def float_warning(self) -> str:
+        """Why the payout wallet should be looked at: it holds more than `max_float_fil`. Empty if it does not."""
+        if self.config.wallet is None:
+            return ""
+        balance, most = await self.chain.balance(self.config.wallet), self.config.max_float_fil
+        if balance <= most:
+            return ""
+        return (
+            f"the payout wallet holds {balance.to_fil()} FIL, more than payouts.max_float_fil "
+            f"({most.to_fil()}): whoever takes its key takes all of it; send the rest back to the owner"
+        )
 
     async def funding_step(self) -> bool:
         """Book what arrived in the payout wallet up to the newest final tipset."""
@@ -138,7 +140,7 @@ async def open_treasury(
     """
     ledger, payouts = LedgerRepository(store), PayoutRepository(store)
     if config.wallet is None:
-        return Treasury(config, chain, ledger, payouts, None, None, None, None)
+        return Treasury(config, chain, ledger, payouts, None, None, None, None, None)
     signer, wallet = _signer(config)
     limits = Limits(
         minimum=config.minimum_payout_fil,
@@ -166,7 +168,8 @@ async def open_treasury(
         )
         sender = Sender(chain, signer, payouts, settings, _alert)
     funding = FundingWatcher(chain, payouts, ledger, config.wallet)
-    return Treasury(config, chain, ledger, payouts, planner, sender, funding, wallet)
+    reconciler = Reconciler(chain, payouts, ledger, config.wallet)
+    return Treasury(config, chain, ledger, payouts, planner, sender, funding, reconciler, wallet)
 
 
 async def shared_keys(

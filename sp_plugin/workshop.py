@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+import structlog
+
+from deals.volumes import clean_cache
 from fil_plus.bundle import ResourceLimits
 from fil_plus.terms import Basis, ShareTerms
 from lotus_client.types import AttoFil, Epoch, PaddedPieceSize
@@ -14,12 +16,13 @@ from sp_plugin.config import Config, DatasetConfig, EarningsConfig
 from sp_plugin.config.sections import DockerLimits, WasmLimits
 from sp_plugin.data_dir import DataDir
 from sp_plugin.executors import make_executors
-from sp_plugin.executors.base import Executor, ExecutorSettings
+from sp_plugin.executors.base import EngineUnavailable, Executor, ExecutorSettings, LeavesTraces
 from sp_plugin.inputs.base import InputContext, PieceLibrary
 from sp_plugin.jobs.bundle import BundleConditions, EngineLimits, JobBundler
 from sp_plugin.jobs.kinds import load_kinds
 from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.jobs.reading import Kinds
+from sp_plugin.jobs.removal import remove_tree
 from sp_plugin.jobs.running import JobRunner, RunSettings
 from sp_plugin.jobs.spec import JobSpec
 from sp_plugin.jobs.worker import StartCheck, Worker
@@ -28,6 +31,8 @@ from sp_plugin.publishers.base import PublishContext
 __all__ = ["Workshop", "open_workshop", "terms_for"]
 
 _MIB: Final = 1 << 20
+
+log = structlog.get_logger()
 
 
 class Workshop:
@@ -39,23 +44,45 @@ class Workshop:
         bundler: JobBundler,
         runner: JobRunner,
         executors: Mapping[str, Executor],
-        config: Config,
+        *,
+        data: DataDir,
+        workers: int,
     ) -> None:
         self.kinds = kinds
         self.bundler = bundler
         self._runner = runner
         self._executors = executors
-        self._config = config
+        self._data = data
+        self._node_id = f"n-{data.identity()}"
+        self._count = workers
         self._workers: list[Worker] = []
 
-    async def work(self, queue: JobQueue, why_not_start: StartCheck, stop: asyncio.Event) -> None:
-        """Run queued jobs until `stop` is set. What a killed process left behind is cleared first."""
+    async def clear(self, queue: JobQueue) -> None:
+        """Put away what a killed process of this data_dir left: runs, half-made volumes, containers, leases.
+
+        A container engine that does not answer is logged: jobs that need it will say so themselves.
+        """
         await asyncio.to_thread(self._runner.clean)
-        node_id = f"n-{self._config.provider.actor}-{platform.node()}"
-        await queue.release_node(node_id)
+        await asyncio.to_thread(clean_cache, self._data.volumes)
+        await asyncio.to_thread(remove_tree, self._data.resolving)
+        for engine, executor in self._executors.items():
+            if not isinstance(executor, LeavesTraces):
+                continue
+            try:
+                removed = await executor.remove_leftovers()
+            except EngineUnavailable as error:
+                log.warning("engine_unavailable", engine=engine, error=str(error))
+                continue
+            for execution_id in removed:
+                log.info("leftover_removed", engine=engine, execution_id=execution_id)
+        if released := await queue.release_node(self._node_id):
+            log.info("leases_released", jobs=released)
+
+    async def work(self, queue: JobQueue, why_not_start: StartCheck, stop: asyncio.Event) -> None:
+        """Run queued jobs until `stop` is set."""
         self._workers = [
-            Worker(queue, self._runner, node_id, why_not_start=why_not_start)
-            for _ in range(self._config.jobs.workers)
+            Worker(queue, self._runner, self._node_id, why_not_start=why_not_start)
+            for _ in range(self._count)
         ]
         async with asyncio.TaskGroup() as group:
             for worker in self._workers:
@@ -69,9 +96,8 @@ class Workshop:
     async def close(self) -> None:
         """Release what executors hold, e.g. the connection to a container engine."""
         for executor in self._executors.values():
-            close = getattr(executor, "close", None)
-            if close is not None:
-                await close()
+            if isinstance(executor, LeavesTraces):
+                await executor.close()
 
 
 def open_workshop(
@@ -89,7 +115,7 @@ def open_workshop(
     executors = {
         name: executor
         for name, executor in make_executors(
-            ExecutorSettings(cache_dir=data.compiled, owner=f"sp-plugin-{config.provider.actor}")
+            ExecutorSettings(cache_dir=data.compiled, owner=f"sp-plugin-{data.identity()}")
         )
         if name not in switched_off
     }
@@ -105,11 +131,16 @@ def open_workshop(
     conditions = BundleConditions(
         network_name=network,
         provider=config.provider.actor,
-        limits={"wasm": _limits(config.jobs.wasm, 1), "docker": _docker_limits(config.jobs.docker)},
+        limits={
+            name: _docker_limits(config.jobs.docker)
+            if name == "docker"
+            else _limits(config.jobs.wasm, 1)
+            for name in executors
+        },
         terms=lambda spec: terms_for(spec, config.earnings, config.datasets),
         validity=validity,
     )
-    bundler = JobBundler(kinds, executors, context, conditions, data.path / "resolving")
+    bundler = JobBundler(kinds, executors, context, conditions, data.resolving)
     settings = RunSettings(
         work_dir=data.runs,
         context=context,
@@ -120,10 +151,14 @@ def open_workshop(
             min_piece_size=PaddedPieceSize(config.jobs.minimum_piece_bytes),
             public_url=config.http.public_url,
         ),
-        stream_bytes=config.jobs.wasm.log_bytes,
+        stream_bytes={
+            "wasm": config.jobs.wasm.log_bytes,
+            "docker": config.jobs.docker.log_bytes,
+        },
         processes=config.jobs.docker.pids,
     )
-    return Workshop(kinds, bundler, JobRunner(kinds, executors, settings, clock), executors, config)
+    runner = JobRunner(kinds, executors, settings, clock)
+    return Workshop(kinds, bundler, runner, executors, data=data, workers=config.jobs.workers)
 
 
 def terms_for(

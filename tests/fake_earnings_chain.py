@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deals.ports import Cursor, OwnBlock, SectorSnapshot, TipSetRef
+from deals.sectors import SectorHistory, SectorInterval
 from fil_plus.attribution import ProducedPiece, UsedPiece
 from fil_plus.pieces import HeldPiece, Provenance, ProvenanceKind
 from fil_plus.power import sector_qap
@@ -280,6 +281,11 @@ class FakeHoldings:
     ) -> tuple[SectorOnChainInfo, ...] | None:
         return self.snapshot
 
+    async def sector_history(self, provider: ActorId, first: Epoch, last: Epoch) -> SectorHistory:
+        known = self.snapshot is not None
+        intervals = [SectorInterval(info, Epoch(0), None) for info in self.snapshot or ()]
+        return SectorHistory(intervals, Epoch(0) if known else None)
+
     async def active_power(self, provider: ActorId, at: Epoch) -> int | None:
         return None
 
@@ -293,9 +299,13 @@ class FakeRegister:
 
     produced_: list[ProducedPiece] = field(default_factory=list)
     used_: list[UsedPiece] = field(default_factory=list)
+    untraced_: list[str] = field(default_factory=list)
 
     async def produced(self) -> list[ProducedPiece]:
         return self.produced_
 
     async def used(self) -> list[UsedPiece]:
         return self.used_
+
+    async def untraced(self) -> list[str]:
+        return self.untraced_

@@ -209,12 +209,17 @@ class FakePayoutChain:
         if message.nonce < self.nodes[-1].after.nonces.get(message.from_, 0):
             raise LotusRpcError("MpoolPush", 1, "minimum expected nonce: nonce too low")
         there = self.pool.get((message.from_, message.nonce))
-        if there is not None and there.cid != signed.cid:
+        if there is not None:
+            if there.cid == signed.cid:
+                raise LotusRpcError("MpoolPush", 1, "message already in mpool")
             least = there.message.gas_premium.value * 110 // 100 + 1
             if message.gas_premium.value < least:
                 raise LotusRpcError("MpoolPush", 1, "replace by fee has too low GasPremium")
         self.pool[message.from_, message.nonce] = signed
         return signed.cid
+
+    async def mpool_pending(self) -> list[SignedMessage]:
+        return list(self.pool.values())
 
     async def estimate_gas(self, message: Message, max_fee: AttoFil) -> Message:
         return replace(

@@ -30,7 +30,7 @@ from sp_plugin.payouts.decide import Limits
 from sp_plugin.payouts.fees import FeePolicy
 from sp_plugin.payouts.funding import FundingWatcher
 from sp_plugin.payouts.planning import Planner
-from sp_plugin.payouts.reconcile import Reconciler
+from sp_plugin.payouts.recovery import Recovery
 from sp_plugin.payouts.sender import Sender, SenderSettings
 from sp_plugin.payouts.signer import KeySigner
 from sp_plugin.store.base import Store, metadata
@@ -120,8 +120,8 @@ class Money:
     def funding(self) -> FundingWatcher:
         return FundingWatcher(self.chain, self.payouts, self.ledger, self.wallet)
 
-    def reconciler(self) -> Reconciler:
-        return Reconciler(self.chain, self.payouts, self.ledger, self.wallet)
+    def recovery(self) -> Recovery:
+        return Recovery(self.chain, self.payouts, self.ledger, self.wallet)
 
     async def approve(self) -> None:
         planned = await self.planner().plan()

@@ -3,7 +3,8 @@
 Design notes
 ------------
 * A source is one module in this package with one class and one factory under `@source_kind("name")`; nothing else has to
-  be edited to add one. The config names the kind and its options.
+  be edited to add one. The config names the kind and its options (`provider.sources`).
+* `base` is the one file to read before adding a source: the protocol, the errors, the registry.
 * A source answers from what it has, now: it never asks a miner to unseal, and needs no token that could.
 * It says why it cannot: `PieceNotHere` (ask another source) or `PieceUnavailable` with a reason the operator can act on.
 * Bytes from a source are not trusted: `deals.verify` proves CommP, and CAR blocks are hashed again when they are read.

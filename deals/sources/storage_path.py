@@ -45,21 +45,22 @@ class StoragePathSource:
 
     def open_now(self, piece: HeldPiece) -> BinaryIO:
         """`open`, for callers that are in a worker thread already."""
+        files = self.files(piece.provider, piece.sector)
+        if not files:
+            raise PieceNotHere(
+                piece.key, f"no unsealed file of sector {piece.sector} in {len(self._paths)} paths"
+            )
         if piece.offset is None:
             raise PieceUnavailable(
                 piece.key, Unavailable.OFFSET_UNKNOWN, "its place in the sector is not known yet"
             )
         failures: list[PieceUnavailable] = []
-        for path in self.files(piece.provider, piece.sector):
+        for path in files:
             try:
                 return self._open_in(path, piece, piece.offset)
             except PieceUnavailable as failure:
                 failures.append(failure)
-        if failures:
-            raise failures[0]
-        raise PieceNotHere(
-            piece.key, f"no unsealed file of sector {piece.sector} in {len(self._paths)} paths"
-        )
+        raise failures[0]
 
     def files(self, provider: ActorId, sector: SectorNumber) -> tuple[Path, ...]:
         """The unsealed files of a sector that exist, in the order of the paths."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol, TypeVar
 
 from devstack.chain.config import NetworkConfig
 from devstack.chain.states import AccountState, Actor, EmptyState, InitState, StateTree
+from devstack.chain.table import replace
 from devstack.chain.values import ExecutionTrace, StampedEvent
 from lotus_client.actors.wire import ParamsError, Wire
 from lotus_client.address import Address, AddressError
@@ -44,6 +45,13 @@ class Exit(IntEnum):
     UNSPECIFIED = 23
     ASSERTION = 24
     READ_ONLY = 25
+
+
+# System failures of a call as its caller sees them (actors.md §0.2).
+_SURFACED = {
+    int(Exit.INVALID_RECEIVER): int(Exit.UNSPECIFIED),
+    int(Exit.SYS_INSUFFICIENT_FUNDS): int(Exit.INSUFFICIENT_FUNDS),
+}
 
 
 class Abort(Exception):
@@ -317,11 +325,8 @@ class Runtime:
         )  # fmt: skip
         if sent.trace is not None:
             self.subcalls.append(sent.trace)
-        surfaced = {
-            int(Exit.INVALID_RECEIVER): int(Exit.UNSPECIFIED),
-            int(Exit.SYS_INSUFFICIENT_FUNDS): int(Exit.INSUFFICIENT_FUNDS),
-        }
-        return replace(sent, exit_code=surfaced.get(sent.exit_code, sent.exit_code))
+        code = _SURFACED.get(sent.exit_code)
+        return sent if code is None else Sent(code, sent.return_, sent.trace)
 
     def must_send(self, to: Address, method: int, params: bytes = b"", value: int = 0) -> bytes:
         """As `send`, and give up with the same code if it fails."""

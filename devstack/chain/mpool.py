@@ -51,7 +51,10 @@ class MessagePool:
             raise PushRefused("unfulfilled nonce gap")
         replaced = waiting.get(message.nonce)
         if replaced is not None and replaced.cid == signed.cid:
-            return signed.cid
+            raise PushRefused(
+                f"message from {message.from_} with nonce {message.nonce} already in mpool: "
+                "message with nonce already exists"
+            )
         if replaced is not None:
             _check_replacement(replaced, signed)
         elif len(waiting) >= _MAX_PENDING_PER_SENDER:

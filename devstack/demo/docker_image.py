@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import platform
 import tarfile
 from pathlib import Path
@@ -27,8 +28,9 @@ def why_no_engine() -> str | None:
             client.ping()
         finally:
             client.close()
-    except DockerException as error:
-        return f"no engine answers ({str(error).splitlines()[0][:120]})"
+    except DockerException:
+        where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+        return f"no Docker engine answers at {where}"
     return None
 
 

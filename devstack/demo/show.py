@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -45,6 +45,12 @@ class Show:
     def command(self, *words: str) -> None:
         """A command as one would type it."""
         self.console.print(f"          [dim]$[/dim] {' '.join(words)}", markup=True)
+
+    def waiting(self, what: str) -> AbstractContextManager[object]:
+        """A spinner while something is waited for, on a terminal only."""
+        if not self.console.is_terminal:
+            return nullcontext()
+        return self.console.status(f"waiting for {what}")
 
     @contextmanager
     def epochs(self, title: str, first: int, last: int) -> Iterator[EpochsBar]:

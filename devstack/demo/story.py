@@ -207,8 +207,7 @@ class Story:
         folder = self.world.home / "results" / job_id
         folder.mkdir(parents=True)
         for item in await self.sidecar.json("job", "get", job_id, "--output", str(folder)):
-            with tarfile.open(item["file"]) as archive:
-                archive.extractall(folder, filter="data")
+            _unpack(Path(item["file"]), folder)
         return folder
 
     async def check_result(self, result: JobResult, example: str, source: str, output: str) -> None:
@@ -408,11 +407,27 @@ class Story:
             StoryError: none within a minute; with the end of the sidecar's log.
         """
         deadline = time.monotonic() + _CATCH_UP_SECONDS
-        while not (answer := await look()):
-            if not self.sidecar.is_running or time.monotonic() > deadline:
-                raise StoryError(f"waited in vain for {what}\n{self.sidecar.tail()}")
-            await asyncio.sleep(0.1)
+        with self.show.waiting(what):
+            while not (answer := await look()):
+                if not self.sidecar.is_running or time.monotonic() > deadline:
+                    raise StoryError(f"waited in vain for {what}\n{self.sidecar.tail()}")
+                await asyncio.sleep(0.1)
         return answer
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Write the plain files of a results archive below `folder`.
+
+    By hand, because `extractall(filter=…)` came with Python 3.11.4 and Debian 12 has 3.11.2.
+    """
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            target = (folder / member.name).resolve()
+            content = tar.extractfile(member) if member.isreg() else None
+            if content is None or not target.is_relative_to(folder.resolve()):
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content.read())
 
 
 def _fil(amount: object) -> str:

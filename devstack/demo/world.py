@@ -35,6 +35,7 @@ SOLSTICE: Final = NetworkVersion(29)
 # out of 5 winners in each, as a middling provider would.
 _OTHER_SECTORS: Final = 480
 _GRANT_BYTES: Final = 1 << 30
+_MARK: Final = ".sp-plugin-demo"
 _SEALING_EPOCHS: Final = 60
 
 
@@ -74,9 +75,7 @@ class World:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        if self.home.exists():
-            shutil.rmtree(self.home)  # what an earlier demo left is of another chain
-        self.home.mkdir(parents=True)
+        _make_room(self.home)
         config = DevstackConfig(
             data_dir=self.home / "network",
             network=NetworkConfig(
@@ -240,6 +239,23 @@ class World:
     def module_url(self, module: Path) -> str:
         """A WASM module as an inline source carries it."""
         return "data:application/wasm;base64," + base64.b64encode(module.read_bytes()).decode()
+
+
+def _make_room(home: Path) -> None:
+    """An empty folder of the demo's own; what an earlier demo left there is of another chain and goes.
+
+    Raises:
+        WorldError: the folder holds something that no demo made.
+    """
+    mark = home / _MARK
+    if home.exists() and any(home.iterdir()):
+        if not mark.is_file():
+            raise WorldError(
+                f"{home} is not empty and not a demo's: name another folder with --out"
+            )
+        shutil.rmtree(home)
+    home.mkdir(parents=True, exist_ok=True)
+    mark.touch()
 
 
 def _private(path: Path, text: str) -> None:

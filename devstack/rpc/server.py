@@ -22,9 +22,9 @@ from devstack.rpc.dispatch import (
     result_response,
 )
 from devstack.rpc.errors import RpcError
-from devstack.rpc.json_text import read_json
 from devstack.rpc.methods import Caller
 from devstack.rpc.subscription import Subscription
+from lotus_client.json_text import read_json
 
 __all__ = ["MAX_REQUEST_BYTES", "RpcEndpoint", "authenticate"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -15,6 +14,7 @@ from lotus_client.errors import (
     LotusRpcError,
     LotusUnauthorized,
 )
+from lotus_client.json_text import read_json
 from lotus_client.secrets import redact
 
 __all__ = ["RpcTransport", "StreamOf", "decode_json", "error_of", "request_body"]
@@ -74,17 +74,10 @@ def decode_json(method: str, raw: bytes | str) -> Any:
     Raises:
         LotusDecodeError: not JSON, nested too deeply, or a number beyond reason.
     """
-    # Fixed here and not left to the process: some libraries (py_ecc) raise the limit so far that a hostile
-    # answer would overflow the C stack.
-    usual = sys.getrecursionlimit()
     try:
-        sys.setrecursionlimit(_MAX_DEPTH)
-        return json.loads(raw, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        shown = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
-        raise LotusDecodeError(method, f"the answer is not JSON: {shown}") from error
-    finally:
-        sys.setrecursionlimit(usual)
+        return read_json(raw, max_depth=_MAX_DEPTH, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise LotusDecodeError(method, f"the answer is not JSON: {str(error)[:200]}") from error
 
 
 def error_of(method: str, error: object) -> LotusError:

@@ -11,7 +11,6 @@ from fil_plus.bundle import (
     BundleError,
     BundleInput,
     BundleOutput,
-    Engine,
     ImageKind,
     ResourceLimits,
 )
@@ -52,7 +51,7 @@ def _bundle(recorded: Mapping[str, Any]) -> Bundle:
     return Bundle(
         network_name=recorded["network"],
         provider=Address.parse(recorded["provider"]).actor_id,
-        engine=Engine(recorded["engine"]),
+        engine=recorded["engine"],
         module_sha256=recorded["module_sha256"],
         image=recorded["image"],
         image_kind=None if image_kind is None else ImageKind(image_kind),

@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import entry_points
 from typing import Final
 
 import typer
@@ -60,6 +59,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _add_plugins(given: list[str]) -> None:
     """Load the commands of other packages, but only where they are called or listed."""
     first = next((word for word in given if not word.startswith("-")), None)
+    if first in _own_names():
+        return
+    from importlib.metadata import entry_points
+
     for entry in entry_points(group=_GROUP):
         if first in (None, entry.name):
             app.add_typer(entry.load(), name=entry.name)
+
+
+def _own_names() -> set[str | None]:
+    commands = {command.name for command in app.registered_commands}
+    return {name for name in commands | {group.name for group in app.registered_groups} if name}

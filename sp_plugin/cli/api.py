@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
+from lotus_client.json_text import read_json
 from lotus_client.secrets import Secret
 from sp_plugin.errors import (
     BadInput,
@@ -73,7 +74,7 @@ class Api:
         if len(raw) > _MAX_ANSWER:
             raise SpPluginError(f"the answer to {path} is larger than {_MAX_ANSWER} bytes")
         try:
-            return json.loads(raw)
+            return read_json(raw)
         except ValueError as error:
             raise SpPluginError(f"{self.url} answers no JSON: is it a sidecar?") from error
 
@@ -99,7 +100,7 @@ class Api:
 
 def _of_envelope(status: int, raw: bytes) -> SpPluginError:
     try:
-        envelope = json.loads(raw)
+        envelope = read_json(raw)
         message, code = str(envelope["Message"]), str(envelope.get("Code", ""))
     except (ValueError, KeyError, TypeError):
         return SpPluginError(f"HTTP {status}: {raw[:200].decode('utf-8', 'replace')}")

@@ -1,4 +1,3 @@
-# ruff: noqa: PLR0917  (typer makes options of arguments)
 """`approvals list|sign|add|verify|revoke`."""
 
 from __future__ import annotations

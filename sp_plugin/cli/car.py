@@ -125,14 +125,19 @@ def _walk(tree: UnixFs, cid: Cid, path: str) -> Iterator[dict[str, Any]]:
 @contextmanager
 def _bad_files() -> Iterator[None]:
     """Turn what is wrong with files into our error, which exits 2."""
+    from deals.blocks import BadBlock, MissingBlock, UnknownHash
     from deals.car import CarError
     from deals.unixfs import UnixFsError
     from deals.unixfs_write import DirectoryTooLarge, UnsupportedFile
+    from deals.volumes import VolumeError
     from sp_plugin.errors import BadInput
 
     try:
         yield
     except OSError as error:
         raise BadInput(f"{error.filename or 'file'}: {error.strerror}") from error
-    except (CarError, UnixFsError, DirectoryTooLarge, UnsupportedFile) as error:
+    except (
+        *(BadBlock, MissingBlock, UnknownHash, CarError),
+        *(UnixFsError, VolumeError, DirectoryTooLarge, UnsupportedFile),
+    ) as error:
         raise BadInput(str(error)) from error

@@ -1,4 +1,3 @@
-# ruff: noqa: PLR0917  (typer makes options of arguments)
 """`config check|print|default` and `init`."""
 
 from __future__ import annotations

@@ -140,6 +140,8 @@ def get(
     json: JsonOption = False,
 ) -> None:
     """Download the results of each completed execution as <execution>.tar.gz."""
+    from urllib.parse import urlsplit
+
     from sp_plugin.cli.api import segment
     from sp_plugin.cli.output import print_json
     from sp_plugin.errors import BadInput, Conflict
@@ -150,7 +152,7 @@ def get(
         raise Conflict(f"job {job_id} has no results")
     fetched = []
     for item in items:
-        name = item["Params"]["URL"].rsplit("/", 1)[1]
+        name = urlsplit(item["Params"]["URL"]).path.rsplit("/", 1)[1]
         try:
             size = api.download(f"/api/v1/sp/results/{segment(name)}", output / Path(name).name)
         except OSError as error:

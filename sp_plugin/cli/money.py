@@ -1,4 +1,4 @@
-"""`earnings show`, `ledger show|check`, `payouts plan|approve|send|status|pause`, `statement`, `audit`."""
+"""`earnings show|backfill`, `ledger show|check`, `payouts plan|approve|send|status|reconcile|pause`, `statement`, `audit`."""
 
 from __future__ import annotations
 
@@ -43,6 +43,23 @@ def earnings(config: ConfigOption = None, json: JsonOption = False) -> None:
     ]
     typer.echo()
     print_rows(rows, ["period", "payee", "owed"], "no closed period owes anything")
+
+
+@earnings_app.command("backfill")
+def backfill(
+    first: Annotated[int, typer.Option("--from", min=0, help="First epoch.")],
+    last: Annotated[int, typer.Option("--to", min=0, help="Last epoch.")],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Read blocks won in a range of epochs again, where something was unknown. The node must still have their state."""
+    from sp_plugin.cli.output import print_json
+
+    answer = connect(config).post("/api/v1/sp/earnings/backfill", {"from": first, "to": last})
+    if json:
+        print_json(answer)
+    else:
+        typer.echo(f"{answer['read']} blocks read again; see: sp-plugin earnings show")
 
 
 def statement(
@@ -110,35 +127,32 @@ def show(
 
 
 @ledger_app.command()
-def check(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Prove that the ledger balances, is unbroken and agrees with the payout wallet; exits 1 if not."""
+def check(
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Do not ask the node; the wallet is not compared.")
+    ] = False,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Prove that the ledger balances, is unbroken and agrees with the payout wallet on chain; exits 1 if not.
+
+    The node is asked for the wallet's balance in the newest final state that the ledger covers; exits 4 if it does not
+    answer.
+    """
+    from sp_plugin.books import check_books
     from sp_plugin.cli.output import print_json
     from sp_plugin.errors import ExitCode
 
-    async def work() -> dict[str, Any]:
-        from sp_plugin.store.ledger import LedgerRepository
-        from sp_plugin.store.migrate import open_store
-
-        store = await open_store(load(config).database_url)
-        try:
-            report = await LedgerRepository(store).check()
-        finally:
-            await store.close()
-        return {
-            "ok": report.ok,
-            "entries": report.entries,
-            "head": report.head.hex(),
-            "problems": [str(problem) for problem in report.problems],
-        }
-
-    result = run_async(work())
+    result = run_async(check_books(load(config), ask_node=not offline))
     if json:
-        print_json(result)
+        print_json(result.to_json())
     else:
-        for problem in result["problems"]:
-            typer.echo(problem)
-        typer.echo(f"{result['entries']} entries: {'ok' if result['ok'] else 'NOT ok'}")
-    if not result["ok"]:
+        for problem in result.report.problems:
+            typer.echo(f"{problem.where}: {problem.message}")
+        typer.echo(f"payout wallet: {result.wallet}")
+        state = "ok" if result.report.ok else "NOT ok"
+        typer.echo(f"{result.report.entries} entries: {state}")
+    if not result.report.ok:
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -204,16 +218,37 @@ def status(config: ConfigOption = None, json: JsonOption = False) -> None:
 
 
 @payouts_app.command()
-def reconcile(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """After a halt: find on chain what the wallet sent without us, book it, and let sending go on.
-
-    Everything approved is held, so that the next plan counts what was found. Do this only when you know who used the
-    key: after a restored backup it was this sidecar itself.
-    """
+def reconcile(
+    accept_nonce: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Accept what others sent from the wallet, up to this next nonce, and let sending go on.",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare the wallet's nonces on chain with ours; exits 1 while they do not fit. Changes nothing without a flag."""
     from sp_plugin.cli.output import print_fields, print_json
+    from sp_plugin.errors import ExitCode
 
-    answer = connect(config).post("/api/v1/sp/payouts/reconcile")
-    (print_json if json else print_fields)(answer)
+    api, path = connect(config), "/api/v1/sp/payouts/reconcile"
+    answer = (
+        api.get(path) if accept_nonce is None else api.post(path, {"accept_nonce": accept_nonce})
+    )
+    if json:
+        print_json(answer)
+    else:
+        print_fields({key.replace("_", " "): value for key, value in answer.items()})
+        if not answer["fits"]:
+            typer.echo(
+                "somebody else has used this wallet, or this database is older than its messages. Look at its messages "
+                f"(lotus state list-messages --from {answer['wallet']}): is a payee paid already? Then accept with: "
+                f"sp-plugin payouts reconcile --accept-nonce {answer['next_nonce']}"
+            )
+    if not answer["fits"]:
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @payouts_app.command()

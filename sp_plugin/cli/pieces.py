@@ -1,4 +1,4 @@
-"""`pieces list|verify|read`, `claims list`, `datasets list|show`, `results list`."""
+"""`pieces list|verify|read`, `claims list|show`, `datasets list|show`, `results list|show`."""
 
 from __future__ import annotations
 
@@ -73,6 +73,23 @@ def claims(config: ConfigOption = None, json: JsonOption = False) -> None:
     _print(rows, ["claim_id", "client", *_COLUMNS[1:]], "no claims", json)
 
 
+@claims_app.command("show")
+def show_claim(
+    claim_id: Annotated[int, typer.Argument(min=0, help="The claim's ID.")],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show the held piece of a claim: where it lies, whether its bytes are right, and what is in it."""
+    from sp_plugin.cli.output import print_fields, print_json
+    from sp_plugin.errors import NotFound
+
+    for row in _pieces(config):
+        if row["claim_id"] == claim_id:
+            (print_json if json else print_fields)(row)
+            return
+    raise NotFound("claim of this provider", claim_id)
+
+
 @datasets_app.command("list")
 def datasets(config: ConfigOption = None, json: JsonOption = False) -> None:
     """List the datasets and how many held pieces are in each."""
@@ -103,6 +120,44 @@ def results(config: ConfigOption = None, json: JsonOption = False) -> None:
     """List completed executions."""
     items = connect(config).get("/api/v1/sp/results")["items"]
     _print(items, ["execution_id", "job_id", "exit_code"], "no results", json)
+
+
+@results_app.command("show")
+def show_result(
+    execution_id: Annotated[str, typer.Argument(help="An execution's ID, or its beginning.")],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show the run record of a completed execution: what went in, what came out, and what it took."""
+    from sp_plugin.cli.output import print_fields, print_json
+    from sp_plugin.errors import BadInput, NotFound
+
+    items = connect(config).get("/api/v1/sp/results")["items"]
+    found = [item for item in items if item["execution_id"].startswith(execution_id)]
+    if not found:
+        raise NotFound("completed execution", execution_id)
+    if len(found) > 1:
+        raise BadInput(f"{len(found)} executions begin with {execution_id}; write more of the ID")
+    (item,) = found
+    if json:
+        print_json(item)
+        return
+    record = item["record"]
+    print_fields(
+        {
+            "execution": item["execution_id"],
+            "job": item["job_id"],
+            "exit code": item["exit_code"],
+            "executor": record.get("executor_version"),
+            "bundle": record.get("bundle_digest"),
+            "inputs": [part.get("piece_key") or part["cid"] for part in record.get("inputs", [])],
+            "output": (record.get("output") or {}).get("root_cid"),
+            "published": item["published"].get("Type"),
+            "piece": (record.get("published") or {}).get("piece_cid"),
+            "wall seconds": (record.get("usage") or {}).get("wall_seconds"),
+            "files kept": item["available"],
+        }
+    )
 
 
 def _pieces(config: Path | None) -> list[dict[str, Any]]:

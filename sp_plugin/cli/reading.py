@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from lotus_client.json_text import read_json
 from sp_plugin.config.yaml_lines import read_yaml
 from sp_plugin.errors import BadInput, ConfigError
 
@@ -46,8 +46,8 @@ def read_structure(file: Path, what: str) -> dict[str, Any]:
     text = read_text(file)
     if text.lstrip().startswith("{"):
         try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            value = read_json(text)
+        except ValueError as error:
             raise BadInput(f"{file} is not JSON: {error}") from error
     else:
         document = read_yaml(text, str(file))

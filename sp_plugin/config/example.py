@@ -88,6 +88,8 @@ def _plain(value: Any) -> str:
         return value.to_fil()
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_plain(part) for part in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_plain(part)}" for key, part in value.items()) + "}"
     if value is None:
         return "null"
     if isinstance(value, int):
@@ -107,8 +109,10 @@ def plain_values(part: Any) -> Any:
         return {key: plain_values(getattr(part, key)) for key in type(part).model_fields}
     if isinstance(part, AttoFil):
         return part.to_fil()
-    if isinstance(part, tuple):
+    if isinstance(part, tuple | list):
         return [plain_values(item) for item in part]
+    if isinstance(part, dict):
+        return {key: plain_values(item) for key, item in part.items()}
     if part is None or isinstance(part, bool | int):
         return part
     return str(part)

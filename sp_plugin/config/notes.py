@@ -16,7 +16,7 @@ def config_notes(config: Config) -> Iterator[str]:
         yield "datasets is empty: no piece can be computed over"
     if not config.approvals.approvers:
         yield "approvals.approvers is empty: no job can be approved"
-    if not config.provider.storage_paths:
+    if not config.provider.storage_paths and not config.provider.sources:
         yield "provider.storage_paths is empty: no piece can be read"
     if config.http.host not in ("127.0.0.1", "::1", "localhost"):
         yield f"http.host {config.http.host} can be reached from other machines: put TLS in front"
@@ -25,8 +25,9 @@ def config_notes(config: Config) -> Iterator[str]:
         yield f"http.anonymous_scopes lets everybody who reaches the port: {scopes}"
     if config.node.allow_admin_token:
         yield "node.allow_admin_token is on: the sidecar could be made to move the node's keys"
-    if config.policy.allow_network:
-        yield "policy.allow_network is on: jobs that ask for it may use the network"
+    for dataset in config.datasets:
+        if dataset.consent != "public":
+            yield f"datasets: {dataset.name} has consent {dataset.consent}: nothing can be computed over it"
     if config.payouts.enabled and config.payouts.signer.key_file:
         yield "payouts.signer.key_file keeps the payout key in this process; use a wallet endpoint"
     if config.earnings.basis is Basis.QAP_SHARE:

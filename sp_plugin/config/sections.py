@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -40,6 +40,7 @@ __all__ = [
     "LogConfig",
     "NodeConfig",
     "PayoutsConfig",
+    "PieceSourceConfig",
     "PolicyConfig",
     "ProviderConfig",
     "Scope",
@@ -117,6 +118,19 @@ class NodeConfig(Section):
         return self
 
 
+class PieceSourceConfig(Section):
+    """Another place where the bytes of held pieces can be read, asked after `storage_paths`."""
+
+    kind: Text = Field(
+        description="storage_path, or the name of a source that was added",
+        examples=["storage_path"],
+    )
+    options: dict[str, Any] = Field(
+        description="what that kind takes",
+        examples=[{"paths": ["/mnt/storage/two"], "sector_size": 34359738368}],
+    )
+
+
 class ProviderConfig(Section):
     """The storage provider this sidecar stands next to."""
 
@@ -125,6 +139,9 @@ class ProviderConfig(Section):
         default=(),
         description="storage directories with `unsealed/`, only read from",
         examples=[["/mnt/storage/one"]],
+    )
+    sources: tuple[PieceSourceConfig, ...] = Field(
+        default=(), description="other places where pieces can be read"
     )
 
 
@@ -226,7 +243,8 @@ class DatasetConfig(Section):
     licence: Text = Field(description="SPDX id or name of the data's licence", examples=["CC0-1.0"])
     steward: Text = Field(description="who answers for the data", examples=["Open Data Trust"])
     consent: Literal["public", "owner-signed", "none"] = Field(
-        description="whether computing over it is agreed to: public, owner-signed, or none (refuses)",
+        description="whether computing over it is agreed to: public; owner-signed and none both refuse "
+        "(an owner's signature cannot be checked yet)",
         examples=["public"],
     )
     selector: DatasetSelector = Field(description="which held pieces")
@@ -284,11 +302,12 @@ class ApprovalsConfig(Section):
 class PolicyConfig(Section):
     """The last word before a run: policy can refuse what approvers signed, never the reverse."""
 
-    allow_network: Flag = Field(
-        default=False, description="whether any job may have network access"
-    )
-    allowed_engines: tuple[Literal["wasm", "docker"], ...] = Field(
+    allowed_engines: tuple[Text, ...] = Field(
         default=("wasm", "docker"), description="engines that may run here"
+    )
+    allowed_sources: tuple[Text, ...] = Field(
+        default=("filecoin", "ipfs", "inline", "localDirectory"),
+        description="input sources that jobs may name; any but filecoin and ipfs bring bytes of no held piece",
     )
     max_inputs: PositiveCount = Field(default=64, description="input sources of one job")
     max_input_bytes: PositiveCount = Field(
@@ -336,21 +355,19 @@ class JobsConfig(Section):
     max_queued: PositiveCount = Field(default=1000, description="jobs waiting; more are refused")
     wasm: WasmLimits = Field(default=WasmLimits(), description="WASM limits")
     docker: DockerLimits = Field(default=DockerLimits(), description="Docker limits")
-    allowed_publishers: tuple[Literal["local", "ipfs", "filecoin", "s3"], ...] = Field(
+    allowed_publishers: tuple[Literal["local", "ipfs", "filecoin"], ...] = Field(
         default=("local", "filecoin"), description="where results may go"
     )
     allowed_local_directories: tuple[PathField, ...] = Field(
         default=(), description="host directories a localDirectory input may lie in"
-    )
-    allow_url_download: Flag = Field(
-        default=False, description="whether inputs may come from the internet"
     )
     minimum_piece_bytes: Literal[256, 1048576] = Field(
         default=1048576,
         description="least padded size of a staged result: 1 MiB on mainnet and calibration, 256 on a 2k network",
     )
     keep_results_days: PositiveCount = Field(
-        default=90, description="results are kept at least this long"
+        default=90,
+        description="files of a run are kept this long after it ended; pieces staged for deals are never removed",
     )
 
 
@@ -378,9 +395,6 @@ class EarningsConfig(Section):
         default=None,
         description="yearly cost of pledge in basis points; verified_extra needs it, 0 is allowed and shown",
         examples=[800],
-    )
-    period_epochs: PositiveCount = Field(
-        default=2880, description="final epochs per accounting period"
     )
     input_window_epochs: PositiveCount = Field(
         default=86_400, description="how long a use of a piece counts for input_bps"
@@ -451,7 +465,7 @@ class PayoutsConfig(Section):
     )
     max_float_fil: Amount = Field(
         default=AttoFil(1000 * 10**18),
-        description="FIL the wallet should hold at most; more raises an alert",
+        description="FIL the wallet should hold at most; more is warned of in the log and in readyz",
     )
     allow_shared_wallet: Flag = Field(
         default=False,

@@ -211,7 +211,8 @@ def _cost_shares(
 
 def bears_costs(produced: Iterable[ProducedPiece], used: Iterable[UsedPiece]) -> bool:
     """Whether any of these shares can bear costs at all."""
-    return any(item.terms.basis is Basis.VERIFIED_EXTRA for item in (*produced, *used))
+    terms = [*(item.terms for item in produced), *(item.terms for item in used)]
+    return any(item.basis is Basis.VERIFIED_EXTRA for item in terms)
 
 
 def _piece_cost(

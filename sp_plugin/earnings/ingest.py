@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from deals.ports import Cursor, OwnBlock
+from deals.ports import Cursor, OwnBlock, SectorStore
 from deals.sectors import lookback_height, sectors_for_election
 from fil_plus.attribution import ProducedPiece, UnknownReason, UsedPiece, WinInputs, WinUnknown
 from fil_plus.awards import AwardError
@@ -28,6 +28,7 @@ from sp_plugin.earnings.closing import (
     split_in_order,
 )
 from sp_plugin.earnings.ports import EarningsChain, Holdings, ShareRegister
+from sp_plugin.earnings.sector_memory import SectorMemory
 from sp_plugin.earnings.wins import WinRecord, award_part
 from sp_plugin.store.earnings import EarningsRepository, StoredPeriod, StoredWin
 from sp_plugin.store.ledger import LedgerRepository
@@ -93,7 +94,7 @@ class Earnings:
         self._ledger = ledger
         self._settings = settings
         self._provider = settings.provider
-        self._looked_at: Epoch | None = None  # when it was last seen what vesting has released
+        self._released_at: Epoch | None = None  # None: perhaps never, e.g. after a start
 
     async def step(self) -> EarningsStep:
         """Record the wins that became final, close what can be closed, release what vested. Safe to repeat.
@@ -104,7 +105,7 @@ class Earnings:
         final = await self._chain.finalized_tipset()
         recorded = await self._record(final)
         closed, waiting = await self._close(final)
-        released = await self._release(final) if closed or self._release_is_due(final) else False
+        released = await self._release(final) if self._release_is_due(final) else False
         return EarningsStep(recorded, tuple(closed), released, tuple(waiting))
 
     async def backfill(self, first: Epoch, last: Epoch) -> int:
@@ -117,12 +118,13 @@ class Earnings:
         up_to = Epoch(min(last, final.height))
         known = {w.win.block: w for w in await self._earnings.wins(self._provider, first, up_to)}
         count = 0
+        sectors = self._sectors(first, up_to)
         for block in await self._holdings.own_blocks(self._provider, first, Epoch(up_to + 1)):
             stored = known.get(block.cid)
             if stored is None:
-                await self._save(await self._read_win(block, final), start)
+                await self._save(await self._read_win(block, final, sectors), start)
             elif stored.win.problem or not stored.win.is_complete:
-                await self._save(await self._read_more(stored.win, final), start)
+                await self._save(await self._read_more(stored.win, final, sectors), start)
             else:
                 continue
             count += 1
@@ -135,7 +137,7 @@ class Earnings:
         start = await self._proving_period_start(final.key)
         for stored in await self._earnings.unread(self._provider):
             if _ask_again(stored, final.height):
-                await self._save(await self._read_more(stored.win, final), start)
+                await self._save(await self._read_more(stored.win, final, self._holdings), start)
                 count += 1
         done, _ = await self._earnings.cursor(self._provider, self._settings.start)
         followed = await self._holdings.cursor(self._provider)
@@ -143,12 +145,14 @@ class Earnings:
         if followed is None or up_to <= done or not await self._on_final_chain(followed, final):
             return count
         blocks = await self._holdings.own_blocks(self._provider, Epoch(done + 1), Epoch(up_to + 1))
+        sectors = self._sectors(Epoch(done + 1), up_to)
         for first in range(0, len(blocks), _SAVE_TOGETHER):
             chunk = blocks[first : first + _SAVE_TOGETHER]
             wins: list[WinRecord] = []
             for some in range(0, len(chunk), _READ_TOGETHER):
                 together = chunk[some : some + _READ_TOGETHER]
-                wins += await asyncio.gather(*(self._read_win(b, final) for b in together))
+                reads = (self._read_win(block, final, sectors) for block in together)
+                wins += await asyncio.gather(*reads)
             drafts = [draft for win in wins for draft in award_drafts(win, start)]
             await self._earnings.save_wins(self._provider, wins, drafts, Epoch(chunk[-1].epoch))
         await self._earnings.advance(self._provider, up_to)
@@ -165,13 +169,17 @@ class Earnings:
             return (await self._chain.tipset_by_height(place.height, final.key)).key == place.key
         return (await self._chain.tipset_by_height(final.height, place.key)).key == final.key
 
+    def _sectors(self, first: Epoch, last: Epoch) -> SectorMemory:
+        """The sector table as far back as the elections from `first` to `last` look."""
+        return SectorMemory(self._holdings, self._provider, lookback_height(first), last)
+
     async def _save(self, win: WinRecord, proving_period_start: Epoch) -> None:
         await self._earnings.save_win(win, award_drafts(win, proving_period_start))
 
     async def _proving_period_start(self, key: TipSetKey) -> Epoch:
         return (await self._chain.funds(self._provider, key)).proving_period_start
 
-    async def _read_win(self, block: OwnBlock, final: TipSet) -> WinRecord:
+    async def _read_win(self, block: OwnBlock, final: TipSet, sectors: SectorStore) -> WinRecord:
         """Everything the node tells of a win; what it cannot tell stays `None`, with the reason."""
         win = WinRecord(
             block=block.cid,
@@ -182,47 +190,48 @@ class Earnings:
             header=block.header,
             win_count=block.win_count,
         )
-        return await self._read_more(win, final)
+        return await self._read_more(win, final, sectors)
 
-    async def _read_more(self, win: WinRecord, final: TipSet) -> WinRecord:
+    async def _read_more(self, win: WinRecord, final: TipSet, sectors: SectorStore) -> WinRecord:
         """The win with what the node can tell of it now; what it told before is kept."""
         problems = []
-        for known, read in (
-            (win.miner_qap is not None, self._read_power),
-            (win.award() is not None, self._read_award),
+        for read in await asyncio.gather(
+            _nothing() if win.miner_qap is not None else self._read_power(win, sectors),
+            _nothing() if win.award() is not None else self._read_award(win),
+            return_exceptions=True,
         ):
-            try:
-                win = win if known else await read(win)
-            except (LotusRpcError, LotusDecodeError, AwardError) as error:
-                problems.append(str(error))
+            if isinstance(read, LotusRpcError | LotusDecodeError | AwardError):
+                problems.append(str(read))
+            elif isinstance(read, BaseException):
+                raise read
+            else:
+                win = replace(win, **read)
         win = replace(win, finalized=final.key)
         if win.award_trace is not None and win.award() is None:
             problems.append("the tipset's trace has no award that fits the block's win count")
         return replace(win, problem="; ".join(problems))
 
-    async def _read_power(self, win: WinRecord) -> WinRecord:
+    async def _read_power(self, win: WinRecord, sectors: SectorStore) -> dict[str, Any]:
         lookback = await self._chain.tipset_after_height(lookback_height(win.epoch), win.tipset)
         version = await self._chain.network_version(win.tipset)
         election = await sectors_for_election(
-            self._chain, self._holdings, self._provider, self._settings.sector_size, lookback
+            self._chain, sectors, self._provider, self._settings.sector_size, lookback
         )
-        return replace(
-            win,
-            lookback=election.tipset,
-            lookback_height=election.epoch,
-            network_version=version,
-            miner_qap=election.miner_qap,
-            network_qap=election.network_qap,
-        )
+        return {
+            "lookback": election.tipset,
+            "lookback_height": election.epoch,
+            "network_version": version,
+            "miner_qap": election.miner_qap,
+            "network_qap": election.network_qap,
+        }
 
-    async def _read_award(self, win: WinRecord) -> WinRecord:
+    async def _read_award(self, win: WinRecord) -> dict[str, Any]:
         reward = await self._chain.reward_state(win.tipset)
         trace = await self._chain.compute_state(win.epoch, win.tipset)
-        return replace(
-            win,
-            epoch_reward=reward.this_epoch_reward,
-            award_trace=award_part(trace, self._provider),
-        )
+        return {
+            "epoch_reward": reward.this_epoch_reward,
+            "award_trace": award_part(trace, self._provider),
+        }
 
     # -- close ----------------------------------------------------------------------------------------------------
 
@@ -261,15 +270,18 @@ class Earnings:
         ]
         used = await self._register.used()
         pieces = tuple(await self._holdings.held_pieces(self._provider))
+        sectors = self._sectors(first, last)
         inputs = [
             await win_inputs(
-                item.win, self._holdings, self._settings, pieces, produced=produced, used=used
+                item.win, sectors, self._settings, pieces, produced=produced, used=used
             )
             for item in stored
         ]
         splits, unknown, budgets = split_in_order(inputs, budgets)
         waiting += [f"{u.win}: {u.reason.value}: {u.detail}" for u in unknown]
-        if not late and any(_may_become_known(u) for u in unknown):
+        untraced = await self._register.untraced()
+        waiting += untraced
+        if not late and (untraced or any(_may_become_known(u) for u in unknown)):
             return False
         revision = await self._earnings.revisions(self._provider, period)
         if revision and not splits:
@@ -296,6 +308,7 @@ class Earnings:
             closed, final.height, tuple(produced), tuple(used), self._settings.to_json()
         )
         drafts = [] if draft is None else [draft]
+        self._released_at = None
         await self._earnings.save_period(self._provider, period_row, budgets, drafts)
         return True
 
@@ -330,19 +343,20 @@ class Earnings:
     # -- release --------------------------------------------------------------------------------------------------
 
     def _release_is_due(self, final: TipSet) -> bool:
-        return self._looked_at is None or final.height - self._looked_at >= PERIOD_EPOCHS
+        """After every closing and once a period. A start counts as one: it may follow a crash between the two."""
+        return self._released_at is None or final.height - self._released_at >= PERIOD_EPOCHS
 
     async def _release(self, final: TipSet) -> bool:
-        self._looked_at = final.height
         drafts = release_drafts(await self._ledger.entries(), final.height, final.key)
         if drafts:
             await self._ledger.append(drafts)
+        self._released_at = final.height
         return bool(drafts)
 
 
 async def win_inputs(
     win: WinRecord,
-    holdings: Holdings,
+    table: SectorStore,
     settings: EarningsSettings,
     pieces: tuple[HeldPiece, ...],
     *,
@@ -353,7 +367,7 @@ async def win_inputs(
     award = win.award()
     sectors = None
     if win.lookback_height is not None:
-        sectors = await holdings.active_sectors(win.provider, win.lookback_height)
+        sectors = await table.active_sectors(win.provider, win.lookback_height)
     version = win.network_version
     if version is None:
         # without a version there are no rules: a win without credited value is split as unknown
@@ -376,6 +390,10 @@ async def win_inputs(
         used=tuple(used),
         input_window_epochs=settings.input_window_epochs,
     )
+
+
+async def _nothing() -> dict[str, Any]:
+    return {}
 
 
 def _ask_again(stored: StoredWin, final: Epoch) -> bool:

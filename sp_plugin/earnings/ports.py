@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from deals.ports import ChainNode, Cursor, OwnBlock, SectorStore
+from deals.sectors import SectorHistory
 from fil_plus.attribution import ProducedPiece, UsedPiece
 from fil_plus.pieces import HeldPiece
 from lotus_client.chain import TipSetKey
@@ -37,6 +38,10 @@ class Holdings(SectorStore, Protocol):
         """The blocks won at `from_epoch` up to, not including, `to_epoch`, in order."""
         ...
 
+    async def sector_history(self, provider: ActorId, first: Epoch, last: Epoch) -> SectorHistory:
+        """What answers `active_sectors` for every epoch from `first` to `last`."""
+        ...
+
     async def held_pieces(
         self, provider: ActorId, *, at: Epoch | None = None
     ) -> Sequence[HeldPiece]:
@@ -49,6 +54,10 @@ class ShareRegister(Protocol):
 
     async def produced(self) -> Sequence[ProducedPiece]:
         """Outputs that are held pieces, with `budget_paid` left at 0."""
+        ...
+
+    async def untraced(self) -> Sequence[str]:
+        """Outputs that are held pieces and of which it cannot be told yet what they share: a period waits for them."""
         ...
 
     async def used(self) -> Sequence[UsedPiece]:

@@ -9,11 +9,13 @@ To add an executor: write one module in this package with a class that has `engi
         params = LuaParams  # the shape of Engine.Params in a job
         def __init__(self, settings: ExecutorSettings) -> None: ...
         async def version(self) -> str: ...
-        async def resolve(self, params, find) -> ResolvedProgram: ...
+        async def resolve(self, params, find) -> ResolvedProgram: ...  # e.g. of a FileProgram
         async def run(self, request, cancel=None) -> ExecutionOutcome: ...
 
-Every module of the package is imported by `sp_plugin.executors`, so nothing else must be edited. `run` never raises for
+Every module of the package is imported by `sp_plugin.executors`, so nothing else must be edited. A provider offers the
+engine once its name is in `policy.allowed_engines`; the bounds of its jobs are those of `jobs.wasm`. `run` never raises for
 what a program does: each way to end is an `OutcomeKind`. It leaves nothing running behind, also when it is cancelled.
+`capture` has what executors do alike: output directories, streams read back, the exit code's file.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from sp_plugin.jobs.params import Params
 
@@ -31,13 +33,16 @@ __all__ = [
     "EXECUTORS",
     "MIB",
     "DockerProgram",
+    "EngineUnavailable",
     "ExecutionLimits",
     "ExecutionOutcome",
     "ExecutionRequest",
     "Executor",
     "ExecutorFactory",
     "ExecutorSettings",
+    "FileProgram",
     "InputVolume",
+    "LeavesTraces",
     "OutcomeKind",
     "OutputVolume",
     "ProgramMissing",
@@ -128,10 +133,19 @@ class DockerProgram:
 
 
 @dataclass(frozen=True, slots=True)
+class FileProgram:
+    """A program in one file, for engines of one's own: approvers sign its SHA-256 (hexadecimal) and its entry point."""
+
+    path: Path
+    sha256: str
+    entry_point: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedProgram:
     """What an engine's params say will run, found on this host and fixed by content."""
 
-    program: WasmProgram | DockerProgram
+    program: WasmProgram | DockerProgram | FileProgram
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(
         default_factory=dict
@@ -152,7 +166,7 @@ class ExecutionRequest:
 
     execution_id: str
     job_id: str
-    program: WasmProgram | DockerProgram
+    program: WasmProgram | DockerProgram | FileProgram
     result_dir: Path
     arguments: tuple[str, ...] = ()  # without argv[0]
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -204,6 +218,10 @@ class ExecutionOutcome:
         return self.kind is OutcomeKind.FINISHED and self.exit_code == 0
 
 
+class EngineUnavailable(Exception):
+    """The engine that runs programs does not answer; the message names its address and the cause."""
+
+
 class Executor(Protocol):
     """Runs programs of one engine."""
 
@@ -229,6 +247,23 @@ class Executor(Protocol):
 
         Setting `cancel` ends the run at once with `CANCELLED`. Cancelling the task kills the program too.
         """
+        ...
+
+
+@runtime_checkable
+class LeavesTraces(Protocol):
+    """An executor whose runs may outlive a killed sidecar, or that holds a connection."""
+
+    async def remove_leftovers(self) -> list[str]:
+        """Remove runs of this sidecar that no one waits for; gives back their execution IDs. Called at start.
+
+        Raises:
+            EngineUnavailable: the engine does not answer.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give the connection back."""
         ...
 
 

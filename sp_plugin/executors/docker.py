@@ -27,6 +27,7 @@ from docker.types import LogConfig, Mount, Ulimit
 from sp_plugin.executors.base import (
     MIB,
     DockerProgram,
+    EngineUnavailable,
     ExecutionLimits,
     ExecutionOutcome,
     ExecutionRequest,
@@ -59,10 +60,6 @@ _TMPFS_BYTES: Final = 64 * MIB
 _REQUEST_SECONDS: Final = 30
 _CPU_LIMIT_CODES: Final = (128 + 24, 128 + 9)  # SIGXCPU, then SIGKILL a second later
 _FIRST_LOOK, _LONGEST_PAUSE = 0.05, 0.5
-
-
-class EngineUnavailable(Exception):
-    """No Docker engine answers; the message names the address and the cause."""
 
 
 @dataclass(slots=True)
@@ -140,14 +137,18 @@ class DockerExecutor:
         return await asyncio.to_thread(look)
 
     async def remove_leftovers(self) -> list[str]:
-        """Remove containers of this sidecar that no run waits for; gives back their execution IDs. Call it at start."""
+        """See `LeavesTraces`: containers with this owner's label."""
 
         def remove() -> list[str]:
-            found = self._connect().containers.list(
-                all=True, filters={"label": f"{_LABEL_OWNER}={self._owner}"}, ignore_removed=True
-            )
-            for container in found:
-                _remove(container)
+            label: dict[str, Any] = {"label": f"{_LABEL_OWNER}={self._owner}"}
+            try:
+                found = self._connect().containers.list(
+                    all=True, filters=label, ignore_removed=True
+                )
+                for container in found:
+                    _remove(container)
+            except (APIError, requests.RequestException) as error:
+                raise EngineUnavailable(f"the Docker engine failed: {_said(error)}") from error
             return [container.labels.get(LABEL, "") for container in found]
 
         return await asyncio.to_thread(remove)

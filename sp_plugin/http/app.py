@@ -8,6 +8,7 @@ from aiohttp.typedefs import Handler
 from sp_plugin.http import approvals, health, holdings, jobs, money
 from sp_plugin.http.auth import auth_middleware
 from sp_plugin.http.errors import error_middleware
+from sp_plugin.http.origin import origin_middleware
 from sp_plugin.http.parts import PARTS, Parts
 from sp_plugin.metrics import HTTP_REQUESTS
 
@@ -17,7 +18,7 @@ __all__ = ["make_app"]
 def make_app(parts: Parts) -> web.Application:
     """The application; it holds no state of its own."""
     app = web.Application(
-        middlewares=[_count, error_middleware, auth_middleware],
+        middlewares=[_count, error_middleware, origin_middleware, auth_middleware],
         client_max_size=parts.http.max_body_bytes,
     )
     app[PARTS] = parts

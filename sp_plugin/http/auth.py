@@ -14,7 +14,7 @@ from sp_plugin.errors import NotAllowed
 from sp_plugin.http.errors import error_response
 from sp_plugin.http.parts import PARTS
 
-__all__ = ["CALLER", "auth_middleware", "needs"]
+__all__ = ["CALLER", "auth_middleware", "needs", "refusal_of"]
 
 CALLER: Final = web.RequestKey("caller", str)  # the token's name; "anonymous" without one
 _SCOPE: Final = "_sp_plugin_scope"
@@ -44,7 +44,17 @@ async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamR
         return await handler(request)
     if marked is None:
         raise NotAllowed(f"{request.path} is open to nobody")
-    (scope,) = marked
+    if (refusal := await refusal_of(request, marked[0])) is not None:
+        return refusal
+    return await handler(request)
+
+
+async def refusal_of(request: web.Request, scope: Scope) -> web.Response | None:
+    """None if the request's token, or no token, may do what needs `scope`; else the 401 answer.
+
+    Raises:
+        NotAllowed: the token is known but lacks the scope.
+    """
     parts = request.app[PARTS]
     scopes = frozenset(parts.http.anonymous_scopes)
     header = request.headers.get("Authorization", "")
@@ -67,4 +77,4 @@ async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamR
         raise NotAllowed(
             f"this token may {', '.join(sorted(scopes)) or 'nothing'}; {scope} is needed"
         )
-    return await handler(request)
+    return None

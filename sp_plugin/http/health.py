@@ -34,6 +34,7 @@ async def readyz(request: web.Request) -> web.Response:
                 "name": state.name,
                 "ready": state.ready,
                 "reason": state.reason,
+                "note": state.note,
                 "since": state.since.isoformat(),
             }
             for state in health.states

@@ -13,7 +13,7 @@ from lotus_client.address import Address
 from sp_plugin.config import Scope
 from sp_plugin.config.example import plain_values
 from sp_plugin.errors import NotFound
-from sp_plugin.http.auth import needs
+from sp_plugin.http.auth import needs, refusal_of
 from sp_plugin.http.parts import PARTS
 from sp_plugin.jobs.states import ExecutionState
 from sp_plugin.pieces import KnownPiece
@@ -93,7 +93,8 @@ async def read(request: web.Request) -> web.StreamResponse:
 @needs(Scope.READ)
 async def results(request: web.Request) -> web.Response:
     """Completed executions with what was published of them."""
-    queue = request.app[PARTS].queue
+    parts = request.app[PARTS]
+    queue = parts.queue
     items = [
         {
             "execution_id": execution.id,
@@ -101,6 +102,7 @@ async def results(request: web.Request) -> web.Response:
             "exit_code": execution.exit_code,
             "published": dict(execution.published or {}),
             "record": dict(execution.run_record or {}),
+            "available": (parts.results_dir / execution.id / "files").is_dir(),
         }
         for job in await queue.list_jobs(limit=_ALL)
         for execution in await queue.executions_of(job.id)
@@ -114,10 +116,14 @@ async def results(request: web.Request) -> web.Response:
 async def download(request: web.Request) -> web.StreamResponse:
     """An execution's results as a gzip tar: stdout, stderr, exitCode and one directory per output.
 
-    Open without a token, because `bacalhau job get` sends none: the execution's ID (122 random bits) is the secret.
+    For whoever has a signed link (`http.links`), because `bacalhau job get` sends no token; else for tokens with `read`.
     """
     parts = request.app[PARTS]
     name = request.match_info["name"]
+    if not parts.links.is_ours(name, request.query.get("sig", "")):
+        refusal = await refusal_of(request, Scope.READ)
+        if refusal is not None:
+            return refusal
     directory = parts.results_dir / name
     if not _EXECUTION.fullmatch(name) or not (directory / "files").is_dir():
         raise NotFound("result", name)

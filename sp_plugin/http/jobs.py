@@ -181,12 +181,12 @@ async def history(request: web.Request) -> web.Response:
 @routes.get(_API + "/{id}/results")
 @needs(Scope.READ)
 async def results(request: web.Request) -> web.Response:
-    """Where to download the results of each completed execution."""
+    """Where to download the results of each completed execution, without a token: the links are signed."""
     job = await job_of(request)
     parts = request.app[PARTS]
     base = (parts.http.public_url or f"{request.scheme}://{request.host}").rstrip("/")
     items = [
-        {"Type": "urlDownload", "Params": {"URL": f"{base}/api/v1/sp/results/{item.id}.tar.gz"}}
+        {"Type": "urlDownload", "Params": {"URL": base + parts.links.path_of(item.id)}}
         for item in await parts.queue.executions_of(job.id)
         if item.state is ExecutionState.COMPLETED and (item.published or {}).get("Type")
     ]

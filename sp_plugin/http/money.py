@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Any
 
+import structlog
 from aiohttp import web
 
 from lotus_client.address import Address, AddressError
@@ -16,12 +17,16 @@ from sp_plugin.http.auth import CALLER, needs
 from sp_plugin.http.parts import PARTS
 from sp_plugin.http.requests import json_body, number
 from sp_plugin.payouts.planning import PlannedBatch
+from sp_plugin.payouts.reconcile import Reconciler, Reconciliation
 from sp_plugin.payouts.states import Payout
 from sp_plugin.statements import StatementError
+from sp_plugin.store.payouts import StoredMessage
 
 __all__ = ["routes"]
 
 routes = web.RouteTableDef()
+
+log = structlog.get_logger()
 
 
 @routes.get("/api/v1/sp/ledger")
@@ -98,7 +103,10 @@ async def statement(request: web.Request) -> web.Response:
 async def payouts(request: web.Request) -> web.Response:
     """Every payout, newest state, and the wallet's switches."""
     treasury = request.app[PARTS].treasury
-    items = [_payout_json(request, item) for item in await treasury.payouts.payouts()]
+    items = [
+        _payout_json(request, item, await treasury.payouts.messages(item.id))
+        for item in await treasury.payouts.payouts()
+    ]
     return web.json_response({"items": items, "wallet": await _wallet_json(request)})
 
 
@@ -147,13 +155,6 @@ async def send(request: web.Request) -> web.Response:
     )
 
 
-@routes.post("/api/v1/sp/payouts/reconcile")
-@needs(Scope.OPERATE)
-async def reconcile(request: web.Request) -> web.Response:
-    """After a halt: book what the wallet sent without us, hold what is approved, and let sending go on."""
-    return web.json_response(asdict(await request.app[PARTS].treasury.reconcile()))
-
-
 @routes.post("/api/v1/sp/payouts/pause")
 @needs(Scope.OPERATE)
 async def pause(request: web.Request) -> web.Response:
@@ -166,6 +167,66 @@ async def pause(request: web.Request) -> web.Response:
         raise Conflict("payouts.wallet names no address")
     await treasury.payouts.set_paused(treasury.config.wallet, paused=paused)
     return web.json_response({"wallet": await _wallet_json(request)})
+
+
+@routes.get("/api/v1/sp/payouts/reconcile")
+@needs(Scope.READ)
+async def compare(request: web.Request) -> web.Response:
+    """The wallet's nonces on chain beside ours. Changes nothing."""
+    return web.json_response(_reconciliation_json(request, await _reconciler(request).compare()))
+
+
+@routes.post("/api/v1/sp/payouts/reconcile")
+@needs(Scope.OPERATE)
+async def accept(request: web.Request) -> web.Response:
+    """Accept what others did with the wallet, up to `accept_nonce`, and let sending go on."""
+    nonce = (await json_body(request)).get("accept_nonce")
+    if not isinstance(nonce, int) or isinstance(nonce, bool) or nonce < 0:
+        raise BadInput("must be the next nonce that the comparison showed", field="accept_nonce")
+    found = await _reconciler(request).accept(nonce)
+    log.warning("payout_nonce_accepted", nonce=nonce, by=request[CALLER])
+    return web.json_response(_reconciliation_json(request, found))
+
+
+@routes.post("/api/v1/sp/earnings/backfill")
+@needs(Scope.OPERATE)
+async def backfill(request: web.Request) -> web.Response:
+    """Read the blocks won between two epochs again, as far as the node still knows them; complete ones stay."""
+    body = await json_body(request)
+    first, last = (_epoch(body, name) for name in ("from", "to"))
+    if last < first:
+        raise BadInput("is before `from`", field="to")
+    parts = request.app[PARTS]
+    count = await parts.backfill(first, last)
+    parts.wake("earn")
+    return web.json_response({"from": first, "to": last, "read": count})
+
+
+def _epoch(body: dict[str, Any], name: str) -> Epoch:
+    value = body.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 62:
+        raise BadInput("must be an epoch", field=name)
+    return Epoch(value)
+
+
+def _reconciler(request: web.Request) -> Reconciler:
+    reconciler = request.app[PARTS].treasury.reconciler
+    if reconciler is None:
+        raise Conflict("payouts.wallet names no address")
+    return reconciler
+
+
+def _reconciliation_json(request: web.Request, found: Reconciliation) -> dict[str, Any]:
+    return {
+        "wallet": found.wallet.to_text(request.app[PARTS].prefix),
+        "fits": found.fits,
+        "chain_nonce": found.chain_nonce,
+        "next_nonce": found.pool_nonce,
+        "our_highest_nonce": found.our_highest,
+        "expected_nonce": found.expected,
+        "displaced": list(found.displaced),
+        "halted": found.halted,
+    }
 
 
 def _win_json(win: WinRecord) -> dict[str, Any]:
@@ -196,7 +257,11 @@ async def _wallet_json(request: web.Request) -> dict[str, Any] | None:
     }
 
 
-def _payout_json(request: web.Request, payout: Payout) -> dict[str, Any]:
+def _payout_json(
+    request: web.Request, payout: Payout, signed: Sequence[StoredMessage]
+) -> dict[str, Any]:
+    """`message` is the executed one, before that the newest signed one; `messages` are all that were ever signed."""
+    message = payout.message or (signed[-1].cid if signed else None)
     return {
         "id": payout.id,
         "payee": payout.payee.to_text(request.app[PARTS].prefix),
@@ -205,7 +270,8 @@ def _payout_json(request: web.Request, payout: Payout) -> dict[str, Any]:
         "reason": payout.reason,
         "batch": payout.batch,
         "nonce": payout.nonce,
-        "message": None if payout.message is None else str(payout.message),
+        "message": None if message is None else str(message),
+        "messages": [{"cid": str(item.cid), "pushed": item.pushed} for item in signed],
         "height": payout.height,
         "exit_code": payout.exit_code,
         "gas_cost": None if payout.gas_cost is None else str(payout.gas_cost),

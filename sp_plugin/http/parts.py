@@ -15,6 +15,7 @@ from sp_plugin.admission import Admission
 from sp_plugin.approvals.desk import ApprovalDesk
 from sp_plugin.config import DatasetConfig, HttpConfig
 from sp_plugin.health import Health
+from sp_plugin.http.links import ResultLinks
 from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.pieces import Pieces
 from sp_plugin.store.earnings import EarningsRepository
@@ -29,7 +30,8 @@ class Parts:
     """Everything the handlers may use.
 
     `wake` runs a periodic step now; `head` asks the node for the chain's present epoch; `followed` is the epoch up to
-    which the chain has been taken over, None before the first step.
+    which the chain has been taken over, None before the first step; `backfill` reads wins of a range of epochs again
+    and says how many.
     """
 
     http: HttpConfig
@@ -42,9 +44,11 @@ class Parts:
     datasets: Sequence[DatasetConfig]
     treasury: Treasury
     earnings: EarningsRepository
+    backfill: Callable[[Epoch, Epoch], Awaitable[int]]
     statement: Callable[[Address], Awaitable[dict[str, Any]]]
     provider: ActorId
     results_dir: Path
+    links: ResultLinks
     prefix: NetworkPrefix
     wake: Callable[[str], None]
     head: Callable[[], Awaitable[Epoch]]

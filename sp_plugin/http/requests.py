@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from aiohttp import web
 
+from lotus_client.json_text import read_json
 from sp_plugin.errors import BadInput
 
 __all__ = ["flag", "json_body", "number", "text"]
@@ -22,8 +22,8 @@ async def json_body(request: web.Request) -> dict[str, Any]:
     if not raw.strip():
         return {}
     try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        value = read_json(raw)
+    except ValueError as error:
         raise BadInput(f"the body is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise BadInput("the body must be a JSON object")

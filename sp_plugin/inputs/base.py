@@ -12,7 +12,8 @@ To add a source: write one module in this package with the shape of its `Params`
         async def identify(self, params, context) -> InputIdentity: ...
         async def materialise(self, params, context, into) -> Materialised: ...
 
-Every module of the package is imported by `sp_plugin.inputs`, so nothing else must be edited. The two steps are apart
+Every module of the package is imported by `sp_plugin.inputs`, so nothing else must be edited. A provider accepts the
+source once its name is in `policy.allowed_sources`; nothing is known then of what its bytes are. The two steps are apart
 because approvers sign *what* goes in (`identify`, cheap, before any run), and only a run needs the bytes.
 """
 

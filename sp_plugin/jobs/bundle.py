@@ -18,7 +18,6 @@ from fil_plus.bundle import (
     Bundle,
     BundleInput,
     BundleOutput,
-    Engine,
     ImageKind,
     ResourceLimits,
 )
@@ -28,6 +27,7 @@ from sp_plugin.errors import BadInput
 from sp_plugin.executors.base import (
     DockerProgram,
     Executor,
+    FileProgram,
     OutcomeKind,
     ProgramMissing,
     ResolvedProgram,
@@ -101,7 +101,7 @@ class JobBundler:
         resolved = await self._program(task)
         limits = self._limits(task)
         first, last = self._conditions.validity(spec)
-        identity = program_identity(resolved)
+        identity = program_identity(task.engine.kind, resolved)
         most = spec.max_output_bytes
         return Bundle(
             network_name=self._conditions.network_name,
@@ -181,22 +181,23 @@ class JobBundler:
 class ProgramIdentity:
     """A program as bundles name it."""
 
-    engine: Engine
+    engine: str
     module_sha256: str | None
     image: str | None
     image_kind: ImageKind | None
     entry_point: tuple[str, ...]
 
 
-def program_identity(resolved: ResolvedProgram) -> ProgramIdentity:
-    """What a bundle says of this program."""
+def program_identity(engine: str, resolved: ResolvedProgram) -> ProgramIdentity:
+    """What a bundle says of this program of an engine (its kind, lower case)."""
     program = resolved.program
-    if isinstance(program, WasmProgram):
-        return ProgramIdentity(Engine.WASM, program.sha256, None, None, (program.entry_point,))
+    if isinstance(program, WasmProgram | FileProgram):
+        entry = (program.entry_point,) if program.entry_point else ()
+        return ProgramIdentity(engine, program.sha256, None, None, entry)
     assert isinstance(program, DockerProgram)
     kind = ImageKind.LOCAL if program.reference is None else ImageKind.REGISTRY
     image = program.reference or program.image_id
-    return ProgramIdentity(Engine.DOCKER, None, image, kind, program.entry_point or ())
+    return ProgramIdentity(engine, None, image, kind, program.entry_point or ())
 
 
 async def identify_inputs(

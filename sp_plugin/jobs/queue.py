@@ -106,31 +106,36 @@ class JobQueue:
 
     async def job(self, job_id: str) -> JobRecord:
         """The job; raises `JobNotFound`."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return await find_job(connection, job_id)
 
     async def list_jobs(
         self, states: Sequence[JobState] = (), limit: int = 100, offset: int = 0
     ) -> list[JobRecord]:
         """Jobs, newest first."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return await find_jobs(connection, states=states, limit=limit, offset=offset)
 
     async def waiting(self, limit: int = 1000) -> list[JobRecord]:
         """Jobs in `Pending`, oldest first: those whose approval is to be decided."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return await find_jobs(
                 connection, states=[JobState.PENDING], limit=limit, newest_first=False
             )
 
     async def executions_of(self, job_id: str) -> list[ExecutionRecord]:
         """A job's executions, oldest first."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return await find_executions(connection, job_id)
+
+    async def execution(self, execution_id: str) -> ExecutionRecord | None:
+        """The execution with exactly this ID, or None."""
+        async with self._store.transaction() as connection:
+            return await find_execution(connection, execution_id)
 
     async def history(self, job_id: str, after: int = 0, limit: int = 1000) -> list[HistoryItem]:
         """A job's history behind a sequence number, oldest first."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return await find_history(connection, job_id, after=after, limit=limit)
 
     async def stop(self, job_id: str, reason: str) -> JobRecord:
@@ -263,7 +268,7 @@ class JobQueue:
         return None
 
     async def _next(self) -> JobRecord | None:
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             query = (
                 select(jobs)
                 .where(jobs.c.state == JobState.QUEUED)

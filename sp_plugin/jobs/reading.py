@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from lotus_client.json_text import JsonTooDeep, read_json
 from sp_plugin.config.yaml_lines import Path, YamlDocument, format_path, read_yaml
 from sp_plugin.errors import ExitCode, Problem, SpPluginError
 from sp_plugin.jobs.params import Params, WireModel
@@ -119,13 +120,13 @@ def _read_json(text: str, name: str) -> YamlDocument:
         document.problems.append(Problem(name, f"is larger than {MAX_JSON_BYTES} bytes"))
         return document
     try:
-        document.value = json.loads(text, object_pairs_hook=_unique_keys)
+        document.value = read_json(text, object_pairs_hook=_unique_keys)
     except _RepeatedKey as error:
         document.problems.append(Problem(name, f"the key {str(error)[:80]!r} stands twice"))
     except json.JSONDecodeError as error:
         where = f"{name}:{error.lineno}"
         document.problems.append(Problem(where, f"cannot be read as JSON: {error.msg}"))
-    except RecursionError:
+    except JsonTooDeep:
         document.problems.append(Problem(name, f"is nested deeper than {_MAX_DEPTH}"))
     else:
         if problem := _size_problem(document.value):

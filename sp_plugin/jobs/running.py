@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,12 +67,15 @@ OnState = Callable[[ExecutionState, str], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """Where runs work and what every one may use. `work_dir` belongs to this process alone."""
+    """Where runs work and what every one may use. `work_dir` belongs to this process alone.
+
+    `stream_bytes` is kept of stdout and of stderr each, by engine; `MIB` for an engine not named there.
+    """
 
     work_dir: Path
     context: InputContext
     publishing: PublishContext
-    stream_bytes: int = MIB
+    stream_bytes: Mapping[str, int] = field(default_factory=dict)
     output_files: int = 10_000
     processes: int = 128
 
@@ -170,7 +173,7 @@ class JobRunner:
             message = f"the inputs cannot be laid out: {error}"
             raise _Failed(OutcomeKind.RUNTIME_FAULT, message) from error
         found = [(item.source, str(item.cid), item.target, item.path) for item in identities]
-        _compare(found, program, bundle)
+        _compare(found, task.engine.kind, program, bundle)
         result_dir = run_dir / "results"
         result_dir.mkdir(mode=0o755)
         inputs = [volumes[item.target] for item in task.inputs]
@@ -186,17 +189,17 @@ class JobRunner:
             environment={**bundle["env"], **_system_environment(lease, spec)},
             inputs=volumes_by_place,
             outputs=tuple(OutputVolume(item["name"], item["path"]) for item in bundle["outputs"]),
-            limits=self._limits(bundle["limits"]),
+            limits=self._limits(bundle["engine"], bundle["limits"]),
         )
         return _Prepared(spec, bundle, program, inputs, request)
 
-    def _limits(self, limits: Mapping[str, Any]) -> ExecutionLimits:
+    def _limits(self, engine: str, limits: Mapping[str, Any]) -> ExecutionLimits:
         return ExecutionLimits(
             memory_bytes=limits["memory_bytes"],
             wall_seconds=float(limits["timeout_seconds"]),
             cpu_millis=limits["cpu_millis"],
             output_bytes=limits["disk_bytes"],
-            stream_bytes=self._settings.stream_bytes,
+            stream_bytes=self._settings.stream_bytes.get(engine, MIB),
             output_files=self._settings.output_files,
             processes=self._settings.processes,
         )
@@ -316,6 +319,7 @@ class JobRunner:
 
 def _compare(
     found: list[tuple[str, str, str, str | None]],
+    engine: str,
     program: ResolvedProgram,
     bundle: Mapping[str, Any],
 ) -> None:
@@ -328,9 +332,9 @@ def _compare(
         changed = [want[2] for have, want in pairs if have != want]
         names = ", ".join(changed) or "their number"
         raise _Failed(OutcomeKind.INPUT_MISSING, f"inputs changed since the approval: {names}")
-    identity = program_identity(program)
+    identity = program_identity(engine, program)
     entry_point = tuple(bundle["entry_point"])
-    have = (identity.engine.value, identity.module_sha256, identity.image, identity.entry_point)
+    have = (identity.engine, identity.module_sha256, identity.image, identity.entry_point)
     if have != (bundle["engine"], bundle["module_sha256"], bundle["image"], entry_point):
         raise _Failed(
             OutcomeKind.INPUT_MISSING, "the module or image is not the approved one any more"

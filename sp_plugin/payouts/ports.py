@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from lotus_client.address import Address
@@ -33,6 +33,7 @@ class PayoutChain(ActorReader, Protocol):
     async def tipset_by_height(self, height: Epoch, tsk: TipSetKey, /) -> TipSet: ...
     async def mpool_nonce(self, address: Address, /) -> int: ...
     async def mpool_push(self, signed: SignedMessage, /) -> Cid: ...
+    async def mpool_pending(self) -> Sequence[SignedMessage]: ...
     async def estimate_gas(self, message: Message, max_fee: AttoFil, /) -> Message: ...
     async def search_msg(
         self, cid: Cid, /, *, limit: int = -1, allow_replaced: bool = False

@@ -14,7 +14,12 @@ from typing import Final
 from lotus_client.address import Address
 from lotus_client.chain import TipSet
 from lotus_client.cid import Cid
-from lotus_client.errors import LotusRpcError, LotusUnavailable, LotusWrongNetwork
+from lotus_client.errors import (
+    LotusRpcError,
+    LotusUnauthorized,
+    LotusUnavailable,
+    LotusWrongNetwork,
+)
 from lotus_client.messages import METHOD_SEND, Message, SignedMessage
 from lotus_client.state import MessageLookup
 from lotus_client.types import AttoFil, Epoch
@@ -263,12 +268,21 @@ class Sender:
             await self._chain.mpool_push(signed)
         except LotusUnavailable:
             return False  # perhaps it arrived: the next pass pushes the same bytes
+        except LotusUnauthorized as error:
+            text = f"payout {payout.id} waits for a node token with the permission write: {error}"
+            await self._alert("payout_push_forbidden", text)
+            return False
         except LotusRpcError as error:
             # The refusal is not an answer to "was it paid?": only the chain is. The bytes stay as they are.
-            await self._alert("payout_push_refused", f"payout {payout.id}: {error}")
-            return False
+            if not await self._is_waiting(signed):
+                await self._alert("payout_push_refused", f"payout {payout.id}: {error}")
+                return False
         await self._payouts.record_pushed(payout.id, signed.cid)
         return True
+
+    async def _is_waiting(self, signed: SignedMessage) -> bool:
+        """Whether the node has these very bytes; it refuses them a second time (Lotus `messagepool`, `msgSet.add`)."""
+        return any(message.cid == signed.cid for message in await self._chain.mpool_pending())
 
     async def _replace_if_stuck(
         self, payout: Payout, newest: StoredMessage, head: TipSet, report: StepReport

@@ -77,7 +77,7 @@ class ApprovalRepository:
     async def of_digest(self, digest: bytes) -> tuple[Approval, ...]:
         """The approvals of a digest, oldest first."""
         query = select(approvals).where(approvals.c.digest == digest).order_by(approvals.c.id)
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             rows = (await connection.execute(query)).all()
         return tuple(
             Approval(row.digest, row.approver, Signature.from_bytes(row.signature), row.role)
@@ -109,7 +109,7 @@ class ApprovalRepository:
     async def revocations_of(self, digest: bytes) -> tuple[Revocation, ...]:
         """The revocations of a digest, oldest first."""
         query = select(revocations).where(revocations.c.digest == digest).order_by(revocations.c.id)
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             rows = (await connection.execute(query)).all()
         return tuple(
             Revocation(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, Final
 
 from sqlalchemy import Dialect, MetaData, String, TypeDecorator, event
@@ -15,7 +16,13 @@ from lotus_client.types import AttoFil
 
 __all__ = ["AddressType", "AttoFilType", "CidType", "Store", "metadata"]
 
-_BUSY_TIMEOUT_MS: Final = 15_000
+# The time-out comes first, for the change to WAL may have to wait too. It only counts between processes.
+_PRAGMAS: Final = (
+    "PRAGMA busy_timeout=60000",
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+)
 
 metadata = MetaData(
     naming_convention={
@@ -68,37 +75,67 @@ class AddressType(TypeDecorator[Address]):
 
 
 class Store:
-    """The database by URL, e.g. `sqlite+aiosqlite:////var/lib/sp-plugin/state.db`."""
+    """The database by URL, e.g. `sqlite+aiosqlite:////var/lib/sp-plugin/state.db`.
+
+    On SQLite the writers of a process queue here, first come first served: the database's own lock is handed over by
+    polling, so that under load an unlucky writer could wait until its time-out. Readers wait for nobody.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine: AsyncEngine = create_async_engine(url)
-        if self.engine.dialect.name == "sqlite":
-            event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
-            event.listen(self.engine.sync_engine, "begin", _begin_immediate)
+        self._readers = self.engine
+        self._writing: AbstractAsyncContextManager[object] = nullcontext()
+        self._reading: AbstractAsyncContextManager[object] = nullcontext()
+        if self.engine.dialect.name != "sqlite":
+            self._readers = self.engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+            return
+        self._writing = asyncio.Lock()
+        _prepare(self.engine, "BEGIN IMMEDIATE")
+        if self.engine.url.database in (None, "", ":memory:"):  # another engine has another memory
+            self._reading = self._writing
+        else:
+            self._readers = create_async_engine(url)
+            _prepare(self._readers, "BEGIN", "PRAGMA query_only=ON")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """A connection whose work is committed on leaving, or rolled back on an exception."""
-        async with self.engine.begin() as connection:
+        """A connection whose work is committed on leaving, or rolled back on an exception.
+
+        Not to be entered again by the task that is in it, and nothing but the database is to be awaited inside: all
+        other writers wait.
+        """
+        async with self._writing, self.engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that sees the database as it is at its first read, whatever others write, and cannot write."""
+        async with self._reading, self._readers.begin() as connection:
             yield connection
 
     async def close(self) -> None:
         """Give the connections back; the store cannot be used afterwards."""
         await self.engine.dispose()
+        await self._readers.dispose()
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver's own transaction handling is switched off so that BEGIN IMMEDIATE below is the only one.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
-    cursor.close()
+def _prepare(engine: AsyncEngine, begin: str, *pragmas: str) -> None:
+    """Let every transaction of a SQLite engine start with `begin`."""
 
+    def connected(connection: Any, _record: object) -> None:
+        # The driver's own transaction handling is switched off so that `begin` is the only one.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (*_PRAGMAS, *pragmas):
+            cursor.execute(pragma)
+        cursor.close()
 
-def _begin_immediate(connection: Any) -> None:
-    # A deferred transaction that turns into a writer can fail at once with "database is locked"; this one waits.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    def started(connection: Any) -> None:
+        # A deferred transaction that turns into a writer can fail at once with "database is locked"; an immediate one waits.
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine.sync_engine, "connect", connected)
+    event.listen(engine.sync_engine, "begin", started)

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deals.held import fold_pieces, sector_of
 from deals.ports import ChainBatch, Cursor, CursorMoved, OwnBlock, SectorSnapshot, TipSetRef
-from deals.sectors import SectorInterval
+from deals.sectors import SectorHistory, SectorInterval
 from fil_plus.events import ClaimMade, ClaimRemoved, ClaimUpdated, TypedEvent, parse_event
 from fil_plus.pieces import HeldPiece, Provenance, ProvenanceKind
 from lotus_client.cid import Cid
@@ -59,7 +59,7 @@ class ChainRepository:
 
     async def cursor(self, provider: ActorId) -> Cursor | None:
         """How far `provider` has been followed; None at the very first start."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return await _read_cursor(connection, provider)
 
     async def processed(self, provider: ActorId) -> tuple[TipSetRef, ...]:
@@ -69,14 +69,14 @@ class ChainRepository:
             .where(_tipsets.c.provider == provider)
             .order_by(_tipsets.c.height)
         )
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             rows = (await connection.execute(query)).all()
         return tuple(TipSetRef(Epoch(height), key) for height, key in rows)
 
     async def claims(self, provider: ActorId) -> dict[ClaimId, Claim]:
         """The claims known now, removed ones left out."""
         claims: dict[ClaimId, Claim] = {}
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             for event in await _load_events(connection, provider, []):
                 if isinstance(event, ClaimMade | ClaimUpdated):
                     claims[event.claim.id] = event.claim
@@ -121,14 +121,14 @@ class ChainRepository:
             query = query.where(_pieces.c.piece_cid == piece_cid)
         if sector is not None:
             query = query.where(_pieces.c.sector == sector)
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             rows = (await connection.execute(query)).all()
         return tuple(map(_piece_of, rows))
 
     async def held_piece(self, provider: ActorId, key: str) -> HeldPiece | None:
         """The piece of that key, or None."""
         query = select(_pieces).where(_pieces.c.provider == provider, _pieces.c.key == key)
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else _piece_of(row)
 
@@ -151,7 +151,7 @@ class ChainRepository:
             .where(blocks.provider == provider, blocks.epoch >= from_epoch, blocks.epoch < to_epoch)
             .order_by(blocks.epoch, blocks.cid)
         )
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             rows = (await connection.execute(query)).all()
         return tuple(
             OwnBlock(Epoch(row.epoch), row.tipset, row.cid, row.win_count, row.header)
@@ -162,19 +162,24 @@ class ChainRepository:
         self, provider: ActorId, at: Epoch
     ) -> tuple[SectorOnChainInfo, ...] | None:
         """The sectors that counted at `at`, by number, as far as known; None before the first full read."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return await sector_table.active_sectors(connection, provider, at)
 
     async def active_power(self, provider: ActorId, at: Epoch) -> int | None:
         """Σ QAP of `active_sectors`, or None."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return await sector_table.active_power(connection, provider, at)
+
+    async def sector_history(self, provider: ActorId, first: Epoch, last: Epoch) -> SectorHistory:
+        """What answers `active_sectors` for every epoch from `first` to `last`."""
+        async with self._store.reading() as connection:
+            return await sector_table.history(connection, provider, first, last)
 
     async def sector_intervals(
         self, provider: ActorId, sector: SectorNumber
     ) -> tuple[SectorInterval, ...]:
         """When one sector counted for power, ascending."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return await sector_table.intervals_of(connection, provider, sector)
 
     async def save_snapshot(self, provider: ActorId, snapshot: SectorSnapshot) -> None:

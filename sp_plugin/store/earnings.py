@@ -159,15 +159,14 @@ class EarningsRepository:
     async def cursor(self, provider: ActorId, start: Epoch) -> tuple[Epoch, int]:
         """(epoch ingested to, next period to close); a new provider begins before `start`."""
         query = select(earnings_cursors).where(earnings_cursors.c.provider == provider)
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             row = (await connection.execute(query)).mappings().first()
-            if row is None:
-                values = {"ingested_to": start - 1, "next_period": start // 2880}
-                await connection.execute(
-                    insert(earnings_cursors).values(provider=provider, **values)
-                )
-                return Epoch(start - 1), start // 2880
+        if row is not None:
             return Epoch(row["ingested_to"]), row["next_period"]
+        values = {"ingested_to": start - 1, "next_period": start // 2880}
+        async with self._store.transaction() as connection:
+            await connection.execute(insert(earnings_cursors).values(provider=provider, **values))
+        return Epoch(start - 1), start // 2880
 
     async def advance(self, provider: ActorId, ingested_to: Epoch) -> None:
         """All wins up to an epoch are recorded."""
@@ -213,7 +212,7 @@ class EarningsRepository:
         if open_only:
             query = query.where(earnings_wins.c.period.is_(None))
         query = query.order_by(earnings_wins.c.epoch, earnings_wins.c.block)
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return [_win(row) for row in (await connection.execute(query)).mappings()]
 
     async def unread(self, provider: ActorId) -> list[StoredWin]:
@@ -222,18 +221,18 @@ class EarningsRepository:
             earnings_wins.c.provider == provider, earnings_wins.c.problem != ""
         )
         query = query.order_by(earnings_wins.c.epoch)
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return [_win(row) for row in (await connection.execute(query)).mappings()]
 
     async def budgets(self) -> dict[tuple[Address, str], AttoFil]:
         """What fixed budgets have paid, by (payee, job)."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             rows = (await connection.execute(select(earnings_budgets))).mappings()
             return {(row["payee"], row["job"]): row["paid"] for row in rows}
 
     async def deficits(self) -> dict[tuple[Address, str], AttoFil]:
         """The deficits carried forward, by (payee, piece); at most 0."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             rows = (await connection.execute(select(earnings_deficits))).mappings()
             return {(row["payee"], row["piece"]): row["deficit"] for row in rows}
 
@@ -242,7 +241,7 @@ class EarningsRepository:
         query = select(earnings_periods.c.revision).where(
             earnings_periods.c.provider == provider, earnings_periods.c.period == period
         )
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return len((await connection.execute(query)).all())
 
     async def save_period(
@@ -289,7 +288,7 @@ class EarningsRepository:
 
     async def periods(self, provider: ActorId) -> list[StoredPeriod]:
         """All closed periods and their supplements, in the order of their closing."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return await _periods(connection, provider)
 
 

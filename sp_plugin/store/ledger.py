@@ -60,12 +60,12 @@ class LedgerRepository:
 
     async def last(self) -> Entry | None:
         """The newest entry, `None` in an empty ledger."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return await _last(connection)
 
     async def get(self, key: str) -> Entry | None:
         """The entry of a key."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return (await _by_keys(connection, [key])).get(key)
 
     async def pages(self) -> AsyncIterator[list[Entry]]:
@@ -82,7 +82,7 @@ class LedgerRepository:
             .order_by(ledger_entries.c.sequence)
             .limit(_PAGE)
         )
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return [_entry(row) for row in (await connection.execute(query)).mappings()]
 
     async def entries(self, kind: EntryKind | None = None) -> list[Entry]:
@@ -90,7 +90,7 @@ class LedgerRepository:
         query = select(ledger_entries).order_by(ledger_entries.c.sequence)
         if kind is not None:
             query = query.where(ledger_entries.c.kind == kind.value)
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return [_entry(row) for row in (await connection.execute(query)).mappings()]
 
     async def check(self, wallet: WalletOnChain | None = None) -> LedgerReport:

@@ -11,19 +11,17 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config as AlembicConfig
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from sp_plugin.errors import StoreError, StoreTooNew
 from sp_plugin.store.base import Store, metadata
 from sp_plugin.store.tables import all_tables
+
+if TYPE_CHECKING:
+    from alembic.config import Config as AlembicConfig
 
 __all__ = ["differences", "migrate", "open_store", "write_migration"]
 
@@ -54,12 +52,18 @@ async def open_store(url: str) -> Store:
 
 async def migrate(store: Store) -> None:
     """Run the migrations that are missing, in one transaction; none is fine."""
+    async with store.reading() as connection:
+        if await connection.run_sync(_is_current):
+            return
     async with store.transaction() as connection:
         await connection.run_sync(_upgrade)
 
 
 async def differences(store: Store) -> list[Any]:
     """What the tables in the code have that the database has not, and the reverse; empty when they agree."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
+
     all_tables()
     async with store.transaction() as connection:
         return await connection.run_sync(
@@ -71,7 +75,20 @@ async def differences(store: Store) -> list[Any]:
         )
 
 
+def _is_current(connection: Connection) -> bool:
+    """Whether the newest migration is the last one done: then Alembic, slow to import, is not needed."""
+    if not inspect(connection).has_table("alembic_version"):
+        return False
+    newest = max(path.name for path in _MIGRATIONS.glob("versions/[0-9]*.py"))
+    done = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+    return done == [newest.partition("_")[0]]
+
+
 def _upgrade(connection: Connection) -> None:
+    from alembic import command
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
     config = _config(connection)
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     present = MigrationContext.configure(connection).get_current_heads()
@@ -84,6 +101,8 @@ def _upgrade(connection: Connection) -> None:
 
 
 def _config(connection: Connection) -> AlembicConfig:
+    from alembic.config import Config as AlembicConfig
+
     config = AlembicConfig()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
@@ -106,6 +125,8 @@ async def write_migration(message: str) -> Path | None:
 
 
 def _write(connection: Connection, message: str) -> Path:
+    from alembic import command
+
     now = datetime.now(UTC)
     script = command.revision(
         _config(connection), message=message, autogenerate=True, rev_id=now.strftime("%Y%m%d%H%M")

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 
 from sqlalchemy import BigInteger, Column, String, Table, Text, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lotus_client.cid import Cid
 from lotus_client.types import Epoch
@@ -43,14 +44,16 @@ class OutputRecord:
 
 
 class OutputRepository:
-    """The outputs in the store; each is written once."""
+    """The outputs in the store; each is written once, whoever writes first."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def add(self, record: OutputRecord) -> None:
-        """Keep it."""
+        """Keep it, unless this execution is there already."""
         async with self._store.transaction() as connection:
+            if await _is_there(connection, record.execution_id):
+                return
             await connection.execute(
                 insert(outputs).values(
                     execution_id=record.execution_id,
@@ -65,7 +68,7 @@ class OutputRepository:
     async def all(self) -> tuple[OutputRecord, ...]:
         """Every output, in the order of their runs."""
         query = select(outputs).order_by(outputs.c.run_epoch, outputs.c.execution_id)
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             rows = (await connection.execute(query)).all()
         return tuple(
             OutputRecord(
@@ -78,3 +81,8 @@ class OutputRepository:
             )
             for row in rows
         )
+
+
+async def _is_there(connection: AsyncConnection, execution_id: str) -> bool:
+    query = select(outputs.c.execution_id).where(outputs.c.execution_id == execution_id)
+    return (await connection.execute(query)).first() is not None

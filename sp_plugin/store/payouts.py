@@ -144,12 +144,12 @@ class PayoutRepository:
         query = select(payouts).order_by(payouts.c.nonce, payouts.c.id)
         if states:
             query = query.where(payouts.c.state.in_([state.value for state in states]))
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return [_payout(row) for row in (await connection.execute(query)).mappings()]
 
     async def get(self, payout_id: str) -> Payout | None:
         """One payout."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return await _get(connection, payout_id)
 
     async def approved_since(self, epoch: Epoch) -> list[Payout]:
@@ -158,7 +158,7 @@ class PayoutRepository:
             payouts.c.approved_at >= epoch,
             payouts.c.state.not_in([PayoutState.FAILED.value, PayoutState.HELD.value]),
         )
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return [_payout(row) for row in (await connection.execute(query)).mappings()]
 
     async def save_plan(self, batch: Batch, planned: Sequence[Payout]) -> None:
@@ -184,7 +184,7 @@ class PayoutRepository:
 
     async def batch(self, digest: str) -> Batch | None:
         """A batch by its digest."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             row = await _batch_row(connection, digest)
             return None if row is None else _batch(json.loads(row["content"]))
 
@@ -325,7 +325,7 @@ class PayoutRepository:
 
     async def messages(self, payout_id: str) -> list[StoredMessage]:
         """The signed messages of a payout, oldest first."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return await _messages(connection, payout_id)
 
     async def highest_nonce(self, wallet: Address) -> int | None:
@@ -334,7 +334,7 @@ class PayoutRepository:
             payouts.c.wallet == wallet, payouts.c.nonce.is_not(None)
         )
         query = query.order_by(payouts.c.nonce.desc()).limit(1)
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return (await connection.execute(query)).scalar()
 
     async def open_wallet(self, wallet: Address, base_nonce: int) -> WalletState:
@@ -362,7 +362,7 @@ class PayoutRepository:
 
     async def wallet(self, wallet: Address) -> WalletState | None:
         """The wallet's switches, `None` before its first use."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             return await _wallet(connection, wallet)
 
     async def set_paused(self, wallet: Address, *, paused: bool) -> None:
@@ -385,7 +385,7 @@ class PayoutRepository:
     async def funding_checkpoint(self, wallet: Address) -> tuple[Epoch, TipSetKey] | None:
         """Up to which final tipset the wallet's balance has been explained."""
         query = select(payout_wallets).where(payout_wallets.c.wallet == wallet)
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             row = (await connection.execute(query)).mappings().first()
         if row is None or row["funding_height"] is None:
             return None
@@ -475,7 +475,8 @@ async def _due(connection: AsyncConnection, payee: Address) -> int:
     """
     states = [state.value for state in (PayoutState.APPROVED, *UNDECIDED)]
     query = select(payouts.c.amount).where(payouts.c.payee == payee, payouts.c.state.in_(states))
-    under_way = sum(amount.value for amount in (await connection.execute(query)).scalars())
+    amounts: Sequence[AttoFil] = (await connection.execute(query)).scalars().all()
+    under_way = sum(amount.value for amount in amounts)
     return -(await balance_in(connection, payable(payee))).value - under_way
 
 

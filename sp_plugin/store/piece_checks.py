@@ -77,7 +77,7 @@ class PieceCheckRepository:
     async def all(self) -> dict[str, PieceCheck]:
         """Every check by the piece's key."""
         query = select(piece_checks).where(piece_checks.c.provider == self._provider)
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             rows = (await connection.execute(query)).all()
         return {
             row.key: PieceCheck(

@@ -8,7 +8,7 @@ from sqlalchemy import and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deals.ports import ChainBatch, SectorSnapshot
-from deals.sectors import SectorInterval, apply_snapshot
+from deals.sectors import SectorHistory, SectorInterval, apply_snapshot
 from fil_plus.power import sector_qap
 from lotus_client.state import SectorOnChainInfo
 from lotus_client.types import ActorId, Epoch, SectorNumber
@@ -20,6 +20,7 @@ __all__ = [
     "active_power",
     "active_sectors",
     "drop_stale_snapshots",
+    "history",
     "intervals_of",
     "save_snapshot",
 ]
@@ -33,6 +34,20 @@ async def active_sectors(
         return None
     query = select(_intervals.c.info).where(_covering(provider, at)).order_by(_intervals.c.sector)
     return tuple(map(decode_sector, (await connection.execute(query)).scalars()))
+
+
+async def history(
+    connection: AsyncConnection, provider: ActorId, first: Epoch, last: Epoch
+) -> SectorHistory:
+    """The intervals that touch `first` to `last`, and since when anything is known."""
+    columns = _intervals.c
+    query = select(_intervals).where(
+        columns.provider == provider,
+        columns.from_epoch <= last,
+        or_(columns.to_epoch.is_(None), columns.to_epoch > first),
+    )
+    known_from = await _known_from(connection, provider)
+    return SectorHistory(map(_interval_of, await connection.execute(query)), known_from)
 
 
 async def active_power(connection: AsyncConnection, provider: ActorId, at: Epoch) -> int | None:
@@ -106,10 +121,16 @@ async def drop_stale_snapshots(connection: AsyncConnection, batch: ChainBatch) -
 
 
 async def _known_at(connection: AsyncConnection, provider: ActorId, at: Epoch) -> bool:
+    first = await _known_from(connection, provider)
+    return first is not None and first <= at
+
+
+async def _known_from(connection: AsyncConnection, provider: ActorId) -> Epoch | None:
+    """The epoch of the first full read."""
     first = await connection.scalar(
         select(func.min(_snapshots.c.height)).where(_snapshots.c.provider == provider)
     )
-    return first is not None and first <= at
+    return None if first is None else Epoch(first)
 
 
 def _covering(provider: ActorId, at: Epoch) -> Any:

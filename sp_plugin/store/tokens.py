@@ -65,13 +65,13 @@ class TokenRepository:
     async def find(self, token: Secret) -> TokenRecord | None:
         """Whose token this is, or None."""
         query = select(api_tokens).where(api_tokens.c.sha256 == _hash(token))
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else _record(row.name, row.scopes, row.created_at)
 
     async def list(self) -> list[TokenRecord]:
         """All tokens by name, without their secrets."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading() as connection:
             rows = (await connection.execute(select(api_tokens).order_by(api_tokens.c.name))).all()
         return [_record(row.name, row.scopes, row.created_at) for row in rows]
 

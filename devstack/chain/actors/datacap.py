@@ -6,11 +6,10 @@ State and balances are whole bytes; on the wire one byte is 10**18 tokens. From 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from devstack.chain.actors.basic import unhandled
 from devstack.chain.machine import Abort, Exit, Runtime
 from devstack.chain.states import DatacapState
+from devstack.chain.table import replace
 from lotus_client import cbor
 from lotus_client.actors import wire
 from lotus_client.actors.datacap import (

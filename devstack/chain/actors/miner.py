@@ -7,7 +7,6 @@ non-interactive variants other than ProveCommitSectors3's aggregate form. They e
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 from devstack.chain.actors import miner_proving, miner_sectors, vesting
@@ -15,6 +14,7 @@ from devstack.chain.actors.basic import unhandled
 from devstack.chain.actors.miner_state import Change, available_balance
 from devstack.chain.machine import Exit, Runtime
 from devstack.chain.states import MinerState
+from devstack.chain.table import replace
 from lotus_client import cbor
 from lotus_client.actors import wire
 from lotus_client.actors.methods import MinerMethod as Method

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from devstack.chain.actors import policy, vesting
 from devstack.chain.actors.miner_state import (
@@ -17,6 +16,7 @@ from devstack.chain.actors.miner_state import (
 from devstack.chain.actors.power_calls import enroll_deadline_cron
 from devstack.chain.machine import Abort, Exit, Runtime
 from devstack.chain.states import MinerState, Partition
+from devstack.chain.table import replace
 from lotus_client import cbor
 from lotus_client.actors import events
 from lotus_client.actors.miner import (

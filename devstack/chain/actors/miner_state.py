@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from devstack.chain.actors import policy, vesting
 from devstack.chain.config import NetworkConfig
 from devstack.chain.machine import Exit, Runtime
 from devstack.chain.states import Beneficiary, Deadline, MinerDetails, MinerState, Partition
-from devstack.chain.table import Table
+from devstack.chain.table import Table, replace
 from lotus_client import cbor
 from lotus_client.actors import wire
 from lotus_client.actors.methods import BURNT_FUNDS, POWER, PowerMethod

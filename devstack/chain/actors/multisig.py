@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from devstack.chain.actors.basic import unhandled
 from devstack.chain.machine import Exit, Runtime
 from devstack.chain.states import MultisigState, Transaction
+from devstack.chain.table import replace
 from lotus_client.actors.methods import MultisigMethod
 from lotus_client.actors.multisig import (
     ApproveReturn,

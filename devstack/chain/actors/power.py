@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from devstack.chain.actors import reward
 from devstack.chain.actors.basic import unhandled
 from devstack.chain.actors.init import next_actor_address
@@ -11,6 +9,7 @@ from devstack.chain.actors.miner_state import new_miner
 from devstack.chain.actors.power_calls import DEADLINE_PAYLOAD
 from devstack.chain.machine import Exit, Runtime
 from devstack.chain.states import Actor, PowerState
+from devstack.chain.table import replace
 from lotus_client import cbor
 from lotus_client.actors import wire
 from lotus_client.actors.methods import REWARD, MinerMethod, PowerMethod, RewardMethod

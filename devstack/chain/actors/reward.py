@@ -6,13 +6,13 @@ epoch in integers; baseline minting is left out, its 770 million stay in f02.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from devstack.chain.actors.basic import unhandled
 from devstack.chain.config import FIL
 from devstack.chain.machine import Exit, Runtime
 from devstack.chain.states import RewardState
+from devstack.chain.table import replace
 from lotus_client.actors.methods import BURNT_FUNDS, MinerMethod, RewardMethod
 from lotus_client.actors.miner import ApplyRewardsParams
 from lotus_client.actors.system import AwardBlockRewardParams

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from operator import sub
 from typing import Final
 
 from devstack.chain.states import MinerState, RecentAwards, VestingFunds, VestingSteps
+from devstack.chain.table import replace
 from lotus_client.types import EPOCHS_PER_DAY
 
 __all__ = ["add_award", "all_steps", "schedule", "settled", "unlock_due", "unlock_unvested"]
@@ -21,15 +22,14 @@ def schedule(amount: int, start: int, offset: int) -> list[tuple[int, int]]:
 
     `offset` is the miner's proving period start. Source: builtin-actors `actors/miner/src/vesting_state.rs`.
     """
-    steps: list[tuple[int, int]] = []
-    vested, at = 0, start + _STEP
-    while vested < amount:
-        epoch = offset + -(-(at - offset) // _QUANTUM) * _QUANTUM
-        elapsed = epoch - start
-        target = amount * elapsed // _PERIOD if elapsed < _PERIOD else amount
-        steps.append((epoch, target - vested))
-        vested, at = target, at + _STEP
-    return steps
+    if amount <= 0:
+        return []
+    # a step is a whole number of quanta, so rounding up moves all of them by the same
+    first = offset + -(-(start + _STEP - offset) // _QUANTUM) * _QUANTUM
+    targets = [amount * elapsed // _PERIOD for elapsed in range(first - start, _PERIOD, _STEP)]
+    targets.append(amount)
+    parts = map(sub, targets, [0, *targets])
+    return list(zip(range(first, first + _STEP * len(targets), _STEP), parts, strict=False))
 
 
 def all_steps(state: MinerState) -> tuple[tuple[int, int], ...]:

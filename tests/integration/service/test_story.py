@@ -12,6 +12,7 @@ from fil_plus.approvals import approval_payload
 from lotus_client.cid import Cid
 from lotus_client.crypto import envelope
 from sp_plugin.approvals.recorded import bundle_from_json
+from sp_plugin.config import Scope
 from tests.integration.executors.wasm_programs import program
 from tests.integration.jobs.parts import data_url
 from tests.integration.service.conftest import SidecarAtWork, make_deal, running, write_config
@@ -109,5 +110,19 @@ async def test_an_approved_job_runs_over_a_verified_deal_and_stages_its_result(
         async with sidecar._session.get(item["Params"]["URL"]) as response:
             assert response.status == 200
             assert (await response.read())[:2] == b"\x1f\x8b"
+        url, _, signature = item["Params"]["URL"].partition("?sig=")
+        assert url.endswith(f"/{execution['ID']}.tar.gz")
+        reader = await sidecar.sidecar.tokens.create("reader", [Scope.READ], 1)
+        payer = await sidecar.sidecar.tokens.create("payer", [Scope.OPERATE], 1)
+        for query, token, status in (
+            ("", None, 401),
+            (f"?sig={signature[:-1]}", None, 401),
+            (f"?sig={signature}x", None, 401),
+            ("", payer, 403),
+            ("", reader, 200),
+        ):
+            headers = {} if token is None else {"Authorization": f"Bearer {token.reveal()}"}
+            async with sidecar._session.get(url + query, headers=headers) as response:
+                assert response.status == status, (query, await response.read())
         ready = await sidecar.until("/health/readyz", lambda answer: answer["ready"])
         assert {part["name"] for part in ready["parts"]} >= {"follow", "admit", "earn", "send"}

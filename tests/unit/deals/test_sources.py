@@ -18,6 +18,7 @@ from deals.sources import (
     source_kind,
     source_kinds,
 )
+from deals.sources.several import SeveralSources
 from deals.sources.storage_path import StoragePathSource, unsealed_path
 from deals.unsealed import UnsealedFile, UnsealedWriter
 from lotus_client.cid import RAW, Cid
@@ -64,6 +65,25 @@ async def test_each_reason_for_no_bytes_is_told_apart(sample: SamplePiece, tmp_p
     with pytest.raises(PieceUnavailable, match="fewer") as caught:
         await source.open(held(sample))
     assert caught.value.reason is Unavailable.CORRUPT
+
+
+async def test_several_sources_are_asked_until_one_has_the_piece(
+    sample: SamplePiece, tmp_path: Path
+) -> None:
+    piece = held(sample)
+    empty, full = tmp_path / "empty", tmp_path / "full"
+    empty.mkdir()
+    store_unsealed(full, piece, sample.car, SECTOR)
+    sources = [StoragePathSource([folder], SECTOR) for folder in (empty, full)]
+    with await SeveralSources(sources).open(piece) as reader:
+        assert reader.read(len(sample.car)) == sample.car
+    with pytest.raises(PieceNotHere):
+        await SeveralSources(sources[:1]).open(piece)
+    nowhere = dataclasses.replace(piece, offset=None)
+    with pytest.raises(PieceUnavailable) as caught:
+        await SeveralSources(sources).open(nowhere)
+    assert caught.value.reason is Unavailable.OFFSET_UNKNOWN
+    assert any("unsealed" in problem for problem in SeveralSources(sources).problems())
 
 
 def open_descriptors() -> int:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from chain_story import DAY, MIB, PROVIDER, Story, piece_cid
 
 from devstack.chain import FIL, EventFilter, Network, NetworkConfig
 from devstack.chain.actors import policy, vesting
@@ -43,6 +42,7 @@ from lotus_client.actors.wire import BatchReturn
 from lotus_client.address import Address
 from lotus_client.bitfield import BitField
 from lotus_client.types import AttoFil, Epoch
+from tests.unit.devstack.chain_story import DAY, MIB, PROVIDER, Story, piece_cid
 
 
 @pytest.fixture

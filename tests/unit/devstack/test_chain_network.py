@@ -4,7 +4,6 @@ import time
 from dataclasses import replace
 
 import pytest
-from chain_story import Story
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +25,7 @@ from lotus_client.cid import Cid
 from lotus_client.crypto import verify_signature
 from lotus_client.messages import Message, SignedMessage
 from lotus_client.types import AttoFil, Epoch
+from tests.unit.devstack.chain_story import Story
 
 
 def transfer(network: Network, sender: str = "alice", **changes: object) -> SignedMessage:
@@ -176,6 +176,8 @@ def test_the_mempool_refuses_what_lotus_refuses() -> None:
     with pytest.raises(PushRefused, match="actor not found"):
         network.mpool.push(unknown)
     network.mpool.push(good)
+    with pytest.raises(PushRefused, match="already in mpool"):
+        network.mpool.push(good)
     network.advance(2)
     with pytest.raises(PushRefused, match="nonce too low"):
         network.mpool.push(good)

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from chain_story import DAY, MIB, PROVIDER, Story, piece_cid
-
 from devstack.chain import EventFilter, Network
 from devstack.chain.invariants import event_types
 from lotus_client import cbor
 from lotus_client.address import Address
 from lotus_client.types import Epoch
+from tests.unit.devstack.chain_story import DAY, MIB, PROVIDER, Story, piece_cid
 
 
 def test_a_verified_piece_becomes_a_claim_then_power_then_rewards() -> None:

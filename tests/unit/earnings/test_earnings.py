@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from sp_plugin.ledger import (
     PAYOUT_WALLET,
     Account,
     Draft,
+    Entry,
     EntryKind,
     Posting,
     accrued,
@@ -68,7 +69,9 @@ class World:
         self.earnings = EarningsRepository(self.store)
         self.ledger = LedgerRepository(self.store)
 
-    async def step(self, head: int | None = None) -> EarningsStep:
+    async def step(
+        self, head: int | None = None, ledger: LedgerRepository | None = None
+    ) -> EarningsStep:
         if head is not None:
             self.chain.head_epoch = head
         return await Earnings(
@@ -76,7 +79,7 @@ class World:
             self.holdings,
             self.register,
             earnings=self.earnings,
-            ledger=self.ledger,
+            ledger=ledger or self.ledger,
             settings=self.settings,
         ).step()
 
@@ -139,6 +142,21 @@ async def test_an_output_piece_accrues_its_share_and_a_quarter_is_released_at_th
     assert (await world.ledger.check()).problems == ()
 
 
+async def test_a_crash_between_close_and_release_delays_nobody_s_money(world: World) -> None:
+    class Killed(BaseException):
+        """What `kill -9` is to a coroutine."""
+
+    class DiesBeforeReleasing(LedgerRepository):
+        async def append(self, drafts: Sequence[Draft]) -> tuple[Entry, ...]:
+            raise Killed
+
+    with pytest.raises(Killed):
+        await world.step(ledger=DiesBeforeReleasing(world.store))
+    assert await world.balance(payable(PAYEE)) == 0
+    assert (await world.step()).closed == ()
+    assert -await world.balance(payable(PAYEE)) > 0
+
+
 async def test_a_period_closes_only_when_its_last_epoch_is_final(world: World) -> None:
     assert (await world.step(2879 + 899)).closed == ()
     assert (await world.step(2879 + 900)).closed == ((0, 0),)
@@ -151,6 +169,15 @@ async def test_a_run_without_an_output_claim_accrues_nothing(world: World) -> No
     assert await world.balance(payable(PAYEE)) == 0
     [entry] = await world.earnings.periods(PROVIDER)
     assert entry.closed.record.shareable.value == world.chain.reward * 3 // 5
+
+
+async def test_a_period_waits_for_an_output_that_could_not_be_traced(world: World) -> None:
+    world.register.untraced_ = ["run e-1: its input claim:7 cannot be read"]
+    step = await world.step(2879 + 900)
+    assert (step.closed, step.waiting) == ((), ("run e-1: its input claim:7 cannot be read",))
+    world.register.untraced_ = []
+    step = await world.step(2879 + 900)
+    assert (step.closed, step.waiting) == (((0, 0),), ())
 
 
 async def test_the_same_step_twice_changes_nothing(world: World) -> None:

@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, insert
 
 from fil_plus.attribution import ProducedPiece, UsedPiece
 from fil_plus.terms import Basis, ShareTerms
 from lotus_client.types import AttoFil, Epoch
 from sp_plugin.audit import audit_statement
+from sp_plugin.books import check_ledger_and_tables
 from sp_plugin.ledger import payable
 from sp_plugin.store.base import metadata
-from tests.fake_earnings_chain import MIB
+from sp_plugin.store.ledger import ledger_entries
+from sp_plugin.store.payouts import payouts
+from tests.fake_earnings_chain import MIB, PROVIDER
 from tests.unit.earnings.test_earnings import PAYEE, World
 
 # What `sp_plugin.audit` says it believes: paths as patterns.
@@ -138,3 +142,27 @@ async def test_a_budget_that_starts_before_its_sector_fails_the_audit(world: Wor
         for line in period["lines"]:
             line["held_from"] = 1
     assert not (await audit_statement(statement, world.chain)).ok
+
+
+@pytest.mark.parametrize("kind", ["award", "accrual", "payout"])
+async def test_an_entry_cut_off_at_the_end_of_the_ledger_is_found(world: World, kind: str) -> None:
+    """The hash chain of what is left is whole; only the other tables know that something is missing."""
+    if kind != "payout":
+        cut = next(e for e in await world.ledger.entries() if e.draft.kind.value == kind)
+    else:
+        cut = (await world.ledger.entries())[-1]
+    async with world.store.transaction() as connection:
+        await connection.execute(
+            delete(ledger_entries).where(ledger_entries.c.sequence >= cut.sequence)
+        )
+    assert (await world.ledger.check()).problems == ()
+    if kind == "payout":
+        # the fixture books a payment without a payout's row: give it one, as the sender would have
+        async with world.store.transaction() as connection:
+            await connection.execute(
+                insert(payouts).values(
+                    id="1", payee=PAYEE, amount=AttoFil(5), state="final", reason="", nonce=0
+                )
+            )
+    report = await check_ledger_and_tables(world.store, PROVIDER)
+    assert any(problem.where.startswith(kind) for problem in report.problems)

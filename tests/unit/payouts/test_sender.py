@@ -9,7 +9,7 @@ import pytest
 
 from lotus_client.address import Address
 from lotus_client.crypto import Secp256k1Key, Signature
-from lotus_client.errors import LotusConnectError, LotusWrongNetwork
+from lotus_client.errors import LotusConnectError, LotusUnauthorized, LotusWrongNetwork
 from lotus_client.messages import Message, SignedMessage
 from lotus_client.state import MessageLookup, Receipt
 from lotus_client.types import ActorId, AttoFil, Epoch
@@ -118,6 +118,33 @@ async def test_a_push_that_timed_out_is_repeated_with_the_same_bytes(money: Mone
     money.chain.mpool_push = lost_answer  # type: ignore[method-assign,assignment]
     report = await money.sender().step()
     assert report.pushed == []
+    money.chain.mpool_push = push  # type: ignore[method-assign]
+    report = await money.sender().step()
+    [payout] = await money.payouts.payouts()
+    assert (report.pushed, payout.state) == ([payout.id], PayoutState.SENT)
+    await money.settle()
+    assert money.chain.balance(PAYEE) == 5_000
+
+
+async def test_a_push_that_the_token_does_not_allow_waits_and_says_why(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    await money.approve()
+    push, alerts = money.chain.mpool_push, []
+
+    async def forbidden(_signed: SignedMessage) -> object:
+        raise LotusUnauthorized("missing permission to invoke 'MpoolPush' (need 'write')")
+
+    async def alert(event: str, text: str) -> None:
+        alerts.append((event, text))
+
+    money.chain.mpool_push = forbidden  # type: ignore[method-assign,assignment]
+    sender = money.sender()
+    sender._alert = alert
+    await sender.step()
+    [payout] = await money.payouts.payouts()
+    [(event, text)] = alerts
+    assert (payout.state, event) == (PayoutState.SIGNED, "payout_push_forbidden")
+    assert "permission write" in text
     money.chain.mpool_push = push  # type: ignore[method-assign]
     await money.settle()
     assert money.chain.balance(PAYEE) == 5_000

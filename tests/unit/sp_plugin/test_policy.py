@@ -105,6 +105,15 @@ def test_a_dataset_without_consent_refuses_even_if_another_allows():
     assert refused_rules(decide(*both, wanted="quakes")) == []
 
 
+def test_data_that_needs_its_owners_signature_is_refused_and_never_taken_for_public():
+    decision = decide(dataset("mine", "owner-signed"))
+    assert refused_rules(decision) == ["consent"]
+    assert "mine needs its owner's signature, which cannot be checked yet" in (
+        decision.refusals[0].detail
+    )
+    assert refused_rules(decide(dataset(), dataset("mine", "owner-signed"))) == ["consent"]
+
+
 @pytest.mark.parametrize(
     "selector", [{"claims": [12]}, {"pieces": [str(PIECE_CID)]}, {"clients": ["f055"]}]
 )
@@ -124,6 +133,17 @@ def test_an_input_that_is_not_held_is_refused():
     assert refused_rules(decision) == ["held"]
 
 
+def test_a_source_runs_only_if_it_is_listed_and_needs_no_piece_then():
+    local = InputFacts("localdirectory", PIECE_CID, None, ())
+    assert refused_rules(decide_policy(BUNDLE, [local], RULES)) == []
+    mirror = InputFacts("mirror", PIECE_CID, None, ())
+    assert refused_rules(decide_policy(BUNDLE, [mirror], RULES)) == ["source"]
+    policy = PolicyConfig.model_validate({"allowed_sources": ["Mirror"]})
+    rules = replace(RULES, policy=policy)
+    assert refused_rules(decide_policy(BUNDLE, [mirror], rules)) == []
+    assert refused_rules(decide_policy(BUNDLE, [local], rules)) == ["source"]
+
+
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
@@ -131,7 +151,7 @@ def test_an_input_that_is_not_held_is_refused():
         ({"limits": replace(BUNDLE.limits, memory_bytes=1 << 40)}, "memory"),
         ({"limits": replace(BUNDLE.limits, timeout_seconds=10**6)}, "time"),
         ({"limits": replace(BUNDLE.limits, disk_bytes=1 << 50)}, "disk"),
-        ({"outputs": (BundleOutput("out", "/out", "s3"),)}, "publisher"),
+        ({"outputs": (BundleOutput("out", "/out", "ipfs"),)}, "publisher"),
         ({"terms": ShareTerms(Basis.QAP_SHARE)}, "basis"),
         ({"terms": ShareTerms(Basis.VERIFIED_EXTRA, output_bps=1001)}, "output_bps"),
         ({"terms": ShareTerms(Basis.VERIFIED_EXTRA, input_bps=1)}, "input_bps"),

@@ -86,3 +86,14 @@ def test_health_says_since_when_and_why():
     assert not health.is_ready
     state = health.states[1]
     assert (state.reason, state.since) == ("still not", late)
+
+
+def test_a_note_stands_beside_a_part_that_works_and_is_news_once():
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    health = Health(("float",), now)
+    health.well("float", now)
+    assert health.note("float", "holds too much")
+    assert not health.note("float", "holds too much")
+    health.well("float", now)
+    assert (health.is_ready, health.states[0].note) == (True, "holds too much")
+    assert health.note("float", "")

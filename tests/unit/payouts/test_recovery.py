@@ -43,10 +43,10 @@ async def test_what_a_restored_backup_has_forgotten_is_not_paid_again(
         money.chain.mine()
     assert (await money.sender().step()).signed == []
 
-    report = await money.reconciler().reconcile()
+    report = await money.recovery().recover()
     assert len(report.payouts) == 2
     assert len(report.held) == 2
-    assert (await money.reconciler().reconcile()).payouts == []  # doing it again books nothing
+    assert (await money.recovery().recover()).payouts == []  # doing it again books nothing
     await money.approve_if_any()
     await money.settle()
     assert money.chain.balance(PAYEE) == 5_000
@@ -73,7 +73,7 @@ async def test_a_replacement_that_the_backup_has_forgotten_settles_its_payout(
         money.chain.mine()
     await restore(money, tmp_path)
     assert "was used by a message" in (await money.sender().step()).stopped
-    report = await money.reconciler().reconcile()
+    report = await money.recovery().recover()
     assert len(report.settled) == 1
     assert [p.state for p in await money.payouts.payouts()] == [PayoutState.FINAL]
     await money.settle()
@@ -90,7 +90,7 @@ async def test_a_payout_whose_nonce_a_stranger_took_is_due_again(money: Money) -
     for _ in range(8):
         money.chain.mine()
     assert (await money.sender().step()).stopped.startswith("halted")
-    report = await money.reconciler().reconcile()
+    report = await money.recovery().recover()
     assert report.withdrawals == [str(stranger.cid)]
     assert len(report.failed) == 1
     await money.approve()
