@@ -34,6 +34,7 @@ __all__ = [
     "cap_counted_bytes",
     "piece_worths",
     "split_win",
+    "uses_by_piece",
 ]
 
 
@@ -312,7 +313,9 @@ def _used_shares(inputs: WinInputs, worths: dict[str, PieceWorth]) -> list[_Shar
         bps = min(produced.terms.output_bps, produced.terms.max_share_bps)
         output_bps[produced.piece_key] = max(output_bps[produced.piece_key], bps)
     shares = []
-    for key, uses in sorted(_uses_by_piece(inputs).items()):
+    for key, uses in sorted(
+        uses_by_piece(inputs.used, inputs.epoch, inputs.input_window_epochs).items()
+    ):
         worth = worths.get(key)
         if worth is None:
             continue
@@ -331,12 +334,14 @@ def _used_shares(inputs: WinInputs, worths: dict[str, PieceWorth]) -> list[_Shar
     return shares
 
 
-def _uses_by_piece(inputs: WinInputs) -> dict[str, list[UsedPiece]]:
-    """The uses that count: inside the window, with a share, first run of the same work by a group."""
+def uses_by_piece(
+    used: Iterable[UsedPiece], epoch: Epoch, window: int
+) -> dict[str, list[UsedPiece]]:
+    """The uses that count at `epoch`: inside the window, with a share, first run of the same work by a group."""
     by_piece: dict[str, list[UsedPiece]] = defaultdict(list)
     seen: set[tuple[str, str, str]] = set()
-    for use in sorted(inputs.used, key=lambda use: (use.used_at, use.job)):
-        in_window = use.used_at <= inputs.epoch < use.used_at + inputs.input_window_epochs
+    for use in sorted(used, key=lambda use: (use.used_at, use.job)):
+        in_window = use.used_at <= epoch < use.used_at + window
         if not in_window or not use.terms.input_bps or use.terms.basis is Basis.FIXED_BUDGET:
             continue
         identity = (use.piece_key, use.payee_group, use.work)

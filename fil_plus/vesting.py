@@ -58,14 +58,21 @@ def released(
     """
     if now < credited_at:
         return AttoFil(0)
-    locked = locked_part(credited)
-    # entries unlock when their epoch has passed (vesting_state.rs `unlock_vested_funds`)
-    vested = sum(
-        part.value
-        for at, part in vesting_entries(locked, credited_at, proving_period_start)
-        if at < now
+    locked = locked_part(credited).value
+    return AttoFil(
+        credited.value - locked + _vested(locked, credited_at, now, proving_period_start)
     )
-    return AttoFil(credited.value - locked.value + vested)
+
+
+def _vested(locked: int, credited_at: Epoch, now: Epoch, proving_period_start: Epoch) -> int:
+    """The sum of all `vesting_entries` before `now`, without making them: the steps are daily from the first on."""
+    first = _quantise_up(credited_at + _STEP, proving_period_start)
+    # entries unlock when their epoch has passed (vesting_state.rs `unlock_vested_funds`)
+    steps = (now - 1 - first) // _STEP
+    if steps < 0:
+        return 0
+    elapsed = first + steps * _STEP - credited_at
+    return min(locked, locked * elapsed // _VEST_PERIOD)
 
 
 def _quantise_up(epoch: int, offset: int) -> int:

@@ -3,23 +3,37 @@
 Nothing in the statement is believed: headers, award traces, power, sectors, claims, messages, receipts and balances are
 read again, and every line is computed anew by its own formula. What a node cannot answer (pruned state) is a failed
 check that says so, never a pass.
+
+Information only, believed and not checked: the terms themselves (they stand in the job's approved bundle, which the payee
+has), `solstice_epoch` and `capital_cost_apr_bps` of the settings as the operator's, a period's `unknown_wins`, the lists
+`unknown_wins` and `open_period` (what is not divided yet), a period's `released_to` beyond the step it is in, `leaves` and
+`sector_size` of a period without lines, the counted bytes of a budget (only that there are some), and `ledger` (an anchor to compare with a later `ledger show`).
+Of a bonus for use, and of a budget that shares a win with others', the audit knows an upper bound only, for the other
+payees are not in the statement. Wins that a statement leaves out are not looked for.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from deals.sectors import lookback_height
-from fil_plus.attribution import Part, PartSource
+from fil_plus.attribution import (
+    Part,
+    PartSource,
+    ProducedPiece,
+    WinInputs,
+    WinUnknown,
+    split_win,
+)
 from fil_plus.awards import AwardError, parse_awards
 from fil_plus.periods import part_leaf, verify_inclusion
 from fil_plus.pieces import HeldPiece, Provenance, ProvenanceKind
-from fil_plus.power import EXTRA_MULTIPLIER, divide_verified_space, sector_qap
-from fil_plus.terms import WHOLE_BPS, Basis
+from fil_plus.power import divide_verified_space, sector_qap
+from fil_plus.regimes import FULL_QA_POWER_FLAG
+from fil_plus.terms import Basis
 from lotus_client.address import Address
 from lotus_client.chain import TipSet, TipSetKey
 from lotus_client.cid import Cid
@@ -29,13 +43,31 @@ from lotus_client.state import (
     ChainMessage,
     Claim,
     MessageLookup,
+    MinerFunds,
     MinerPower,
     SectorOnChainInfo,
 )
-from lotus_client.types import ActorId, AttoFil, ClaimId, Epoch, SectorNumber
-from sp_plugin.earnings.closing import CostTerms, HoldingsAt, period_costs
+from lotus_client.types import (
+    ActorId,
+    AttoFil,
+    ClaimId,
+    Epoch,
+    NetworkVersion,
+    PaddedPieceSize,
+    SectorNumber,
+)
+from sp_plugin.earnings.closing import CostTerms, HoldingsAt, bears_costs, period_costs
 from sp_plugin.earnings.registry_json import shares_from_json
 from sp_plugin.payouts.ports import find_actor
+from sp_plugin.statement_checks import (
+    WrongStatement,
+    check_lines,
+    check_schedule,
+    check_sums,
+    check_totals,
+    check_used,
+    same,
+)
 
 __all__ = ["AuditChain", "AuditReport", "Finding", "audit_statement"]
 
@@ -47,6 +79,9 @@ class AuditChain(Protocol):
     async def tipset(self, key: TipSetKey, /) -> TipSet: ...
     async def tipset_by_height(self, height: Epoch, tsk: TipSetKey, /) -> TipSet: ...
     async def tipset_after_height(self, height: Epoch, tsk: TipSetKey, /) -> TipSet: ...
+    async def network_name(self) -> str: ...
+    async def network_version(self, tsk: TipSetKey, /) -> NetworkVersion: ...
+    async def funds(self, provider: ActorId, tsk: TipSetKey, /) -> MinerFunds: ...
     async def compute_state(self, height: Epoch, tsk: TipSetKey, /) -> Mapping[str, Any]: ...
     async def miner_power(self, provider: ActorId, tsk: TipSetKey, /) -> MinerPower: ...
     async def active_sectors(
@@ -88,10 +123,6 @@ class AuditReport:
         }
 
 
-class _Wrong(Exception):
-    """A check that does not hold; the text is the finding's reason."""
-
-
 async def audit_statement(statement: Mapping[str, Any], chain: AuditChain) -> AuditReport:
     """Check every line of `statement` (as parsed JSON) against `chain`.
 
@@ -110,9 +141,13 @@ async def audit_statement(statement: Mapping[str, Any], chain: AuditChain) -> Au
 class _Win:
     """What the chain says of one win."""
 
+    tipset: TipSet
+    lookback: TipSet
+    win_count: int
     credited: int
-    shareable: int
+    tips: int
     miner_qap: int
+    network_version: NetworkVersion
     sectors: Mapping[SectorNumber, SectorOnChainInfo]
     claims: Mapping[ClaimId, Claim]
 
@@ -127,25 +162,31 @@ class _Auditor:
         self.findings: list[Finding] = []
         self.wins: dict[str, _Win] = {}
         self.deficits: defaultdict[str, int] = defaultdict(int)
+        self.budgets: defaultdict[str, int] = defaultdict(int)  # paid so far, by job
+        self.as_of = head
 
     async def run(self) -> None:
         statement = self.statement
+        await self._check("statement", self._place())
+        await self._check("lines", _plain(check_lines, statement["periods"]))
         for period in statement["periods"]:
             name = f"period {period['period']}.{period['revision']}"
             for position, line in enumerate(period["lines"]):
                 where = f"{name} line {position + 1}"
                 await self._check(where, self._line(period, line))
-            await self._check(f"{name} sums", self._sums(period))
-            await self._check(f"{name} shares", self._shares(period))
+            await self._check(f"{name} sums", _plain(check_sums, period))
+            await self._check(f"{name} shares", self._split_again(period))
+            await self._check(f"{name} uses", _plain(check_used, period))
             await self._check(f"{name} costs", self._costs(period))
         for payment in statement["payments"]:
             await self._check(f"payment {payment['message']}", self._payment(payment))
-        await self._check("totals", self._totals())
+        await self._check("totals", _plain(check_totals, statement))
+        await self._check("vesting", self._schedule())
 
     async def _check(self, where: str, work: Awaitable[str]) -> None:
         try:
             self.findings.append(Finding(where, ok=True, reason=await work))
-        except _Wrong as wrong:
+        except WrongStatement as wrong:
             self.findings.append(Finding(where, ok=False, reason=str(wrong)))
         except LotusError as error:
             reason = f"the node cannot answer: {error}"
@@ -158,18 +199,23 @@ class _Auditor:
 
     async def _line(self, period: Mapping[str, Any], line: Mapping[str, Any]) -> str:
         win = await self._win(line)
-        _same("credited", int(line["credited"]), win.credited)
-        _same("miner_qap", int(line["miner_qap"]), win.miner_qap)
+        same("epoch", line["epoch"], win.tipset.height)
+        same("tipset", line["tipset"], [str(cid) for cid in win.tipset.key])
+        same("lookback", line["lookback"], [str(cid) for cid in win.lookback.key])
+        same("win_count", line["win_count"], win.win_count)
+        same("credited", int(line["credited"]), win.credited)
+        same("tips", int(line["tips"]), win.tips)
+        same("miner_qap", int(line["miner_qap"]), win.miner_qap)
         include_tips = bool(period["settings"]["include_tips"])
-        shareable = win.credited if include_tips else win.shareable
-        _same("shareable", int(line["shareable"]), shareable)
+        shareable = win.credited if include_tips else max(0, win.credited - win.tips)
+        same("shareable", int(line["shareable"]), shareable)
         sector = win.sectors.get(SectorNumber(line["sector"]))
         if sector is None:
-            raise _Wrong(f"sector {line['sector']} was not active at the look-back tipset")
+            raise WrongStatement(f"sector {line['sector']} was not active at the look-back tipset")
         sector_size = int(line["sector_size"])
-        _same("sector_qap", int(line["sector_qap"]), sector_qap(sector, sector_size))
+        same("sector_qap", int(line["sector_qap"]), sector_qap(sector, sector_size))
         solstice = period["settings"]["solstice_epoch"]
-        _same("verified", int(line["verified"]), self._verified(line, win, sector, solstice))
+        same("verified", int(line["verified"]), self._verified(line, win, sector, solstice))
         self._proof(period, line)
         return "block, award, power, sector, piece and proof are as on chain"
 
@@ -183,22 +229,27 @@ class _Auditor:
         tipset = await self.chain.tipset_by_height(epoch, self.head.key)
         blocks = [block for block in tipset.blocks if str(block.cid) == line["win"]]
         if tipset.height != epoch or not blocks:
-            raise _Wrong(f"block {line['win']} is not in the chain at epoch {epoch}")
+            raise WrongStatement(f"block {line['win']} is not in the chain at epoch {epoch}")
         if blocks[0].miner != Address.of_id(self.provider):
-            raise _Wrong(f"block {line['win']} was won by {blocks[0].miner}")
-        _same("win_count", line["win_count"], blocks[0].win_count)
+            raise WrongStatement(f"block {line['win']} was won by {blocks[0].miner}")
         awards = parse_awards(await self.chain.compute_state(epoch, tipset.key), self.provider)
         if len(awards) != 1:
-            raise _Wrong(f"the trace of epoch {epoch} shows {len(awards)} awards of this provider")
+            raise WrongStatement(
+                f"the trace of epoch {epoch} shows {len(awards)} awards of this provider"
+            )
         award = awards[0]
         lookback = await self.chain.tipset_after_height(lookback_height(epoch), tipset.key)
         power = await self.chain.miner_power(self.provider, lookback.key)
         sectors = await self.chain.active_sectors(self.provider, lookback.key)
         total = sum(sector_qap(sector, int(line["sector_size"])) for sector in sectors)
-        _same("sum of the sectors' power", total, power.miner.qap)
+        same("sum of the sectors' power", total, power.miner.qap)
         return _Win(
+            tipset=tipset,
+            lookback=lookback,
+            win_count=blocks[0].win_count,
             credited=award.credited.value,
-            shareable=max(0, award.credited.value - award.gas_reward.value),
+            tips=award.gas_reward.value,
+            network_version=await self.chain.network_version(tipset.key),
             miner_qap=power.miner.qap,
             sectors={sector.number: sector for sector in sectors},
             claims=await self.chain.claims(self.provider, lookback.key),
@@ -213,13 +264,22 @@ class _Auditor:
     ) -> int:
         kind, _, name = str(line["piece"]).partition(":")
         after_solstice = solstice_epoch is not None and sector.activation >= solstice_epoch
-        if kind != ProvenanceKind.CLAIM.value or after_solstice or sector.flags & 0x2:
+        if kind != ProvenanceKind.CLAIM.value:
+            if (
+                line["held_from"] < sector.activation
+            ):  # an earlier start would make a budget come due earlier
+                raise WrongStatement(f"{line['piece']} was held before its sector was activated")
             return 0
         claim = win.claims.get(ClaimId(int(name)))
         if claim is None or claim.sector != sector.number:
-            raise _Wrong(f"claim {name} was not in sector {sector.number} at the look-back tipset")
-        _same("piece_cid", line["piece_cid"], str(claim.data))
-        _same("padded_size", line["padded_size"], claim.size)
+            raise WrongStatement(
+                f"claim {name} was not in sector {sector.number} at the look-back tipset"
+            )
+        same("piece_cid", line["piece_cid"], str(claim.data))
+        same("padded_size", line["padded_size"], claim.size)
+        same("held", (line["held_from"], line["held_to"]), (claim.term_start, claim.end))
+        if after_solstice or sector.flags & FULL_QA_POWER_FLAG:
+            return 0
         beside = [_held(claim) for claim in win.claims.values() if claim.sector == sector.number]
         alive = [
             piece for piece in beside if piece.is_held_at(Epoch(lookback_height(line["epoch"]) - 1))
@@ -239,71 +299,103 @@ class _Auditor:
         path = [bytes.fromhex(node) for node in line["proof"]]
         root = bytes.fromhex(period["root"])
         if not verify_inclusion(leaf, int(line["index"]), int(period["leaves"]), path, root):
-            raise _Wrong("the line is not under the period's Merkle root")
+            raise WrongStatement("the line is not under the period's Merkle root")
 
     # -- a period -------------------------------------------------------------------------------------------------
 
-    async def _shares(self, period: Mapping[str, Any]) -> str:
-        """Per (win, job) the lines add up to what the terms give, rounded down once."""
-        groups: defaultdict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
-        for line in period["lines"]:
-            groups[line["win"], line["job"]].append(line)
-        for (win, job), lines in groups.items():
-            shared = [line for line in lines if line["basis"] != Basis.FIXED_BUDGET.value]
-            if shared:
-                _check_shares(win, job, shared)
-            for line in lines:
-                if line["basis"] == Basis.FIXED_BUDGET.value:
-                    most = int(line["shareable"]) * int(line["terms"]["max_share_bps"]) // WHOLE_BPS
-                    if int(line["amount"]) > most:
-                        raise _Wrong(f"win {win}: the budget of job {job} got more than its part")
-        return f"{len(groups)} shares computed again"
+    async def _split_again(self, period: Mapping[str, Any]) -> str:
+        """Every win divided anew by the kept terms: output shares to the attoFIL, budgets by what is due and unpaid."""
+        produced, _ = shares_from_json(period["shares"])
+        for item in produced:
+            same(f"budget_paid of {item.job}", item.budget_paid.value, self.budgets[item.job])
+        by_win: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        for line in sorted(period["lines"], key=lambda line: (line["epoch"], line["win"])):
+            by_win[line["win"]].append(line)
+        for lines in by_win.values():
+            self._split_win(lines, period, produced)
+        return f"{len(by_win)} wins divided again"
 
-    async def _sums(self, period: Mapping[str, Any]) -> str:
-        """Lines add up to the jobs' sums, the pieces' gross and, less costs and deficits, to the net."""
-        by_job: defaultdict[tuple[str, str], int] = defaultdict(int)
-        by_piece: defaultdict[str, int] = defaultdict(int)
-        for line in period["lines"]:
-            by_job[line["job"], line["source"]] += int(line["amount"])
-            by_piece[line["piece"]] += int(line["amount"])
-        for job in period["jobs"]:
-            for source in PartSource:
-                _same(
-                    f"{source} of job {job['job']}",
-                    int(job[source]),
-                    by_job.pop((job["job"], source), 0),
+    def _split_win(
+        self,
+        lines: Sequence[Mapping[str, Any]],
+        period: Mapping[str, Any],
+        produced: Sequence[ProducedPiece],
+    ) -> None:
+        win, settings = self.wins[lines[0]["win"]], period["settings"]
+        pieces = {piece.key: piece for piece in map(_held, win.claims.values())}
+        for line in lines:
+            pieces.setdefault(line["piece"], _piece_of_line(line, self.provider))
+        result = split_win(
+            WinInputs(
+                win=lines[0]["win"],
+                epoch=Epoch(lines[0]["epoch"]),
+                provider=self.provider,
+                credited=AttoFil(win.credited),
+                gas_reward=AttoFil(win.tips),
+                include_tips=settings["include_tips"],
+                network_version=win.network_version,
+                solstice_epoch=settings["solstice_epoch"],
+                lookback_epoch=Epoch(lookback_height(lines[0]["epoch"]) - 1),
+                miner_qap=win.miner_qap,
+                sector_size=settings["sector_size"],
+                sectors=tuple(win.sectors.values()),
+                pieces=tuple(pieces.values()),
+                produced=tuple(
+                    replace(item, budget_paid=AttoFil(self.budgets[item.job])) for item in produced
+                ),
+            )
+        )
+        if isinstance(result, WinUnknown):
+            raise WrongStatement(f"win {result.win}: {result.detail}")
+        given = {(part.job, part.piece_key): part for part in result.parts}
+        users = {line["job"] for line in lines if line["source"] == PartSource.USED.value}
+        for line in lines:
+            amount = int(line["amount"])
+            if line["basis"] == Basis.FIXED_BUDGET.value:
+                self.budgets[line["job"]] += amount
+            elif line["job"] in users:
+                continue  # rounded together with a bonus whose other users are unknown here: `check_used`
+            part = given.pop((line["job"], line["piece"]), None)
+            most = 0 if part is None else part.amount.value
+            # what other payees' budgets leave of a win is unknown here, so a budget has an upper bound only
+            fits = amount <= most if line["basis"] == Basis.FIXED_BUDGET.value else amount == most
+            if not fits:
+                raise WrongStatement(
+                    f"win {line['win']}: {line['job']} got {amount} attoFIL, its terms give {most}"
                 )
-        if any(by_job.values()):
-            raise _Wrong("there are lines of a job without a sum")
-        for net in period["nets"]:
-            _same(f"gross of {net['piece']}", int(net["gross"]), by_piece.pop(net["piece"], 0))
-            balance = int(net["gross"]) + int(net["carried"])
-            balance -= int(net["fee_cost"]) + int(net["capital_cost"])
-            _same(f"net of {net['piece']}", int(net["net"]), max(balance, 0))
-            _same(f"deficit of {net['piece']}", int(net["deficit"]), min(balance, 0))
-        if any(by_piece.values()):
-            raise _Wrong("there are lines of a piece without a net amount")
-        return "lines, jobs and pieces add up"
+        for part in given.values():
+            if part.job not in users and part.basis is not Basis.FIXED_BUDGET:
+                raise WrongStatement(f"win {result.win}: the share of {part.piece_key} is missing")
+
+    # -- a period -------------------------------------------------------------------------------------------------
 
     async def _costs(self, period: Mapping[str, Any]) -> str:
         """Deficits continue the last period's, and costs are what pledge and daily fee on chain give."""
         for net in period["nets"]:
-            _same(f"carried of {net['piece']}", int(net["carried"]), self.deficits[net["piece"]])
+            same(f"carried of {net['piece']}", int(net["carried"]), self.deficits[net["piece"]])
             self.deficits[net["piece"]] = int(net["deficit"])
         stated = {
             net["piece"]: (int(net["fee_cost"]), int(net["capital_cost"])) for net in period["nets"]
         }
-        if not any(fee or capital for fee, capital in stated.values()):
+        shares = shares_from_json(period["shares"])
+        if int(period["revision"]) or not bears_costs(*shares):
+            if any(fee or capital for fee, capital in stated.values()):
+                raise WrongStatement("a supplement and shares without costs have none taken off")
             return "no costs were taken off"
         computed = await self._computed_costs(period)
-        used = bool(period["shares"]["used"])
+        for payee, piece in computed:
+            if payee == self.payee:
+                stated.setdefault(piece, (0, 0))
+        used = {item.piece_key for item in shares[1]}
         for piece, (fee, capital) in stated.items():
             nothing = AttoFil(0)
             fee_now, capital_now = computed.get((self.payee, piece), (nothing, nothing))
             exact = (fee, capital) == (fee_now.value, capital_now.value)
             # a bonus for use bears its part of the cost only, divided by users that are not in this statement
-            if not exact and (not used or fee > fee_now.value or capital > capital_now.value):
-                raise _Wrong(
+            if not exact and (
+                piece not in used or fee > fee_now.value or capital > capital_now.value
+            ):
+                raise WrongStatement(
                     f"{piece}: costs of {fee} + {capital} attoFIL, the chain gives {fee_now} + {capital_now}"
                 )
         return "costs computed again from pledge, daily fee and verified space on chain"
@@ -323,7 +415,8 @@ class _Auditor:
             solstice_epoch=settings["solstice_epoch"],
         )
         produced, used = shares_from_json(period["shares"])
-        return period_costs(holdings, produced, used, CostTerms(settings["capital_cost_apr_bps"]))
+        terms = CostTerms(settings["capital_cost_apr_bps"], int(settings["input_window_epochs"]))
+        return period_costs(holdings, produced, used, terms, last=Epoch(period["last_epoch"]))
 
     # -- payments and totals --------------------------------------------------------------------------------------
 
@@ -331,65 +424,66 @@ class _Auditor:
         cid, amount = Cid.parse(payment["message"]), int(payment["amount"])
         lookup = await self.chain.search_msg(cid, allow_replaced=False)
         if lookup is None or lookup.message != cid:
-            raise _Wrong("the message is not on chain")
+            raise WrongStatement("the message is not on chain")
+        same("executed_at", payment["executed_at"], lookup.height)
+        if lookup.height > self.statement["as_of"]["epoch"]:
+            raise WrongStatement("the message was executed after the statement's tipset")
         if lookup.receipt.exit_code != 0:
-            raise _Wrong(f"the message failed with exit code {lookup.receipt.exit_code}")
+            raise WrongStatement(f"the message failed with exit code {lookup.receipt.exit_code}")
         execution = await self.chain.tipset(lookup.tipset)
         messages = await self.chain.messages_in_tipset(execution.parents)
         paid = [item.message for item in messages if item.cid == cid]
         if len(paid) != 1 or (paid[0].to, paid[0].value.value) != (self.payee, amount):
-            raise _Wrong("the message does not pay this amount to this payee")
+            raise WrongStatement("the message does not pay this amount to this payee")
         rose = await self._balance(execution.key) - await self._balance(execution.parents)
         if rose == amount:
-            return f"exit code 0, and the payee's balance rose by exactly {amount} attoFIL"
+            return f"{paid[0].from_} paid: exit code 0, the payee's balance rose by exactly {amount} attoFIL"
         others = [m for m in messages if self.payee in (m.message.to, m.message.from_)]
         if len(others) > 1:
-            return f"exit code 0; other messages of the same tipset also moved the payee's balance ({rose})"
-        raise _Wrong(f"the payee's balance changed by {rose} attoFIL, not by {amount}")
+            return f"{paid[0].from_} paid: exit code 0; other messages of the same tipset also moved the payee's balance ({rose})"
+        raise WrongStatement(f"the payee's balance changed by {rose} attoFIL, not by {amount}")
 
     async def _balance(self, key: TipSetKey) -> int:
         actor = await find_actor(self.chain, self.payee, key)
         return 0 if actor is None else actor.balance.value
 
-    async def _totals(self) -> str:
-        statement, totals = self.statement, self.statement["totals"]
-        net = sum(int(n["net"]) for period in statement["periods"] for n in period["nets"])
-        _same("net_accrued", int(totals["net_accrued"]), net)
-        for source in PartSource:
-            lines = (line for period in statement["periods"] for line in period["lines"])
-            amount = sum(int(line["amount"]) for line in lines if line["source"] == source)
-            _same(source, int(totals["accrued_by_source"][source]), amount)
-        messages = [payment["message"] for payment in statement["payments"]]
-        if len(set(messages)) != len(messages):
-            raise _Wrong("a message stands for two payments")
-        paid = sum(int(payment["amount"]) for payment in statement["payments"])
-        _same("paid", int(totals["paid"]), paid)
-        _same("released", int(totals["released"]), paid + int(totals["due"]))
-        _same("vesting and released", int(totals["vesting"]) + int(totals["released"]), net)
-        return "lines, nets, releases and payments add up"
+    async def _place(self) -> str:
+        """The statement is of this network and names a tipset of its chain."""
+        same("network", self.statement["network"], await self.chain.network_name())
+        epoch = Epoch(self.statement["as_of"]["epoch"])
+        there = await self.chain.tipset_by_height(epoch, self.head.key)
+        same("as_of", self.statement["as_of"]["tipset"], [str(cid) for cid in there.key])
+        self.as_of = there
+        return f"network and tipset at epoch {epoch} are as on chain"
+
+    async def _schedule(self) -> str:
+        funds = await self.chain.funds(self.provider, self.as_of.key)
+        return check_schedule(self.statement, funds.proving_period_start)
 
 
-def _check_shares(win: str, job: str, lines: Sequence[Mapping[str, Any]]) -> None:
-    """Output shares are exact; a bonus for use is divided among users unknown here, so it has an upper bound only."""
-    exact = all(line["source"] == PartSource.PRODUCED.value for line in lines)
-    total = sum((_fraction(line) for line in lines), Fraction(0))
-    amount = sum(int(line["amount"]) for line in lines)
-    most = total.numerator * int(lines[0]["shareable"]) // total.denominator
-    if amount > most or (exact and amount != most):
-        raise _Wrong(f"win {win}: job {job} got {amount} attoFIL, its terms give {most}")
+async def _plain(check: Callable[..., str], *parts: Any) -> str:
+    return check(*parts)
 
 
-def _fraction(line: Mapping[str, Any]) -> Fraction:
-    terms, size = line["terms"], int(line["padded_size"])
-    produced = line["source"] == PartSource.PRODUCED.value
-    counted = min(int(terms["counted_bytes"]), size) if produced else size
-    bps = int(terms["output_bps"]) if produced else int(terms["input_bps"])
-    bps = min(bps, int(terms["max_share_bps"]))
-    if line["basis"] == Basis.VERIFIED_EXTRA.value:
-        power = Fraction(EXTRA_MULTIPLIER * int(line["verified"]) * counted, size)
-    else:
-        power = Fraction(int(line["sector_qap"]) * counted, int(line["sector_size"]))
-    return power * bps / (WHOLE_BPS * int(line["miner_qap"]))
+def _piece_of_line(line: Mapping[str, Any], provider: ActorId) -> HeldPiece:
+    """The piece of a line that is no claim: what the statement says of it."""
+    kind, _, name = str(line["piece"]).partition(":")
+    piece = HeldPiece(
+        provider=provider,
+        piece_cid=Cid.parse(line["piece_cid"]),
+        padded_size=PaddedPieceSize(int(line["padded_size"])),
+        payload_size=None,
+        sector=SectorNumber(line["sector"]),
+        offset=None,
+        provenance=Provenance(
+            ProvenanceKind(kind), None if kind == ProvenanceKind.DDO.value else int(name)
+        ),
+        client=None,
+        from_epoch=Epoch(line["held_from"]),
+        to_epoch=Epoch(line["held_to"]),
+    )
+    same("piece", line["piece"], piece.key)
+    return piece
 
 
 def _held(claim: Claim) -> HeldPiece:
@@ -405,8 +499,3 @@ def _held(claim: Claim) -> HeldPiece:
         from_epoch=claim.term_start,
         to_epoch=claim.end,
     )
-
-
-def _same(name: str, said: object, found: object) -> None:
-    if said != found:
-        raise _Wrong(f"{name}: the statement says {said}, the chain gives {found}")

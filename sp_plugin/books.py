@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from lotus_client.client import LotusClient
-from lotus_client.types import AttoFil, Epoch
+from lotus_client.types import ActorId, AttoFil, Epoch
 from sp_plugin.config import Config
+from sp_plugin.earnings.booking import accrual_key
 from sp_plugin.errors import StoreError
-from sp_plugin.ledger import LedgerReport, WalletOnChain
+from sp_plugin.ledger import LedgerError, LedgerReport, WalletOnChain
+from sp_plugin.ledger.cross_check import BookedPayout, Expected, cross_check
 from sp_plugin.node import check_node, connect_node
 from sp_plugin.payouts.ports import find_actor
+from sp_plugin.payouts.states import TERMINAL, PayoutState
 from sp_plugin.store.base import Store
+from sp_plugin.store.earnings import EarningsRepository
 from sp_plugin.store.ledger import LedgerRepository
 from sp_plugin.store.migrate import open_store
 from sp_plugin.store.payouts import PayoutRepository
 
-__all__ = ["BooksReport", "check_books"]
+__all__ = ["BooksReport", "check_books", "check_ledger_and_tables"]
+
+_EVER: Final = Epoch(1 << 62)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +64,50 @@ async def check_books(config: Config, *, ask_node: bool) -> BooksReport:
             async with connect_node(config.node) as node:
                 check_node(config.node, await node.probe())
                 wallet, words = await _wallet(config, store, node)
-        return BooksReport(await LedgerRepository(store).check(wallet), words)
+        return BooksReport(
+            await check_ledger_and_tables(store, config.provider.actor, wallet), words
+        )
     finally:
         await store.close()
+
+
+async def check_ledger_and_tables(
+    store: Store, provider: ActorId, wallet: WalletOnChain | None = None
+) -> LedgerReport:
+    """The ledger's report, with everything that wins, periods and payouts say otherwise."""
+    ledger = LedgerRepository(store)
+    report = await ledger.check(wallet)
+    try:
+        entries = await ledger.entries()
+    except LedgerError:
+        return report  # it cannot even be read, and says so
+    problems = cross_check(entries, await _expected(store, provider))
+    return replace(report, problems=(*report.problems, *problems))
+
+
+async def _expected(store: Store, provider: ActorId) -> Expected:
+    earnings, payouts = EarningsRepository(store), PayoutRepository(store)
+    awards = {}
+    for stored in await earnings.wins(provider, Epoch(0), _EVER):
+        award = stored.win.award()
+        if award is not None and award.credited:
+            awards[f"award:{stored.win.id}"] = award.credited
+    accruals = {
+        accrual_key(period.closed.period, period.closed.revision): period.closed.owed()
+        for period in await earnings.periods(provider)
+    }
+    booked = [
+        BookedPayout(
+            id=payout.id,
+            payee=payout.payee,
+            amount=payout.amount,
+            message=payout.message,
+            gas=payout.gas_cost or AttoFil(0),
+            paid=payout.state is PayoutState.FINAL,
+        )
+        for payout in await payouts.payouts(*TERMINAL)
+    ]
+    return Expected(awards, accruals, booked)
 
 
 async def _wallet(

@@ -390,6 +390,7 @@ async def open_sidecar(config: Config) -> AsyncIterator[Sidecar]:
             store,
             provider=config.provider.actor,
             network=found.network_name,
+            genesis=found.genesis,
             same_chain=same_chain,
         )
         stack.push_async_callback(treasury.close)

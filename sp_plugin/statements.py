@@ -13,6 +13,7 @@ from typing import Any, Final
 from deals.sectors import lookback_height
 from fil_plus.attribution import (
     Part,
+    PartSource,
     PieceWorth,
     ProducedPiece,
     UsedPiece,
@@ -26,6 +27,7 @@ from fil_plus.vesting import locked_part, vesting_entries
 from lotus_client.address import Address, NetworkPrefix
 from lotus_client.chain import TipSet
 from lotus_client.types import AttoFil, Epoch
+from sp_plugin.earnings.booking import accrual_key
 from sp_plugin.earnings.closing import ClosedPeriod, PieceNet, split_in_order
 from sp_plugin.earnings.ingest import EarningsSettings, win_inputs
 from sp_plugin.earnings.ports import Holdings
@@ -52,6 +54,7 @@ NOTICE: Final = (
 )
 _HOW: Final = {
     "win": "ChainGetBlock(win): Miner is the provider; ChainGetTipSetByHeight(epoch) contains it",
+    "released": "per period: vested(net, last_epoch, vesting_start) at released_to, by the miner's own schedule",
     "credited": "StateCompute(epoch, null, tipset): value of f02 -> provider, method 14, in the award's trace",
     "miner_qap": "ChainGetTipSetAfterHeight(max(epoch-900,0)+1, tipset), then StateMinerPower at that tipset",
     "verified": "StateMinerActiveSectors and StateGetClaims there: VerifiedDealWeight/(Expiration-PowerBaseEpoch)",
@@ -81,12 +84,13 @@ class Statements:
         Raises:
             StatementError: a closed period cannot be split again to the root it was closed with.
         """
+        entries = await self.ledger.entries()
+        everything = await self.earnings.periods(self.settings.provider)
         periods = [
-            await self._period(stored, payee)
-            for stored in await self.earnings.periods(self.settings.provider)
+            await self._period(stored, payee) | _vesting_of(stored, entries)
+            for stored in everything
             if any(line.payee == payee for line in stored.closed.nets)
         ]
-        entries = await self.ledger.entries()
         return {
             "format": "sp-plugin/statement/1",
             "network": self.network,
@@ -96,8 +100,10 @@ class Statements:
             "totals": _totals(periods, entries, payee),
             "periods": periods,
             "payments": [_payment(entry.draft) for entry in entries if _pays(entry, payee)],
+            "unknown_wins": await self._unknown(everything),
             "unvested": _unvested(entries, payee, final.height),
             "open_period": await self._open_period(),
+            "ledger": {"entries": len(entries), "head": entries[-1].hash.hex() if entries else ""},
             "how_to_check": _HOW,
             "notice": NOTICE,
         }
@@ -147,6 +153,15 @@ class Statements:
             "lines": lines,
         }
 
+    async def _unknown(self, periods: Sequence[StoredPeriod]) -> list[str]:
+        """The wins of closed periods that are divided nowhere yet, with the reason at the close."""
+        if not periods:
+            return []
+        last = max(stored.closed.last_epoch for stored in periods)
+        found = await self.earnings.wins(self.settings.provider, Epoch(0), last, open_only=True)
+        reasons = {text.partition(":")[0]: text for p in periods for text in p.closed.unknown}
+        return [reasons[item.win.id] for item in found if item.win.id in reasons]
+
     async def _wins(self, closed: ClosedPeriod) -> list[WinRecord]:
         first = Epoch(closed.period * PERIOD_EPOCHS)
         stored = await self.earnings.wins(self.settings.provider, first, closed.last_epoch)
@@ -188,6 +203,21 @@ def _period_head(stored: StoredPeriod) -> dict[str, Any]:
     }
 
 
+def _vesting_of(stored: StoredPeriod, entries: Sequence[Entry]) -> dict[str, Any]:
+    """By which schedule the period's accrual vests, and up to which epoch it has been released; None: not accrued."""
+    key = accrual_key(stored.closed.period, stored.closed.revision)
+    accrual = next((entry for entry in entries if entry.draft.key == key), None)
+    if accrual is None:
+        return {"vesting_start": None, "released_to": None}
+    start = next(int(r.value) for r in accrual.draft.refs if r.kind is RefKind.VESTING)
+    releases = [
+        entry.draft.epoch
+        for entry in entries[accrual.sequence :]
+        if entry.draft.kind is EntryKind.RELEASE
+    ]
+    return {"vesting_start": start, "released_to": max(releases, default=None)}
+
+
 def _line(
     win: WinRecord, inputs: WinInputs, split: WinSplit, part: Part, stored: StoredPeriod
 ) -> dict[str, Any]:
@@ -209,6 +239,8 @@ def _line(
         "piece": part.piece_key,
         "piece_cid": str(piece.piece_cid),
         "padded_size": piece.padded_size,
+        "held_from": piece.from_epoch,
+        "held_to": piece.to_epoch,
         "sector": piece.sector,
         "sector_qap": str(worth.sector_qap),
         "sector_size": worth.sector_size,
@@ -234,8 +266,10 @@ def _worth(inputs: WinInputs, key: str) -> PieceWorth:
 
 def _terms(stored: StoredPeriod, part: Part) -> dict[str, Any]:
     shares: list[ProducedPiece | UsedPiece] = [*stored.produced, *stored.used]
+    kind = ProducedPiece if part.source is PartSource.PRODUCED else UsedPiece
     for item in shares:
-        if (item.payee, item.job, item.piece_key) == (part.payee, part.job, part.piece_key):
+        same = (item.payee, item.job, item.piece_key) == (part.payee, part.job, part.piece_key)
+        if same and isinstance(item, kind):
             counted = item.counted_bytes if isinstance(item, ProducedPiece) else None
             return item.terms.to_json() | {"counted_bytes": counted}
     raise StatementError(f"the terms of job {part.job} are not kept with their period")
@@ -336,7 +370,8 @@ def statement_text(statement: dict[str, Any]) -> str:
             f"period {name} (epochs {period['first_epoch']} to {period['last_epoch']}): "
             f"{len(period['lines'])} lines, net {_fil(net)}, root {period['root']}"
         )
-        lines += [f"  unknown, not counted: {win}" for win in period["unknown_wins"]]
+        lines += [f"  unknown at the close: {win}" for win in period["unknown_wins"]]
+    lines += [f"still unknown, not counted: {win}" for win in statement["unknown_wins"]]
     for payment in statement["payments"]:
         lines.append(
             f"paid {_fil(payment['amount'])} by message {payment['message']} at epoch {payment['executed_at']}"

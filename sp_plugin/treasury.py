@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import structlog
 
 from lotus_client.address import Address
+from lotus_client.cid import Cid
 from lotus_client.client import LotusClient
 from lotus_client.types import ActorId
 from sp_plugin.config import PayoutsConfig
-from sp_plugin.errors import Conflict
+from sp_plugin.errors import BadInput, Conflict
 from sp_plugin.node import SameChain
 from sp_plugin.payouts.decide import Limits
 from sp_plugin.payouts.fees import FeePolicy
@@ -20,6 +21,7 @@ from sp_plugin.payouts.ports import Signer
 from sp_plugin.payouts.reconcile import Reconciler
 from sp_plugin.payouts.sender import Sender, SenderSettings, StepReport
 from sp_plugin.payouts.signer import KeySigner, NodeSigner
+from sp_plugin.payouts.states import TERMINAL, PayoutState
 from sp_plugin.store.base import Store
 from sp_plugin.store.ledger import LedgerRepository
 from sp_plugin.store.payouts import PayoutRepository
@@ -78,7 +80,9 @@ class Treasury:
         """Make a plan where payouts are on, and approve it where no person must."""
         if not self.config.enabled or self.planner is None:
             return False
-        planned = await self.plan()
+        await self.same_chain.check()
+        holds = {} if self.config.require_approval else await self._failed_before()
+        planned = await self.planner.plan(holds)
         if planned.batch.items and not self.config.require_approval and not self.config.dry_run:
             head = await self.chain.head()
             await self.payouts.approve(
@@ -86,6 +90,19 @@ class Treasury:
             )
             log.info("payouts_approved_by_configuration", digest=planned.digest)
         return False
+
+    async def _failed_before(self) -> dict[Address, str]:
+        """Payees whose last payout failed: without a person it would be tried, and its gas lost, again and again."""
+        decided = sorted(
+            (payout for payout in await self.payouts.payouts(*TERMINAL)),
+            key=lambda payout: payout.height or 0,
+        )
+        last = {payout.payee: payout for payout in decided}
+        return {
+            payee: f"failed: exit code {payout.exit_code} before; plan and approve it by hand"
+            for payee, payout in last.items()
+            if payout.state is PayoutState.FAILED
+        }
 
     async def send_step(self) -> bool:
         """One pass of the sender."""
@@ -119,7 +136,9 @@ class Treasury:
         if not self.config.enabled or self.funding is None:
             return False
         await self.same_chain.check()
-        await self.funding.step()
+        report = await self.funding.step()
+        if report.problem:
+            await _alert("wallet_unexplained", report.problem)
         return False
 
 
@@ -130,9 +149,10 @@ async def open_treasury(
     *,
     provider: ActorId,
     network: str,
+    genesis: Cid,
     same_chain: SameChain,
 ) -> Treasury:
-    """The treasury of a provider.
+    """The treasury of a provider on the network of that name and genesis.
 
     Raises:
         SignerError, BadInput: the signer that the config names cannot be used.
@@ -163,10 +183,11 @@ async def open_treasury(
             config.wallet,
             FeePolicy(config.max_fee_fil),
             enabled=config.enabled and not config.dry_run,
+            genesis=genesis,
         )
         sender = Sender(chain, signer, payouts, settings, _alert)
     funding = FundingWatcher(chain, payouts, ledger, config.wallet)
-    reconciler = Reconciler(chain, payouts, config.wallet)
+    reconciler = Reconciler(chain, payouts, ledger, config.wallet)
     return Treasury(
         config,
         chain,
@@ -199,7 +220,12 @@ def _signer(config: PayoutsConfig) -> tuple[Signer | None, WalletEndpoint | None
         wallet = connect_wallet(config.signer.api_info_file)
         return NodeSigner(wallet), wallet
     if config.signer.key_file is not None:
-        return KeySigner.from_file(config.signer.key_file.path), None
+        key = KeySigner.from_file(config.signer.key_file.path)
+        if key.address != config.wallet:
+            raise BadInput(
+                f"payouts.signer.key_file is the key of {key.address}, not of payouts.wallet"
+            )
+        return key, None
     return None, None
 
 

@@ -87,9 +87,7 @@ class Workshop:
     ) -> None:
         """Run queued jobs until `stop` is set, and call `on_end` after each."""
         self._workers = [
-            Worker(
-                queue, self._runner, self._node_id, why_not_start=why_not_start, on_end=on_end
-            )
+            Worker(queue, self._runner, self._node_id, why_not_start=why_not_start, on_end=on_end)
             for _ in range(self._count)
         ]
         async with asyncio.TaskGroup() as group:

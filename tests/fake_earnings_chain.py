@@ -98,6 +98,7 @@ class FakeEarningsChain:
     pruned: set[int] = field(default_factory=set)
     extra_power: int = 0
     full_reads: int = 0
+    proving_period_start: int = 123
     payments: dict[Cid, tuple[int, Message]] = field(default_factory=dict)
     _tipsets: dict[int, TipSet] = field(default_factory=dict)
 
@@ -147,6 +148,9 @@ class FakeEarningsChain:
     async def tipset_after_height(self, height: Epoch, tsk: TipSetKey) -> TipSet:
         return self.at(height)
 
+    async def network_name(self) -> str:
+        return "testnet"
+
     async def network_version(self, tsk: TipSetKey) -> NetworkVersion:
         return NetworkVersion(self.version)
 
@@ -163,7 +167,9 @@ class FakeEarningsChain:
 
     async def funds(self, provider: ActorId, tsk: TipSetKey) -> MinerFunds:
         nothing = AttoFil(0)
-        return MinerFunds(nothing, nothing, nothing, nothing, nothing, Epoch(123))
+        return MinerFunds(
+            nothing, nothing, nothing, nothing, nothing, Epoch(self.proving_period_start)
+        )
 
     async def reward_state(self, tsk: TipSetKey) -> RewardState:
         return RewardState(AttoFil(self.reward), Epoch(0), AttoFil(0))
@@ -231,6 +237,7 @@ class FakeHoldings:
 
     chain: FakeEarningsChain
     snapshot: tuple[SectorOnChainInfo, ...] | None = None
+    forget: bool = False
 
     async def cursor(self, provider: ActorId) -> Cursor:
         head = self.chain.at(self.chain.head_epoch)
@@ -283,7 +290,7 @@ class FakeHoldings:
         return None
 
     async def save_snapshot(self, provider: ActorId, snapshot: SectorSnapshot) -> None:
-        self.snapshot = snapshot.sectors
+        self.snapshot = None if self.forget else snapshot.sectors
 
 
 @dataclass

@@ -11,11 +11,22 @@ from lotus_client.chain import BlockHeader, ElectionProof, TipSet, TipSetKey
 from lotus_client.cid import Cid, dag_cbor_cid
 from lotus_client.errors import LotusRpcError
 from lotus_client.messages import Message, SignedMessage
-from lotus_client.state import ActorState, MessageLookup, Receipt
+from lotus_client.state import (
+    ActorState,
+    Beneficiary,
+    ChainMessage,
+    MessageLookup,
+    MinerInfo,
+    Receipt,
+)
 from lotus_client.types import ActorId, AttoFil, Epoch
 from sp_plugin.payouts.fees import gas_cost
 
 EMPTY = dag_cbor_cid(b"\x80")
+OWNER = Address.of_id(1100)
+MINER = MinerInfo(
+    OWNER, OWNER, (), 8 << 20, 5, Beneficiary(OWNER, AttoFil(0), AttoFil(0), Epoch(0))
+)
 BASE_FEE = AttoFil(100)
 GAS_USED = 1_000_000
 
@@ -43,14 +54,17 @@ class Node:
 class FakePayoutChain:
     """Mines on request; a reorg drops blocks back to a height and gives their messages back to the pool or loses them."""
 
-    genesis: Mapping[Address, int]
+    start: Mapping[Address, int]
     finality: int = 5
     pool: dict[tuple[Address, int], SignedMessage] = field(default_factory=dict)
     fail_to: set[Address] = field(default_factory=set)
+    miners: dict[ActorId, MinerInfo] = field(default_factory=lambda: {ActorId(1001): MINER})
+    available: int = 10**30
+    stranger: Address = Address.of_id(1235)
     salt: int = 0
 
     def __post_init__(self) -> None:
-        state = State(dict(self.genesis), {})
+        state = State(dict(self.start), {})
         tipset = self._tipset(TipSetKey(), Epoch(0))
         self.nodes = [Node(tipset, (), state, (), state)]
 
@@ -160,6 +174,9 @@ class FakePayoutChain:
     async def head(self) -> TipSet:
         return self.nodes[-1].tipset
 
+    async def genesis(self) -> TipSet:
+        return self.nodes[0].tipset
+
     async def finalized_tipset(self) -> TipSet:
         return self._final().tipset
 
@@ -221,11 +238,21 @@ class FakePayoutChain:
                     return MessageLookup(cid, receipt, child.tipset.key, child.tipset.height)
         return None
 
+    async def messages_in_tipset(self, tsk: TipSetKey) -> list[ChainMessage]:
+        return [ChainMessage(signed.cid, signed.message) for signed in self._node(tsk).messages]
+
     async def lookup_id(self, address: Address, tsk: TipSetKey) -> ActorId:
-        return ActorId(2000)
+        if address.protocol == 0:
+            return address.actor_id
+        return ActorId(2000 + sorted(self._node(tsk).before.balances).index(address))
+
+    async def miner_info(self, provider: ActorId, tsk: TipSetKey) -> MinerInfo:
+        if provider not in self.miners:
+            raise LotusRpcError("StateMinerInfo", 1, "actor is not a storage miner")
+        return self.miners[provider]
 
     async def available_balance(self, provider: ActorId, tsk: TipSetKey) -> AttoFil:
-        return AttoFil(10**30)
+        return AttoFil(self.available)
 
     async def compute_state(self, height: Epoch, tsk: TipSetKey) -> dict[str, Any]:
         node = self._node(tsk)

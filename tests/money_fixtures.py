@@ -30,6 +30,7 @@ from sp_plugin.payouts.decide import Limits
 from sp_plugin.payouts.fees import FeePolicy
 from sp_plugin.payouts.funding import FundingWatcher
 from sp_plugin.payouts.planning import Planner
+from sp_plugin.payouts.recovery import Recovery
 from sp_plugin.payouts.sender import Sender, SenderSettings
 from sp_plugin.payouts.signer import KeySigner
 from sp_plugin.store.base import Store, metadata
@@ -51,7 +52,8 @@ class Money:
         self._url = f"sqlite+aiosqlite:///{path}"
         self.wallet = WALLET_KEY.address
         funder = Address.of_id(1234)
-        self.chain = FakePayoutChain({self.wallet: 10**20, funder: 10**20})
+        others = dict.fromkeys(map(Address.of_id, (99, 1001, 1002, 1100)), 0)
+        self.chain = FakePayoutChain({self.wallet: 10**20, funder: 10**20} | others)
         self.alerts: list[tuple[str, str]] = []
         self._owed = 0
         self._open()
@@ -118,9 +120,17 @@ class Money:
     def funding(self) -> FundingWatcher:
         return FundingWatcher(self.chain, self.payouts, self.ledger, self.wallet)
 
+    def recovery(self) -> Recovery:
+        return Recovery(self.chain, self.payouts, self.ledger, self.wallet)
+
     async def approve(self) -> None:
         planned = await self.planner().plan()
         await self.payouts.approve(planned.digest, "operator", Epoch(planned.batch.created))
+
+    async def approve_if_any(self) -> None:
+        planned = await self.planner().plan()
+        if planned.batch.items:
+            await self.payouts.approve(planned.digest, "operator", Epoch(planned.batch.created))
 
     async def settle(self, rounds: int = 12) -> None:
         """Mine and step until everything is final."""

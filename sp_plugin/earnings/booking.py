@@ -6,9 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from fil_plus.vesting import locked_part, released
-from lotus_client.address import Address
 from lotus_client.chain import TipSetKey
-from lotus_client.types import AttoFil, Epoch
+from lotus_client.types import EPOCHS_PER_DAY, AttoFil, Epoch
 from sp_plugin.earnings.closing import ClosedPeriod
 from sp_plugin.earnings.wins import WinRecord
 from sp_plugin.ledger import (
@@ -131,7 +130,7 @@ def release_drafts(entries: Iterable[Entry], now: Epoch, final: TipSetKey) -> tu
                 kind=EntryKind.RELEASE,
                 epoch=now,
                 postings=_postings(postings),
-                refs=tuple(Ref(RefKind.ENTRY, key) for key in shares.origins),
+                refs=tuple(Ref(RefKind.ENTRY, key) for key in shares.origins(now)),
                 memo="vesting released these shares",
             )
         )
@@ -151,14 +150,18 @@ def release_drafts(entries: Iterable[Entry], now: Epoch, final: TipSetKey) -> tu
 
 
 class _Release:
-    """Sources of one kind, and up to which epoch the releases of the other kind have moved them."""
+    """What entries of kind `source` have brought to accounts, and what entries of kind `release` have moved on.
+
+    The two are compared as sums, so that a release is exact whatever was booked before it: a source that came late, a
+    final tipset that went back, a release that was cut off.
+    """
 
     def __init__(self, source: EntryKind, release: EntryKind) -> None:
         self.source = source
         self.release = release
         self.sources: list[tuple[Entry, Epoch]] = []
-        self.released_at: list[tuple[int, Epoch]] = []
-        self.origins: list[str] = []
+        self.released: defaultdict[Account, int] = defaultdict(int)
+        self.last_release = (0, Epoch(-1))  # sequence, epoch
         self.last_sequence = 0
 
     def take(self, entry: Entry) -> None:
@@ -166,24 +169,35 @@ class _Release:
             self.sources.append((entry, _vesting_start(entry.draft)))
             self.last_sequence = entry.sequence
         elif entry.draft.kind is self.release:
-            self.released_at.append((entry.sequence, entry.draft.epoch))
+            self.last_release = (entry.sequence, entry.draft.epoch)
+            for posting in entry.draft.postings:
+                if posting.account == MINER_LOCKED:
+                    self.released[posting.account] -= posting.amount.value
+                elif posting.account.startswith("accrued:"):
+                    self.released[posting.account] += posting.amount.value
 
     def moved(self, now: Epoch) -> dict[Account, int]:
-        last_sequence, last_epoch = max(self.released_at, default=(0, Epoch(-1)))
-        sums: defaultdict[Account, int] = defaultdict(int)
+        due: defaultdict[Account, int] = defaultdict(int)
         for entry, start in self.sources:
-            before = last_epoch if entry.sequence < last_sequence else None
-            changed = False
             for account, amount in self._parts(entry.draft):
-                part = _released(amount, entry.draft.epoch, now, start, self.source)
-                if before is not None:
-                    part -= _released(amount, entry.draft.epoch, before, start, self.source)
-                if part > 0:
-                    sums[account] += part
-                    changed = True
-            if changed:
-                self.origins.append(entry.draft.key)
-        return dict(sums)
+                due[account] += _released(amount, entry.draft.epoch, now, start, self.source)
+        open_ = {account: total - self.released[account] for account, total in due.items()}
+        return {account: amount for account, amount in open_.items() if amount > 0}
+
+    def origins(self, now: Epoch) -> list[str]:
+        """The keys of the sources of which something is new since the last release."""
+        sequence, epoch = self.last_release
+        keys = []
+        for entry, start in self.sources:
+            at = entry.draft.epoch
+            for _, amount in self._parts(entry.draft):
+                before = 0
+                if entry.sequence < sequence:
+                    before = _released(amount, at, epoch, start, self.source)
+                if _released(amount, at, now, start, self.source) > before:
+                    keys.append(entry.draft.key)
+                    break
+        return keys or [entry.draft.key for entry, _ in self.sources]
 
     def _parts(self, draft: Draft) -> list[tuple[Account, int]]:
         if self.source is EntryKind.AWARD:
@@ -202,7 +216,8 @@ def _released(amount: int, credited_at: Epoch, now: Epoch, start: Epoch, source:
 
 
 def _vesting_ref(proving_period_start: Epoch) -> Ref:
-    return Ref(RefKind.VESTING, str(proving_period_start))
+    # Only its place in the day matters to the schedule, and it never changes, while the start itself moves every day.
+    return Ref(RefKind.VESTING, str(proving_period_start % EPOCHS_PER_DAY))
 
 
 def _vesting_start(draft: Draft) -> Epoch:
@@ -216,15 +231,3 @@ def _postings(amounts: dict[Account, int] | defaultdict[Account, int]) -> tuple[
     return tuple(
         Posting(account, AttoFil(amount)) for account, amount in sorted(amounts.items()) if amount
     )
-
-
-def owed_to(entries: Iterable[Entry], payee: Address) -> tuple[AttoFil, AttoFil]:
-    """(still vesting, due now) of a payee."""
-    vesting = due = 0
-    for entry in entries:
-        for posting in entry.draft.postings:
-            if posting.account == accrued(payee):
-                vesting -= posting.amount.value
-            elif posting.account == payable(payee):
-                due -= posting.amount.value
-    return AttoFil(vesting), AttoFil(due)

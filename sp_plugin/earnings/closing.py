@@ -15,11 +15,12 @@ from fil_plus.attribution import (
     WinUnknown,
     piece_worths,
     split_win,
+    uses_by_piece,
 )
 from fil_plus.costs import capital_cost, daily_fee_cost, net_period, payee_cost
 from fil_plus.periods import PERIOD_EPOCHS, PeriodRecord, summarise_period
 from fil_plus.pieces import HeldPiece
-from fil_plus.terms import Basis
+from fil_plus.terms import INPUT_WINDOW_EPOCHS, Basis
 from lotus_client.address import Address
 from lotus_client.state import SectorOnChainInfo
 from lotus_client.types import AttoFil, Epoch
@@ -29,6 +30,7 @@ __all__ = [
     "CostTerms",
     "HoldingsAt",
     "PieceNet",
+    "bears_costs",
     "close_period",
     "period_costs",
     "split_in_order",
@@ -40,9 +42,10 @@ CostKey = tuple[Address, str]  # (payee, piece key)
 
 @dataclass(frozen=True, slots=True)
 class CostTerms:
-    """The operator's cost of capital in basis points a year; `None` refuses `verified_extra`."""
+    """The operator's cost of capital in basis points a year (`None` refuses `verified_extra`), and how long a use counts."""
 
     capital_cost_apr_bps: int | None
+    input_window_epochs: int = INPUT_WINDOW_EPOCHS
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +130,13 @@ def period_costs(
     produced: Iterable[ProducedPiece],
     used: Iterable[UsedPiece],
     terms: CostTerms,
+    *,
+    last: Epoch,
 ) -> dict[CostKey, tuple[AttoFil, AttoFil]]:
     """(daily fee, cost of capital) that each payee bears for each piece in a period, rounded up.
 
-    `holdings` are those of the look-back epoch of the period's last epoch; a piece that came within the period bears
-    its part of it. Costs concern `verified_extra` only: the other bases share no extra.
+    `holdings` are those of the look-back epoch of the period's `last` epoch; a piece that came within the period bears
+    its part of it, and so does a use. A use whose window is over bears nothing: it gets nothing either. Costs concern `verified_extra` only: the other bases share no extra.
 
     Raises:
         ValueError: `verified_extra` is used and the cost of capital is not set.
@@ -145,13 +150,13 @@ def period_costs(
     )
     by_number = {sector.number: sector for sector in holdings.sectors}
     costs: defaultdict[CostKey, list[int]] = defaultdict(lambda: [0, 0])
-    for share in _cost_shares(produced, used):
+    for share in _cost_shares(produced, used, terms, last):
         worth = worths.get(share.piece)
         if worth is None or not worth.verified:
             continue
         if terms.capital_cost_apr_bps is None:
             raise ValueError("verified_extra needs earnings.capital_cost_apr_bps; 0 is allowed")
-        epochs = min(PERIOD_EPOCHS, max(0, holdings.epoch + 1 - worth.piece.from_epoch))
+        epochs = min(share.epochs, max(0, holdings.epoch + 1 - worth.piece.from_epoch))
         sector = by_number[worth.piece.sector]
         size = int(worth.piece.padded_size)
         counted = size if share.counted_bytes is None else min(share.counted_bytes, size)
@@ -170,29 +175,44 @@ class _CostShare:
     piece: str
     bps: int
     counted_bytes: int | None  # None: the whole piece
+    epochs: int  # of the period in which it has the share
 
 
-def _cost_shares(produced: Iterable[ProducedPiece], used: Iterable[UsedPiece]) -> list[_CostShare]:
+def _cost_shares(
+    produced: Iterable[ProducedPiece], used: Iterable[UsedPiece], terms: CostTerms, last: Epoch
+) -> list[_CostShare]:
     shares = [
         _CostShare(
             item.payee,
             item.piece_key,
             min(item.terms.output_bps, item.terms.max_share_bps),
             max(item.counted_bytes, 0),
+            PERIOD_EPOCHS,
         )
         for item in produced
         if item.terms.basis is Basis.VERIFIED_EXTRA
     ]
-    uses = [use for use in used if use.terms.input_bps and use.terms.basis is Basis.VERIFIED_EXTRA]
+    counting = uses_by_piece(used, last, terms.input_window_epochs).values()
+    uses = [use for some in counting for use in some if use.terms.basis is Basis.VERIFIED_EXTRA]
     per_piece = Counter(use.piece_key for use in uses)
     # A bonus for use is divided among all uses of the piece, and so is its cost.
     shares += [
         _CostShare(
-            use.payee, use.piece_key, -(-use.terms.input_bps // per_piece[use.piece_key]), None
+            use.payee,
+            use.piece_key,
+            -(-use.terms.input_bps // per_piece[use.piece_key]),
+            None,
+            min(PERIOD_EPOCHS, last + 1 - use.used_at),
         )
         for use in uses
     ]
     return shares
+
+
+def bears_costs(produced: Iterable[ProducedPiece], used: Iterable[UsedPiece]) -> bool:
+    """Whether any of these shares can bear costs at all."""
+    terms = [*(item.terms for item in produced), *(item.terms for item in used)]
+    return any(item.basis is Basis.VERIFIED_EXTRA for item in terms)
 
 
 def _piece_cost(

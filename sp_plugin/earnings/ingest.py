@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from deals.ports import OwnBlock, SectorStore
+from deals.ports import Cursor, OwnBlock, SectorStore
 from deals.sectors import lookback_height, sectors_for_election
 from fil_plus.attribution import ProducedPiece, UnknownReason, UsedPiece, WinInputs, WinUnknown
 from fil_plus.awards import AwardError
@@ -22,6 +22,7 @@ from sp_plugin.earnings.closing import (
     CostKey,
     CostTerms,
     HoldingsAt,
+    bears_costs,
     close_period,
     period_costs,
     split_in_order,
@@ -34,11 +35,10 @@ from sp_plugin.store.ledger import LedgerRepository
 
 __all__ = ["Earnings", "EarningsSettings", "EarningsStep", "win_inputs"]
 
-_MAX_ATTEMPTS: Final = 10
 _READ_TOGETHER: Final = 8  # wins read from the node at the same time
 _SAVE_TOGETHER: Final = 64  # wins saved in one transaction
 _RETRY_EPOCHS: Final = 2 * PERIOD_EPOCHS  # how long a period waits for its unknown wins
-_SUPPLEMENT_EPOCHS: Final = 30 * PERIOD_EPOCHS  # how long late wins are looked for
+_ASK_EPOCHS: Final = 30 * PERIOD_EPOCHS  # how long the node is asked for what it did not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +121,13 @@ class Earnings:
         sectors = self._sectors(first, up_to)
         for block in await self._holdings.own_blocks(self._provider, first, Epoch(up_to + 1)):
             stored = known.get(block.cid)
-            if stored is None or not stored.win.is_complete:
+            if stored is None:
                 await self._save(await self._read_win(block, final, sectors), start)
-                count += 1
+            elif stored.win.problem or not stored.win.is_complete:
+                await self._save(await self._read_more(stored.win, final, sectors), start)
+            else:
+                continue
+            count += 1
         return count
 
     # -- record ---------------------------------------------------------------------------------------------------
@@ -131,23 +135,16 @@ class Earnings:
     async def _record(self, final: TipSet) -> int:
         count = 0
         start = await self._proving_period_start(final.key)
-        for incomplete in await self._earnings.unread(self._provider, _MAX_ATTEMPTS):
-            block = OwnBlock(
-                incomplete.epoch,
-                incomplete.tipset,
-                incomplete.block,
-                incomplete.win_count,
-                incomplete.header,
-            )
-            await self._save(await self._read_win(block, final, self._holdings), start)
-            count += 1
+        for stored in await self._earnings.unread(self._provider):
+            if _ask_again(stored, final.height):
+                await self._save(await self._read_more(stored.win, final, self._holdings), start)
+                count += 1
         done, _ = await self._earnings.cursor(self._provider, self._settings.start)
         followed = await self._holdings.cursor(self._provider)
         up_to = Epoch(min(final.height, followed.tipset.height) if followed else done)
-        if up_to <= done:
+        if followed is None or up_to <= done or not await self._on_final_chain(followed, final):
             return count
         blocks = await self._holdings.own_blocks(self._provider, Epoch(done + 1), Epoch(up_to + 1))
-        blocks = await self._canonical(blocks, final)
         sectors = self._sectors(Epoch(done + 1), up_to)
         for first in range(0, len(blocks), _SAVE_TOGETHER):
             chunk = blocks[first : first + _SAVE_TOGETHER]
@@ -161,16 +158,16 @@ class Earnings:
         await self._earnings.advance(self._provider, up_to)
         return count + len(blocks)
 
-    async def _canonical(self, blocks: Sequence[OwnBlock], final: TipSet) -> Sequence[OwnBlock]:
-        """The blocks in the final chain. One read is enough when the follower is on it: what it keeps is one chain."""
+    async def _on_final_chain(self, followed: Cursor, final: TipSet) -> bool:
+        """Whether what the follower has kept is of the chain that is final.
 
-        async def is_final(block: OwnBlock) -> bool:
-            there = await self._chain.tipset_by_height(block.epoch, final.key)
-            return there.key == block.tipset
-
-        if not blocks or await is_final(blocks[-1]):
-            return blocks
-        return [block for block in blocks if await is_final(block)]
+        It may stand on another fork, or the node may have been exchanged for one that is behind: then nothing is
+        recorded, and above all no epoch is ticked off, until the two agree.
+        """
+        place = followed.tipset
+        if place.height <= final.height:
+            return (await self._chain.tipset_by_height(place.height, final.key)).key == place.key
+        return (await self._chain.tipset_by_height(final.height, place.key)).key == final.key
 
     def _sectors(self, first: Epoch, last: Epoch) -> SectorMemory:
         """The sector table as far back as the elections from `first` to `last` look."""
@@ -193,9 +190,15 @@ class Earnings:
             header=block.header,
             win_count=block.win_count,
         )
+        return await self._read_more(win, final, sectors)
+
+    async def _read_more(self, win: WinRecord, final: TipSet, sectors: SectorStore) -> WinRecord:
+        """The win with what the node can tell of it now; what it told before is kept."""
         problems = []
         for read in await asyncio.gather(
-            self._read_power(win, sectors), self._read_award(win), return_exceptions=True
+            _nothing() if win.miner_qap is not None else self._read_power(win, sectors),
+            _nothing() if win.award() is not None else self._read_award(win),
+            return_exceptions=True,
         ):
             if isinstance(read, LotusRpcError | LotusDecodeError | AwardError):
                 problems.append(str(read))
@@ -203,6 +206,7 @@ class Earnings:
                 raise read
             else:
                 win = replace(win, **read)
+        win = replace(win, finalized=final.key)
         if win.award_trace is not None and win.award() is None:
             problems.append("the tipset's trace has no award that fits the block's win count")
         return replace(win, problem="; ".join(problems))
@@ -250,8 +254,7 @@ class Earnings:
     async def _with_late_wins(self, next_period: int) -> list[int]:
         """Closed periods that have wins which were not in them and may be known by now."""
         last = Epoch(next_period * PERIOD_EPOCHS - 1)
-        first = Epoch(max(0, last - _SUPPLEMENT_EPOCHS))
-        wins = await self._earnings.wins(self._provider, first, last, open_only=True)
+        wins = await self._earnings.wins(self._provider, Epoch(0), last, open_only=True)
         return sorted({period_of(stored.win.epoch) for stored in wins if stored.win.is_complete})
 
     async def _close_one(
@@ -278,14 +281,18 @@ class Earnings:
         waiting += [f"{u.win}: {u.reason.value}: {u.detail}" for u in unknown]
         untraced = await self._register.untraced()
         waiting += untraced
-        if not late and (untraced or any(_may_become_known(u, stored) for u in unknown)):
+        if not late and (untraced or any(_may_become_known(u) for u in unknown)):
             return False
         revision = await self._earnings.revisions(self._provider, period)
         if revision and not splits:
             return False
         costs: dict[CostKey, tuple[AttoFil, AttoFil]] = {}
         if revision == 0:
-            costs = await self._costs(last, final, produced, used)
+            known_costs = await self._costs(last, final, produced, used)
+            if known_costs is None:
+                waiting.append(f"period {period}: costs_unknown: its last sectors are not known")
+                return False
+            costs = known_costs
         closed = close_period(
             period,
             revision,
@@ -311,20 +318,27 @@ class Earnings:
         final: TipSet,
         produced: Sequence[ProducedPiece],
         used: Sequence[UsedPiece],
-    ) -> dict[CostKey, tuple[AttoFil, AttoFil]]:
+    ) -> dict[CostKey, tuple[AttoFil, AttoFil]] | None:
+        """The costs of a period; None while the sectors that cause them are not known: never taken for 0."""
+        if not bears_costs(produced, used):
+            return {}
         height = lookback_height(last)
         lookback = await self._chain.tipset_after_height(height, final.key)
         sectors = await self._holdings.active_sectors(self._provider, lookback.height)
         if sectors is None:
-            return {}
+            election = await sectors_for_election(
+                self._chain, self._holdings, self._provider, self._settings.sector_size, lookback
+            )
+            sectors = election.sectors
+        if sectors is None:
+            return None
         at = Epoch(height - 1)
         pieces = await self._holdings.held_pieces(self._provider, at=at)
         holdings = HoldingsAt(
             at, sectors, self._settings.sector_size, pieces, self._settings.solstice_epoch
         )
-        return period_costs(
-            holdings, produced, used, CostTerms(self._settings.capital_cost_apr_bps)
-        )
+        terms = CostTerms(self._settings.capital_cost_apr_bps, self._settings.input_window_epochs)
+        return period_costs(holdings, produced, used, terms, last=last)
 
     # -- release --------------------------------------------------------------------------------------------------
 
@@ -378,11 +392,16 @@ async def win_inputs(
     )
 
 
-def _may_become_known(unknown: WinUnknown, stored: Sequence[StoredWin]) -> bool:
+async def _nothing() -> dict[str, Any]:
+    return {}
+
+
+def _ask_again(stored: StoredWin, final: Epoch) -> bool:
+    """Whether to ask the node once more for what is missing: at growing distances, for 30 days."""
+    age = final - stored.win.epoch
+    return 1 << stored.attempts <= age <= _ASK_EPOCHS
+
+
+def _may_become_known(unknown: WinUnknown) -> bool:
     """Whether asking the node again may help. A power mismatch was already answered by one full read."""
-    if unknown.reason not in {UnknownReason.CREDITED_UNKNOWN, UnknownReason.POWER_UNKNOWN}:
-        return False
-    return any(
-        item.win.id == unknown.win and item.win.problem and item.attempts < _MAX_ATTEMPTS
-        for item in stored
-    )
+    return unknown.reason in {UnknownReason.CREDITED_UNKNOWN, UnknownReason.POWER_UNKNOWN}

@@ -22,7 +22,9 @@ _FROM_TIPSETS: Final = frozenset(
         EntryKind.OPENING,
     }
 )
-_FROM_MESSAGES: Final = frozenset({EntryKind.FUNDING, EntryKind.PAYOUT, EntryKind.FEE})
+_FROM_MESSAGES: Final = frozenset(
+    {EntryKind.FUNDING, EntryKind.PAYOUT, EntryKind.WITHDRAWAL, EntryKind.FEE}
+)
 _FROM_ENTRIES: Final = frozenset({EntryKind.RELEASE, EntryKind.REVERSAL})
 _MAY_ACCRUE: Final = frozenset({EntryKind.ACCRUAL})
 _MAY_RELEASE: Final = frozenset({EntryKind.RELEASE})

@@ -51,6 +51,7 @@ class EntryKind(StrEnum):
     OPENING = "opening"  # what was in the payout wallet when it was first seen
     FUNDING = "funding"  # a transfer arrived in the payout wallet
     PAYOUT = "payout"  # a payable was paid on chain
+    WITHDRAWAL = "withdrawal"  # left the payout wallet by a message that is no payout of ours
     FEE = "fee"  # gas of one of our messages
     REVERSAL = "reversal"  # a recorded decision took back what an entry had accrued or released
 

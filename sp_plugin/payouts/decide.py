@@ -59,11 +59,14 @@ class Purse:
     """The money there is.
 
     `float_` is the payout wallet's final balance minus what undecided payouts may still take.
-    `withdrawable` is what owner or beneficiary could take out of the miner now; `None` while unknown.
+    `withdrawable` is what owner or beneficiary could take out of the miner now, `withdrawn` what was brought from
+    there and is neither spent nor promised: together the most that may be paid, for nobody is paid from rewards that
+    the miner could not withdraw, whatever else lies in the wallet. `withdrawable` is None while unknown: no such cap.
     """
 
     float_: AttoFil
     withdrawable: AttoFil | None = None
+    withdrawn: AttoFil = AttoFil(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +153,10 @@ class _Decider:
         self.holds = holds
         self.float_ = purse.float_.value
         self.day_left = None if limits.per_day is None else limits.per_day.value - spent.total.value
-        # What is in the wallet has left the miner already, so it counts as withdrawn.
         self.released = (
             None
             if purse.withdrawable is None
-            else purse.withdrawable.value + max(0, purse.float_.value)
+            else max(0, purse.withdrawable.value) + max(0, purse.withdrawn.value)
         )
         self.unfunded = False
         self.wanted = 0
@@ -180,8 +182,6 @@ class _Decider:
     def _barred(self, due: Due) -> str | None:
         if due.payee in self.holds:
             return self.holds[due.payee]
-        if due.payee.protocol == 0:
-            return "address: an f0 address can change in a reorg; the payee must name another"
         if due.amount < self.limits.minimum:
             return f"dust: below the minimum of {self.limits.minimum.to_fil()} FIL"
         return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from lotus_client.address import Address
 from lotus_client.chain import TipSet
@@ -108,6 +108,8 @@ class FundingWatcher:
         problem = ""
         if unexplained:
             problem = f"{unexplained} attoFIL moved in {self._wallet} by no message we can see"
+        if unexplained < 0:  # somebody else can spend from it: stop before there is no more
+            await self._payouts.set_halted(self._wallet, f"{problem}: `payouts reconcile`")
         return FundingReport(tuple(drafts), final.height, problem)
 
     async def _movements(
@@ -158,9 +160,12 @@ class FundingWatcher:
         return drafts, gained - sum(transfer.amount.value for transfer in transfers)
 
 
+_OUTFLOWS: Final = frozenset({EntryKind.PAYOUT, EntryKind.WITHDRAWAL, EntryKind.FEE})
+
+
 def _our_outflows(entries: list[Entry]) -> dict[Epoch, int]:
     sums: defaultdict[Epoch, int] = defaultdict(int)
-    ours = (e for e in entries if e.draft.kind in {EntryKind.PAYOUT, EntryKind.FEE})
+    ours = (e for e in entries if e.draft.kind in _OUTFLOWS)
     for entry in ours:
         for posting in entry.draft.postings:
             if posting.account == PAYOUT_WALLET:

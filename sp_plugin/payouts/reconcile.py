@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from lotus_client.address import Address
+from lotus_client.chain import TipSet
 from sp_plugin.errors import Conflict
 from sp_plugin.payouts.ports import PayoutChain, find_actor
+from sp_plugin.payouts.recovery import Recovery, RecoveryChain
 from sp_plugin.payouts.states import PayoutState
+from sp_plugin.store.ledger import LedgerRepository
 from sp_plugin.store.payouts import PayoutRepository
 
-__all__ = ["Reconciler", "Reconciliation"]
+__all__ = ["ReconcileChain", "Reconciler", "Reconciliation"]
+
+
+class ReconcileChain(PayoutChain, RecoveryChain, Protocol):
+    """The reads that comparing and booking need; `LotusClient` has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +47,17 @@ class Reconciliation:
 class Reconciler:
     """Compares, and on a person's word accepts what others did with the wallet."""
 
-    def __init__(self, chain: PayoutChain, payouts: PayoutRepository, wallet: Address) -> None:
+    def __init__(
+        self,
+        chain: ReconcileChain,
+        payouts: PayoutRepository,
+        ledger: LedgerRepository,
+        wallet: Address,
+    ) -> None:
         self._chain = chain
         self._payouts = payouts
         self._wallet = wallet
+        self._recovery = Recovery(chain, payouts, ledger, wallet)
 
     async def compare(self) -> Reconciliation:
         """The nonces now. Changes nothing."""
@@ -71,12 +86,13 @@ class Reconciler:
         )
 
     async def accept(self, nonce: int) -> Reconciliation:
-        """Take all messages below `nonce` that are not ours as known, and let sending go on; the comparison after it.
+        """Book what the wallet sent below `nonce` without us, and let sending go on; the comparison after it.
 
-        `nonce` must be the wallet's next one, so that nobody accepts what came after they looked.
+        `nonce` must be the wallet's next one, so that nobody accepts what came after they looked, and all below it must
+        be final, so that what is booked stays true.
 
         Raises:
-            Conflict: it is another by now, there is nothing to accept, or a payout's own nonce was used by a stranger.
+            Conflict: it is another by now, there is nothing to accept, or not all of it is final yet.
         """
         found = await self.compare()
         if found.fits:
@@ -85,13 +101,23 @@ class Reconciler:
             raise Conflict(
                 f"the wallet's next nonce is {found.pool_nonce}, not {nonce}: look again, then accept that"
             )
-        if found.displaced:
+        final = await self._chain.finalized_tipset()
+        actor = await find_actor(self._chain, self._wallet, final.key)
+        known = {p.nonce for p in await self._payouts.payouts() if p.wallet == self._wallet}
+        waiting = set(range(0 if actor is None else actor.nonce, nonce)) - known
+        if waiting or set(found.displaced) & await self._not_final(final):
             raise Conflict(
-                f"the nonce of payout {', '.join(found.displaced)} was used by another message. Whether it can still be "
-                "executed is only certain when that message is final (900 epochs); accept it then"
+                "not all that the wallet sent is final yet (900 epochs): only then is certain what it was; accept it then"
             )
-        await self._payouts.accept_nonce(self._wallet, nonce)
+        await self._recovery.recover()
         return await self.compare()
+
+    async def _not_final(self, final: TipSet) -> set[str]:
+        """Our payouts whose nonce is not used up in a final state."""
+        actor = await find_actor(self._chain, self._wallet, final.key)
+        used = 0 if actor is None else actor.nonce
+        open_ = await self._payouts.payouts(PayoutState.SIGNED, PayoutState.SENT)
+        return {p.id for p in open_ if p.nonce is not None and p.nonce >= used}
 
     async def _was_executed(self, payout_id: str) -> bool:
         for message in await self._payouts.messages(payout_id):

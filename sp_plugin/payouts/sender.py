@@ -13,7 +13,13 @@ from typing import Final
 
 from lotus_client.address import Address
 from lotus_client.chain import TipSet
-from lotus_client.errors import LotusRpcError, LotusUnauthorized, LotusUnavailable
+from lotus_client.cid import Cid
+from lotus_client.errors import (
+    LotusRpcError,
+    LotusUnauthorized,
+    LotusUnavailable,
+    LotusWrongNetwork,
+)
 from lotus_client.messages import METHOD_SEND, Message, SignedMessage
 from lotus_client.state import MessageLookup
 from lotus_client.types import AttoFil, Epoch
@@ -30,8 +36,13 @@ from sp_plugin.ledger import (
 from sp_plugin.payouts.fees import FeePolicy, gas_cost, replacement_of
 from sp_plugin.payouts.ports import PayoutChain, Signer, find_actor
 from sp_plugin.payouts.signer import SignerError
-from sp_plugin.payouts.states import UNDECIDED, Payout, PayoutState
-from sp_plugin.store.payouts import NonceTaken, PayoutRepository, StoredMessage
+from sp_plugin.payouts.states import UNDECIDED, IllegalTransition, Payout, PayoutState
+from sp_plugin.store.payouts import (
+    NonceTaken,
+    PayoutRepository,
+    SendingStopped,
+    StoredMessage,
+)
 
 __all__ = ["Sender", "SenderSettings", "StepReport"]
 
@@ -46,11 +57,15 @@ Alert = Callable[[str, str], Awaitable[None]]  # (event, text)
 
 @dataclass(frozen=True, slots=True)
 class SenderSettings:
-    """What the operator decided. Nothing is signed or pushed unless `enabled`."""
+    """What the operator decided. Nothing is signed or pushed unless `enabled`.
+
+    Signed bytes do not say for which network they are: with `genesis`, a node of another one is never given any.
+    """
 
     wallet: Address
     fees: FeePolicy
     enabled: bool = False
+    genesis: Cid | None = None  # of the network that the payouts are for
 
 
 @dataclass(slots=True)
@@ -93,10 +108,12 @@ class Sender:
         """One pass. Safe to repeat, to interrupt anywhere and to run again after a crash.
 
         Raises:
+            LotusWrongNetwork: the node serves another network than at the start.
             LotusError: the node could not be asked; nothing is lost, call again.
         """
         report = StepReport()
         async with self._lock:
+            await self._refuse_other_network()
             head = await self._chain.head()
             await self._follow(head, report)
             if reason := await self._why_stopped(head):
@@ -110,6 +127,14 @@ class Sender:
             if await self._push_waiting(head, report):
                 await self._sign_approved(head, report)
         return report
+
+    async def _refuse_other_network(self) -> None:
+        expected = self._settings.genesis
+        if expected is None:
+            return
+        there = (await self._chain.genesis()).key
+        if tuple(there) != (expected,):
+            raise LotusWrongNetwork(f"the node's genesis is {there}, expected {expected}")
 
     # -- follow ---------------------------------------------------------------------------------------------------
 
@@ -138,8 +163,19 @@ class Sender:
             lookback = max(0, head.height - message.signed_at) + _FINALITY
             lookup = await self._chain.search_msg(message.cid, limit=lookback, allow_replaced=False)
             if lookup is not None and lookup.message == message.cid:
-                return lookup
+                return lookup if await self._used_nonce(payout, lookup) else None
         return None
+
+    async def _used_nonce(self, payout: Payout, lookup: MessageLookup) -> bool:
+        """Whether the execution used the nonce up. One refused before it began (wallet empty, gas limit below the least)
+        leaves a receipt too, but the same bytes can be executed later, so it decides nothing.
+
+        Source: ref-fvm `executor/default.rs` (`preflight_message`).
+        """
+        assert payout.wallet is not None
+        assert payout.nonce is not None
+        sender = await find_actor(self._chain, payout.wallet, lookup.tipset)
+        return sender is not None and sender.nonce > payout.nonce
 
     async def _is_final(self, lookup: MessageLookup, final: TipSet) -> bool:
         if lookup.height > final.height:
@@ -171,6 +207,12 @@ class Sender:
         state = await self._payouts.open_wallet(wallet, pool_nonce)
         if state.halted:
             return f"halted: {state.halted}"
+        for payout in await self._payouts.payouts(*UNDECIDED):
+            if payout.wallet != wallet:
+                return (
+                    f"payout {payout.id} of {payout.wallet} is still under way: name that wallet in payouts.wallet "
+                    "until it is final"
+                )
         reason = await self._foreign_use(head, pool_nonce, state.base_nonce)
         if reason:
             await self._payouts.set_halted(wallet, reason)
@@ -181,8 +223,7 @@ class Sender:
     async def _foreign_use(self, head: TipSet, pool_nonce: int, base_nonce: int) -> str:
         """Why the wallet's nonces do not fit what we signed; empty if they do."""
         wallet = self._settings.wallet
-        ours = await self._payouts.highest_nonce(wallet)
-        expected = base_nonce if ours is None else max(base_nonce, ours + 1)
+        expected = await self._next_nonce(base_nonce)
         if pool_nonce > expected:
             return (
                 f"{wallet} has a message with nonce {pool_nonce - 1} that is not ours (ours end at "
@@ -257,7 +298,10 @@ class Sender:
         signed = await self._sign(payout, message)
         if signed is None:
             return
-        await self._payouts.record_replacement(payout.id, signed, head.height)
+        try:
+            await self._payouts.record_replacement(payout.id, signed, head.height)
+        except (SendingStopped, IllegalTransition):
+            return
         report.replaced.append(payout.id)
         await self._push(payout, signed)
 
@@ -270,7 +314,11 @@ class Sender:
 
     async def _sign_and_push(self, payout: Payout, head: TipSet, report: StepReport) -> bool:
         wallet = self._settings.wallet
-        nonce = await self._next_nonce()
+        pool_nonce = await self._chain.mpool_nonce(wallet)
+        state = await self._payouts.open_wallet(wallet, pool_nonce)
+        nonce = await self._next_nonce(state.base_nonce)
+        if pool_nonce > nonce:
+            return False  # somebody else has just used the wallet: the next pass halts
         draft = Message(
             to=payout.payee, from_=wallet, nonce=nonce, value=payout.amount, method=METHOD_SEND
         )
@@ -280,7 +328,7 @@ class Sender:
         except LotusRpcError as error:
             await self._payouts.hold(payout.id, f"estimate: {error}")
             return True
-        if reason := await self._why_not_send(message, draft, head):
+        if reason := await self._why_not_send(payout, message, draft, head):
             await self._payouts.hold(payout.id, reason)
             return True
         signed = await self._sign(payout, message)
@@ -288,21 +336,25 @@ class Sender:
             return False
         try:
             await self._payouts.record_signed(payout.id, signed, head.height)
-        except NonceTaken:
-            return False  # another process was faster; our bytes were never sent
+        except (NonceTaken, SendingStopped, IllegalTransition):
+            return False  # somebody was faster; our bytes were never sent and are forgotten
         report.signed.append(payout.id)
         if await self._push(payout, signed):
             report.pushed.append(payout.id)
             return True
         return False
 
-    async def _next_nonce(self) -> int:
-        wallet = self._settings.wallet
-        ours = await self._payouts.highest_nonce(wallet)
-        pool_nonce = await self._chain.mpool_nonce(wallet)
-        return pool_nonce if ours is None else max(pool_nonce, ours + 1)
+    async def _next_nonce(self, base_nonce: int) -> int:
+        """The first nonce that nothing we know of has used."""
+        ours = await self._payouts.highest_nonce(self._settings.wallet)
+        return base_nonce if ours is None else max(base_nonce, ours + 1)
 
-    async def _why_not_send(self, message: Message, draft: Message, head: TipSet) -> str:
+    async def _why_not_send(
+        self, payout: Payout, message: Message, draft: Message, head: TipSet
+    ) -> str:
+        batch = None if payout.batch is None else await self._payouts.batch(payout.batch)
+        if batch is None or batch.wallet != self._settings.wallet:
+            return "wallet: this payout was approved for another wallet"
         if not message.is_same_call(draft):
             return "estimate: the node changed more than the gas fields"
         fee = message.gas_limit * message.gas_fee_cap.value
@@ -310,8 +362,8 @@ class Sender:
             return f"fee: {AttoFil(fee).to_fil()} FIL is above the cap"
         actor = await find_actor(self._chain, self._settings.wallet, head.key)
         balance = 0 if actor is None else actor.balance.value
-        for payout in await self._payouts.payouts(PayoutState.SIGNED, PayoutState.SENT):
-            newest = (await self._payouts.messages(payout.id))[-1]
+        for other in await self._payouts.payouts(PayoutState.SIGNED, PayoutState.SENT):
+            newest = (await self._payouts.messages(other.id))[-1]
             balance -= newest.signed.message.required_funds.value
         if balance < message.required_funds.value:
             return "unfunded"

@@ -31,7 +31,7 @@ class NodeSigner:
         self._wallet = wallet
 
     async def sign(self, message: Message) -> Signature:
-        """The endpoint's signature, checked to be of these very bytes where the address carries its key."""
+        """The endpoint's signature, checked to be of these very bytes."""
         try:
             signed = await self._wallet.wallet_sign_message(message.from_, message)
         except LotusError as error:
@@ -81,9 +81,8 @@ class KeySigner:
 
 
 def _checked(signature: Signature, message: Message) -> Signature:
-    if message.from_.protocol in (1, 3):
-        try:
-            verify_signature(signature, message.from_, message.cid.raw)
-        except SignatureError as error:
-            raise SignerError(f"the signer's signature is not good: {error}") from error
+    try:
+        verify_signature(signature, message.from_, message.cid.raw)
+    except SignatureError as error:
+        raise SignerError(f"the signer's signature is not good: {error}") from error
     return signature

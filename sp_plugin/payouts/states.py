@@ -33,7 +33,7 @@ class PayoutState(StrEnum):
     SENT = "sent"  # a node took the bytes
     INCLUDED = "included"  # executed in a tipset that is not final yet
     FINAL = "final"  # executed with exit code 0 in a final tipset: paid
-    FAILED = "failed"  # executed with another exit code in a final tipset: not paid
+    FAILED = "failed"  # executed with another exit code in a final tipset, or never to be executed: not paid
 
 
 _S = PayoutState
@@ -41,8 +41,9 @@ TRANSITIONS: Final[Mapping[PayoutState, frozenset[PayoutState]]] = {
     _S.PLANNED: frozenset({_S.PLANNED, _S.APPROVED, _S.HELD}),
     _S.HELD: frozenset({_S.HELD, _S.PLANNED}),
     _S.APPROVED: frozenset({_S.SIGNED, _S.HELD}),
-    _S.SIGNED: frozenset({_S.SENT, _S.INCLUDED}),  # a crash may hide the push, never the bytes
-    _S.SENT: frozenset({_S.SENT, _S.INCLUDED}),
+    # a crash may hide the push, never the bytes; `failed` only once another message has used the nonce up for good
+    _S.SIGNED: frozenset({_S.SENT, _S.INCLUDED, _S.FAILED}),
+    _S.SENT: frozenset({_S.SENT, _S.INCLUDED, _S.FAILED}),
     _S.INCLUDED: frozenset({_S.SENT, _S.INCLUDED, _S.FINAL, _S.FAILED}),
     _S.FINAL: frozenset(),
     _S.FAILED: frozenset(),

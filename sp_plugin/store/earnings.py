@@ -215,15 +215,14 @@ class EarningsRepository:
         async with self._store.reading() as connection:
             return [_win(row) for row in (await connection.execute(query)).mappings()]
 
-    async def unread(self, provider: ActorId, max_attempts: int) -> list[WinRecord]:
-        """Wins whose raw inputs are not complete and that may be asked for again."""
+    async def unread(self, provider: ActorId) -> list[StoredWin]:
+        """Wins whose raw inputs are not complete, in chain order."""
         query = select(earnings_wins).where(
-            earnings_wins.c.provider == provider,
-            earnings_wins.c.problem != "",
-            earnings_wins.c.attempts < max_attempts,
+            earnings_wins.c.provider == provider, earnings_wins.c.problem != ""
         )
+        query = query.order_by(earnings_wins.c.epoch)
         async with self._store.reading() as connection:
-            return [_win(row).win for row in (await connection.execute(query)).mappings()]
+            return [_win(row) for row in (await connection.execute(query)).mappings()]
 
     async def budgets(self) -> dict[tuple[Address, str], AttoFil]:
         """What fixed budgets have paid, by (payee, job)."""

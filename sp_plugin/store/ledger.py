@@ -137,6 +137,21 @@ async def append_in(connection: AsyncConnection, drafts: Sequence[Draft]) -> tup
     return tuple(written)
 
 
+async def balance_in(connection: AsyncConnection, account: Account) -> AttoFil:
+    """The balance of a payee's `payable:` account, inside the caller's transaction."""
+    kinds = [kind.value for kind in (EntryKind.RELEASE, EntryKind.PAYOUT, EntryKind.REVERSAL)]
+    query = select(ledger_entries).where(ledger_entries.c.kind.in_(kinds))
+    rows = (await connection.execute(query)).mappings()
+    postings = (posting for row in rows for posting in _entry(row).draft.postings)
+    return AttoFil(sum(p.amount.value for p in postings if p.account == account))
+
+
+async def has_entries(connection: AsyncConnection, kind: EntryKind) -> bool:
+    """Whether there is an entry of `kind`, inside the caller's transaction."""
+    query = select(ledger_entries.c.sequence).where(ledger_entries.c.kind == kind.value).limit(1)
+    return (await connection.execute(query)).first() is not None
+
+
 async def _by_keys(connection: AsyncConnection, keys: Sequence[str]) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     for first in range(0, len(keys), _PAGE):
@@ -170,6 +185,9 @@ def _entry(row: RowMapping) -> Entry:
         draft = _draft(json.loads(row["content"]))
     except (ValueError, KeyError, TypeError) as error:
         raise LedgerError(f"entry {row['sequence']} cannot be read: {error}") from error
+    # The columns are what is searched by; the hash covers the content.
+    if (row["key"], row["kind"], row["epoch"]) != (draft.key, draft.kind.value, draft.epoch):
+        raise LedgerError(f"entry {row['sequence']}: its columns are not those of its content")
     return Entry(row["sequence"], draft, row["previous"], row["hash"])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     Boolean,
@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    func,
     insert,
     select,
     update,
@@ -35,7 +36,7 @@ from lotus_client.cid import Cid
 from lotus_client.messages import SignedMessage
 from lotus_client.state import MessageLookup
 from lotus_client.types import AttoFil, Epoch
-from sp_plugin.ledger import Draft
+from sp_plugin.ledger import Draft, EntryKind, payable
 from sp_plugin.payouts.batch import Batch, BatchItem, BatchRefused, check_approval
 from sp_plugin.payouts.states import (
     UNDECIDED,
@@ -45,9 +46,9 @@ from sp_plugin.payouts.states import (
     check_transition,
 )
 from sp_plugin.store.base import AddressType, AttoFilType, CidType, Store, metadata
-from sp_plugin.store.ledger import append_in
+from sp_plugin.store.ledger import append_in, balance_in, has_entries
 
-__all__ = ["NonceTaken", "PayoutRepository", "StoredMessage", "WalletState"]
+__all__ = ["NonceTaken", "PayoutRepository", "SendingStopped", "StoredMessage", "WalletState"]
 
 payout_batches = Table(
     "payout_batches",
@@ -97,6 +98,13 @@ payout_wallets = Table(
     Column("funding_height", Integer),
     Column("funding_tipset", Text),
 )
+
+
+_APPROVING: Final = 0x5350_5041  # names the advisory lock, nothing else
+
+
+class SendingStopped(Exception):
+    """The wallet is paused or halted; nothing was stored, and the signed bytes must be forgotten."""
 
 
 class NonceTaken(Exception):
@@ -194,10 +202,15 @@ class PayoutRepository:
             if row["approved_at"] is not None:
                 return batch
             check_approval(batch, digest, at_epoch)
+            await _one_at_a_time(connection)
             for item in batch.items:
                 payout = await _get(connection, item.payout)
                 if payout is None or payout.batch != digest or payout.amount != item.amount:
                     raise BatchRefused("a newer plan has taken this batch's place: approve that")
+                if item.amount.value > await _due(connection, item.payee):
+                    raise BatchRefused(
+                        f"{item.payee} is not owed that much any more: plan again and approve that"
+                    )
                 await _move(connection, item.payout, PayoutState.APPROVED, approved_at=at_epoch)
             await connection.execute(
                 update(payout_batches)
@@ -216,7 +229,8 @@ class PayoutRepository:
 
         Raises:
             NonceTaken: the nonce belongs to another payout.
-            IllegalTransition: the payout is not approved (any more).
+            IllegalTransition: the payout is not approved (any more), or has signed bytes.
+            SendingStopped: the wallet was paused or halted meanwhile.
         """
         message = signed.message
         try:
@@ -224,6 +238,9 @@ class PayoutRepository:
                 payout = await _get(connection, payout_id)
                 if payout is None or (payout.payee, payout.amount) != (message.to, message.value):
                     raise IllegalTransition("the message does not pay this payout")
+                if payout.nonce is not None:
+                    raise IllegalTransition("the payout has signed bytes already")
+                await _refuse_stopped(connection, message.from_)
                 await _move(
                     connection,
                     payout_id,
@@ -242,11 +259,13 @@ class PayoutRepository:
 
         Raises:
             IllegalTransition: the payout is not `sent`, or the message differs in more than its fees.
+            SendingStopped: the wallet was paused or halted meanwhile.
         """
         async with self._store.transaction() as connection:
             siblings = await _messages(connection, payout_id)
             if not siblings or not siblings[-1].signed.message.is_same_call(signed.message):
                 raise IllegalTransition("a replacement keeps nonce, recipient and amount")
+            await _refuse_stopped(connection, signed.message.from_)
             await _move(connection, payout_id, PayoutState.SENT)
             await _add_message(connection, payout_id, signed, at_epoch)
 
@@ -272,6 +291,11 @@ class PayoutRepository:
                 tipset=_key_text(lookup.tipset),
                 exit_code=lookup.receipt.exit_code,
             )
+
+    async def record_impossible(self, payout_id: str, reason: str) -> None:
+        """The payout's nonce was used up for good by another message: its bytes can never be executed."""
+        async with self._store.transaction() as connection:
+            await _move(connection, payout_id, PayoutState.FAILED, reason=reason)
 
     async def record_reverted(self, payout_id: str) -> None:
         """A reorg took the execution back: the payout is `sent` again and its bytes must be pushed again."""
@@ -313,25 +337,27 @@ class PayoutRepository:
         async with self._store.reading() as connection:
             return (await connection.execute(query)).scalar()
 
-    async def in_flight(self) -> dict[Address, AttoFil]:
-        """What is approved or under way and not in the ledger yet, by payee."""
-        states = [PayoutState.APPROVED, *UNDECIDED]
-        sums: dict[Address, AttoFil] = {}
-        for payout in await self.payouts(*states):
-            sums[payout.payee] = sums.get(payout.payee, AttoFil(0)) + payout.amount
-        return sums
-
     async def open_wallet(self, wallet: Address, base_nonce: int) -> WalletState:
-        """The wallet's switches; on first use `base_nonce` is kept as the first nonce that can be ours."""
+        """The wallet's switches; on first use `base_nonce` is kept as the first nonce that can be ours.
+
+        A wallet that has sent messages before this database knew it is halted if anybody is owed something: the
+        database may be a backup from before those messages, and they may have paid.
+        """
         async with self._store.transaction() as connection:
             state = await _wallet(connection, wallet)
             if state is None:
+                halted = ""
+                if base_nonce and await has_entries(connection, EntryKind.RELEASE):
+                    halted = (
+                        f"{wallet} has sent {base_nonce} messages that this database does not know, and payees are "
+                        "owed money: if it was restored from a backup they may be paid already; `payouts reconcile`"
+                    )
                 await connection.execute(
                     insert(payout_wallets).values(
-                        wallet=wallet, base_nonce=base_nonce, paused=False, halted=""
+                        wallet=wallet, base_nonce=base_nonce, paused=False, halted=halted
                     )
                 )
-                state = WalletState(wallet, base_nonce, paused=False, halted="")
+                state = WalletState(wallet, base_nonce, paused=False, halted=halted)
             return state
 
     async def wallet(self, wallet: Address) -> WalletState | None:
@@ -409,7 +435,9 @@ async def _put_open(connection: AsyncConnection, payout: Payout) -> None:
         await connection.execute(insert(payouts).values(id=payout.id, payee=payout.payee, **values))
         return
     check_transition(there.state, payout.state)
-    await connection.execute(update(payouts).where(payouts.c.id == payout.id).values(**values))
+    query = update(payouts).where(payouts.c.id == payout.id, payouts.c.state == there.state.value)
+    if (await connection.execute(query.values(**values))).rowcount != 1:
+        raise IllegalTransition(f"payout {payout.id} was changed by another process")
 
 
 async def _add_message(
@@ -432,6 +460,30 @@ async def _messages(connection: AsyncConnection, payout_id: str) -> list[StoredM
     query = select(payout_messages).where(payout_messages.c.payout == payout_id)
     query = query.order_by(payout_messages.c.position)
     return [_message(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def _one_at_a_time(connection: AsyncConnection) -> None:
+    """Let no other transaction that calls this run beside the caller's; SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        await connection.execute(select(func.pg_advisory_xact_lock(_APPROVING)))
+
+
+async def _due(connection: AsyncConnection, payee: Address) -> int:
+    """What `payee` may still be promised: the ledger's balance less all that is approved or under way.
+
+    What is under way is read first: a payout that is booked meanwhile is then taken off twice, never not at all.
+    """
+    states = [state.value for state in (PayoutState.APPROVED, *UNDECIDED)]
+    query = select(payouts.c.amount).where(payouts.c.payee == payee, payouts.c.state.in_(states))
+    amounts: Sequence[AttoFil] = (await connection.execute(query)).scalars().all()
+    under_way = sum(amount.value for amount in amounts)
+    return -(await balance_in(connection, payable(payee))).value - under_way
+
+
+async def _refuse_stopped(connection: AsyncConnection, wallet: Address) -> None:
+    state = await _wallet(connection, wallet)
+    if state is not None and (state.paused or state.halted):
+        raise SendingStopped(f"{wallet} is {'paused' if state.paused else 'halted'}")
 
 
 async def _batch_row(connection: AsyncConnection, digest: str) -> RowMapping | None:

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from fil_plus.attribution import ProducedPiece
+from deals.ports import Cursor, TipSetRef
+from fil_plus.attribution import ProducedPiece, UsedPiece
 from fil_plus.terms import Basis, ShareTerms
 from fil_plus.vesting import locked_part
+from lotus_client.chain import TipSetKey
 from lotus_client.crypto import Secp256k1Key
+from lotus_client.errors import LotusRpcError
 from lotus_client.messages import Message
 from lotus_client.types import AttoFil, Epoch
 from sp_plugin.audit import AuditReport, audit_statement
@@ -36,6 +39,7 @@ from sp_plugin.store.base import Store, metadata
 from sp_plugin.store.earnings import EarningsRepository
 from sp_plugin.store.ledger import LedgerRepository
 from tests.fake_earnings_chain import (
+    EMPTY,
     MIB,
     PROVIDER,
     SECTOR_SIZE,
@@ -326,3 +330,89 @@ async def test_backfill_reads_only_what_is_missing(world: World) -> None:
     )
     assert await earnings.backfill(Epoch(0), Epoch(3000)) == 1
     assert await earnings.backfill(Epoch(0), Epoch(3000)) == 0
+
+
+async def test_a_win_read_in_two_parts_on_two_days_keeps_both(world: World) -> None:
+    """The proving period start moves every day; what was booked for the award must still be the same entry."""
+    power = world.chain.miner_power
+
+    async def no_power(*_: object) -> object:
+        raise LotusRpcError("StateMinerPower", 1, "could not find state")
+
+    world.chain.miner_power = no_power  # type: ignore[method-assign,assignment]
+    await world.step(3000)
+    world.chain.miner_power = power  # type: ignore[method-assign]
+    world.chain.pruned = {1500, 2000}  # the award's state is gone by now
+    world.chain.proving_period_start += 2880
+    await world.step(6000)
+    wins = await world.earnings.wins(PROVIDER, Epoch(0), Epoch(2879))
+    assert all(item.win.is_complete and item.win.award() is not None for item in wins)
+    assert all(item.win.problem == "" for item in wins)
+    assert (await world.ledger.check()).problems == ()
+
+
+async def test_a_node_that_is_unwell_for_an_hour_loses_no_win(world: World) -> None:
+    world.chain.pruned = {2000}
+    for _ in range(40):
+        await world.step(3800)
+    world.chain.pruned = set()
+    await world.step(3800 + 2880)
+    stored = await world.earnings.wins(PROVIDER, Epoch(2000), Epoch(2000))
+    assert stored[0].win.award() is not None
+    assert stored[0].attempts < 15
+
+
+async def test_nothing_is_ticked_off_while_the_follower_is_on_another_fork(world: World) -> None:
+    at = world.holdings.cursor
+    elsewhere = Cursor(TipSetRef(Epoch(3000), TipSetKey((EMPTY,))), Epoch(0))
+
+    async def on_a_fork(provider: object) -> Cursor:
+        return elsewhere
+
+    world.holdings.cursor = on_a_fork  # type: ignore[method-assign,assignment]
+    assert (await world.step()).recorded == 0
+    world.holdings.cursor = at  # type: ignore[method-assign]
+    assert (await world.step()).recorded == 2
+
+
+async def test_costs_that_are_not_known_keep_a_period_open(world: World) -> None:
+    """A full read that does not add up says nothing of what the sectors cost."""
+    world.chain.extra_power = 1
+    world.holdings.forget = True
+    step = await world.step()
+    assert step.closed == ()
+    assert any("costs_unknown" in reason for reason in step.waiting)
+    world.chain.extra_power = 0
+    assert (await world.step()).closed == ((0, 0),)
+
+
+async def test_releases_are_exact_although_the_final_tipset_went_back_and_a_period_came_late(
+    world: World,
+) -> None:
+    world.chain.sectors = [replace(s, daily_fee=AttoFil(0)) for s in world.chain.sectors]
+    world.chain.pruned = {2000}
+    await world.step(12 * 2880)
+    world.chain.pruned = set()
+    await world.step(6 * 2880)  # a node that is behind; the late win is booked and released here
+    for day in (20, 40, 100, 182, 200):
+        await world.step(day * 2880)
+    assert await world.balance(accrued(PAYEE)) == 0
+    owed = sum(
+        amount.value
+        for period in await world.earnings.periods(PROVIDER)
+        for amount in period.closed.owed().values()
+    )
+    assert -await world.balance(payable(PAYEE)) == owed
+    assert await world.balance(MINER_LOCKED) == 0
+    assert (await world.ledger.check()).problems == ()
+
+
+async def test_a_use_whose_window_is_over_bears_no_costs(world: World) -> None:
+    terms = replace(TERMS, output_bps=0, input_bps=500)
+    use = UsedPiece("claim:7", PAYEE, "g", "job-1", "w", Epoch(100), terms)
+    world.register.produced_, world.register.used_ = [], [use]
+    world.settings = replace(world.settings, input_window_epochs=3000)
+    await world.step(3 * 2880 + 900)
+    periods = await world.earnings.periods(PROVIDER)
+    assert periods[0].closed.nets[0].fee_cost.value > 0
+    assert [period.closed.nets for period in periods[1:]] == [(), ()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ import pytest
 
 from lotus_client.address import Address
 from lotus_client.crypto import Secp256k1Key, Signature
-from lotus_client.errors import LotusConnectError, LotusUnauthorized
+from lotus_client.errors import LotusConnectError, LotusUnauthorized, LotusWrongNetwork
 from lotus_client.messages import Message, SignedMessage
-from lotus_client.types import AttoFil, Epoch
+from lotus_client.state import MessageLookup, Receipt
+from lotus_client.types import ActorId, AttoFil, Epoch
 from sp_plugin.ledger import FEES, PAYOUT_WALLET, payable
-from sp_plugin.payouts.batch import BatchRefused
+from sp_plugin.payouts.batch import Batch, BatchItem, BatchRefused
 from sp_plugin.payouts.signer import KeySigner
-from sp_plugin.payouts.states import PayoutState
+from sp_plugin.payouts.states import Payout, PayoutState
+from tests.fake_payout_chain import EMPTY, MINER
 from tests.money_fixtures import PAYEE, PAYEE_TWO, WALLET_KEY, Money
 
 
@@ -348,3 +351,166 @@ async def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> Non
         KeySigner.from_file(path)
     path.chmod(0o600)
     assert KeySigner.from_file(path).address == Secp256k1Key(bytes.fromhex("11" * 32)).address
+
+
+async def test_a_payout_that_is_booked_while_a_plan_is_made_is_not_planned_again(
+    money: Money,
+) -> None:
+    await money.owe(PAYEE, 5_000)
+    await money.approve()
+    for _ in range(9):
+        await money.sender().step()
+        money.chain.mine()
+    money.chain.mine()
+    planner = money.planner()
+    entries = planner._ledger.entries
+
+    async def slowly() -> object:
+        read = await entries()
+        await money.sender().step()
+        return read
+
+    planner._ledger.entries = slowly  # type: ignore[method-assign,assignment]
+    planned = await planner.plan()
+    assert planned.batch.items == ()
+    assert (await money.planner().plan()).plan.decisions == ()
+
+
+async def test_no_batch_promises_more_than_is_due_however_it_came_about(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    await money.approve()
+    second = Payout("second", PAYEE, AttoFil(5_000), PayoutState.PLANNED)
+    items = (BatchItem("second", PAYEE, AttoFil(5_000)),)
+    batch = Batch("testnet", money.wallet, items, AttoFil(5_000), Epoch(0), Epoch(100))
+    await money.payouts.save_plan(batch, [second])
+    with pytest.raises(BatchRefused, match="not owed that much"):
+        await money.payouts.approve(batch.digest(), "operator", Epoch(1))
+
+
+async def test_a_plan_that_stays_the_same_keeps_its_digest(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    first = await money.planner().plan()
+    money.chain.mine(gap=20)
+    assert (await money.planner().plan()).digest == first.digest
+
+
+async def test_an_execution_that_did_not_use_the_nonce_decides_nothing(money: Money) -> None:
+    """A wallet that cannot pay the gas leaves a receipt, and the same bytes can be executed later."""
+    await money.owe(PAYEE, 5_000)
+    await money.approve()
+    await money.sender().step()
+    [payout] = await money.payouts.payouts()
+    [message] = await money.payouts.messages(payout.id)
+    for _ in range(8):
+        money.chain.mine(take=False)
+    refused = money.chain.nodes[2].tipset
+    search = money.chain.search_msg
+
+    async def prevalidation(*_: object, **__: object) -> MessageLookup:
+        return MessageLookup(message.cid, Receipt(2, b"", 0, None), refused.key, refused.height)
+
+    money.chain.search_msg = prevalidation  # type: ignore[method-assign]
+    assert (await money.sender().step()).settled == []
+    money.chain.search_msg = search  # type: ignore[method-assign]
+    await money.settle()
+    assert money.chain.balance(PAYEE) == 5_000
+    assert [p.state for p in await money.payouts.payouts()] == [PayoutState.FINAL]
+
+
+async def test_a_foreign_message_between_check_and_signature_is_never_jumped_over(
+    money: Money,
+) -> None:
+    await money.owe(PAYEE, 5_000)
+    await money.approve()
+    sender = money.sender()
+    why_stopped = sender._why_stopped
+
+    async def then_somebody_sends(head: object) -> str:
+        reason = await why_stopped(head)  # type: ignore[arg-type]
+        money.chain.send(money.wallet, PAYEE_TWO, 7, nonce=0)
+        return reason
+
+    sender._why_stopped = then_somebody_sends  # type: ignore[method-assign]
+    assert (await sender.step()).signed == []
+    assert "not ours" in (await money.sender().step()).stopped
+
+
+async def test_a_pause_counts_at_once_even_within_a_pass(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    await money.owe(PAYEE_TWO, 5_000)
+    await money.approve()
+    push = money.chain.mpool_push
+
+    async def paused_meanwhile(signed: SignedMessage) -> object:
+        await money.payouts.set_paused(money.wallet, paused=True)
+        return await push(signed)
+
+    money.chain.mpool_push = paused_meanwhile  # type: ignore[method-assign,assignment]
+    report = await money.sender().step()
+    assert len(report.signed) == 1
+    assert len(money.chain.pool) == 1
+
+
+async def test_nothing_is_given_to_a_node_of_another_network(money: Money) -> None:
+    sender = money.sender()
+    sender._settings = replace(sender._settings, genesis=EMPTY)
+    with pytest.raises(LotusWrongNetwork):
+        await sender.step()
+
+
+async def test_a_wallet_of_a_restored_backup_is_halted_before_its_first_use(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    other = Secp256k1Key(b"\x09" * 32).address
+    state = await money.payouts.open_wallet(other, 3)
+    assert "restored from a backup" in state.halted
+    assert (await money.payouts.open_wallet(Secp256k1Key(b"\x0a" * 32).address, 0)).halted == ""
+
+
+async def test_another_wallet_waits_until_the_old_ones_payouts_are_final(money: Money) -> None:
+    await money.owe(PAYEE, 5_000)
+    await money.approve()
+    await money.sender().step()
+    sender = money.sender()
+    sender._settings = replace(sender._settings, wallet=Secp256k1Key(b"\x09" * 32).address)
+    assert "still under way" in (await sender.step()).stopped
+
+
+async def test_money_that_was_not_withdrawn_from_the_miner_does_not_make_a_share_payable(
+    money: Money,
+) -> None:
+    """The wallet has 100 FIL of its own, but the miner can withdraw nothing."""
+    money.chain.available = 0
+    await money.owe(PAYEE, 5_000)
+    planned = await money.planner().plan()
+    assert [d.held for d in planned.plan.decisions] == ["limit: what the miner can withdraw now"]
+    money.chain.send(Address.of_id(1234), money.wallet, 10**14, nonce=0)
+    for _ in range(8):
+        money.chain.mine()
+    await money.funding().step()
+    assert [d.held for d in (await money.planner().plan()).plan.decisions] == [""]
+
+
+@pytest.mark.parametrize(
+    ("payee", "reason"),
+    [
+        (Address.of_id(99), "network itself"),
+        (Address.of_id(1100), "provider's own"),
+        (Address.of_id(1001), "provider's own"),
+        (Address.of_id(1002), "miner actor"),
+        (Address.of_id(7777), "no actor"),
+        (WALLET_KEY.address, "wallet itself"),
+    ],
+)
+async def test_an_address_that_would_lose_the_money_is_held(
+    money: Money, payee: Address, reason: str
+) -> None:
+    money.chain.miners[ActorId(1002)] = replace(MINER, owner=PAYEE)
+    await money.owe(payee, 5_000)
+    [decision] = (await money.planner().plan()).plan.decisions
+    assert reason in decision.held
+
+
+async def test_an_id_address_is_paid_once_a_final_state_has_it(money: Money) -> None:
+    await money.owe(Address.of_id(1234), 5_000)
+    [decision] = (await money.planner().plan()).plan.decisions
+    assert decision.held == ""
