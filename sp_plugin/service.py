@@ -42,6 +42,7 @@ from sp_plugin.store.approvals import ApprovalRepository
 from sp_plugin.store.base import Store
 from sp_plugin.store.chain import ChainRepository
 from sp_plugin.store.earnings import EarningsRepository
+from sp_plugin.store.exclusive import held_alone
 from sp_plugin.store.held_blocks import HeldBlockRepository
 from sp_plugin.store.migrate import open_store
 from sp_plugin.store.outputs import OutputRepository
@@ -383,6 +384,7 @@ async def open_sidecar(config: Config) -> AsyncIterator[Sidecar]:
         info = await node.miner_info(config.provider.actor)
         store = await open_store(config.database_url)
         stack.push_async_callback(store.close)
+        await stack.enter_async_context(held_alone(store))
         same_chain = SameChain(node, found.genesis)
         treasury = await open_treasury(
             config.payouts,

@@ -345,9 +345,7 @@ def statement_text(statement: dict[str, Any]) -> str:
     totals = statement["totals"]
     by_source = totals["accrued_by_source"]
     aprs = {period["settings"]["capital_cost_apr_bps"] for period in statement["periods"]}
-    apr = ", ".join(
-        "not set" if bps is None else f"{bps / 100:g} %" for bps in sorted(aprs, key=str)
-    )
+    apr = ", ".join("not set" if bps is None else _percent(bps) for bps in sorted(aprs, key=str))
     lines = [
         f"Statement of {statement['payee']}",
         f"Provider {statement['provider']} on {statement['network']}, as of epoch {statement['as_of']['epoch']}",
@@ -383,6 +381,11 @@ def statement_text(statement: dict[str, Any]) -> str:
             f"{_fil(sum(int(amount) for _, amount in statement['unvested']))} in all"
         )
     return "\n".join([*lines, "", statement["notice"], ""])
+
+
+def _percent(bps: int) -> str:
+    whole, hundredths = divmod(bps, 100)
+    return f"{whole}.{hundredths:02}".rstrip("0").rstrip(".") + " %"
 
 
 def _fil(atto: object) -> str:
