@@ -1,8 +1,8 @@
 """From a run to the piece its results became: which jobs share in what which held pieces earn.
 
-Only blocks that nobody held before count: whatever lies in a verified piece that was held when the run was first looked
-at, or in the results of an earlier run, is taken off (`store.held_blocks`), and so is whatever is no payload (directories,
-inner nodes, the CAR's own bytes).
+Only blocks that nobody held before count: whatever lies in a verified piece that was held when the run ended, or in the
+results of an earlier run, is taken off (`store.held_blocks`), and so is whatever is no payload (directories, inner nodes,
+the CAR's own bytes).
 
 What is compared are blocks, so its limits are those of blocks. Pieces that were never read, or hold no CAR, are not compared;
 nor are the same bytes cut into blocks elsewhere, or wrapped as dag-pb leaves. `max_output_bytes` bounds what such bytes
@@ -166,6 +166,9 @@ class Lineage:
         inputs = (execution.run_record or {}).get("inputs", [])
         used = sorted({item["piece_key"] for item in inputs if item.get("blocks_read")} - {None})
         staged, counted = _staged(execution), 0
+        ended = (execution.run_record or {}).get("epoch")
+        if ended is not None:  # by now its own results may be a held piece
+            epoch = min(epoch, Epoch(ended))
         if staged is not None:
             leaves, epoch = await self._keep_blocks(execution, staged, epoch)
             await self._know_inputs(used)
@@ -184,7 +187,7 @@ class Lineage:
     async def _keep_blocks(
         self, execution: ExecutionRecord, staged: Cid, epoch: Epoch
     ) -> tuple[dict[int, int], Epoch]:
-        """The leaves of the results with their sizes, and the epoch at which the run was first looked at."""
+        """The leaves of the results with their sizes, and the epoch that the run is of."""
         places = (
             self._results_dir / execution.id / "results.car",
             self._staging_dir / f"{staged}.car",

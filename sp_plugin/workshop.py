@@ -163,7 +163,7 @@ def open_workshop(
         },
         processes=config.jobs.docker.pids,
     )
-    runner = JobRunner(kinds, executors, settings, clock)
+    runner = JobRunner(kinds, executors, settings, clock, head)
     return Workshop(kinds, bundler, runner, executors, data=data, workers=config.jobs.workers)
 
 

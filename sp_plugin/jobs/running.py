@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lotus_client.cid import Cid
+from lotus_client.types import Epoch
 from sp_plugin.executors.base import (
     MIB,
     ExecutionLimits,
@@ -96,7 +97,7 @@ class _Prepared:
 
 
 class JobRunner:
-    """Runs leased jobs. `clock` gives Unix nanoseconds."""
+    """Runs leased jobs. `clock` gives Unix nanoseconds, `head` the chain's newest epoch as far as it is known here."""
 
     def __init__(
         self,
@@ -104,11 +105,13 @@ class JobRunner:
         executors: Mapping[str, Executor],
         settings: RunSettings,
         clock: Callable[[], int],
+        head: Callable[[], Epoch],
     ) -> None:
         self._kinds = kinds
         self._executors = executors
         self._settings = settings
         self._clock = clock
+        self._head = head
 
     def clean(self) -> None:
         """Remove what runs of a killed process left in the work directory. Call it before the first run."""
@@ -220,7 +223,7 @@ class JobRunner:
             kind, message = _first_fault(kind, message, OutcomeKind.PUBLISH_FAILED, str(error))
         if kind is OutcomeKind.FINISHED and outcome.exit_code:
             message = f"the program ended with exit code {outcome.exit_code}"
-        record = self._record(lease, prepared, outcome, packed)
+        record = self._record(lease, prepared, outcome, packed) | {"epoch": self._head()}
         record |= {"outcome": kind.value, "started_at": started, "ended_at": self._clock()}
         record |= {"published": dict(published.details)}
         if packed is not None:

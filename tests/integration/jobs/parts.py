@@ -58,7 +58,9 @@ class Sidecar:
             data / "results", data / "staging", data / "cars", PaddedPieceSize(1 << 20)
         )
         settings = RunSettings(data / "work", context, publishing)
-        self.runner = JobRunner(self.kinds, self.executors, settings, time.time_ns)
+        self.runner = JobRunner(
+            self.kinds, self.executors, settings, time.time_ns, lambda: Epoch(7)
+        )
         self.worker = Worker(self.queue, self.runner, "n-1", idle_seconds=0.05)
 
     async def create_tables(self) -> None:

@@ -111,6 +111,7 @@ async def test_a_job_over_a_held_piece_ends_with_results_a_car_and_a_record(side
     record = execution.run_record
     assert record == json.loads((home / "run-record.json").read_text())
     assert record["bundle_digest"] == job.bundle_digest
+    assert record["epoch"] == 7  # what `head` says when the run ends
     assert record["inputs"][1]["cid"] == str(PIECE)
     assert record["inputs"][1]["piece_key"] == "claim:7"
     assert record["inputs"][1]["blocks_read"] == 1

@@ -126,12 +126,24 @@ class World:
     def unsealed(self, piece: HeldPiece) -> Path:
         return self.directory / "storage/unsealed" / f"s-t01001-{piece.sector}"
 
-    def run(self, name: str, sample: SamplePiece, *, over: Sequence[HeldPiece] = ()) -> None:
+    def run(
+        self,
+        name: str,
+        sample: SamplePiece,
+        *,
+        over: Sequence[HeldPiece] = (),
+        ended: int | None = None,
+    ) -> None:
         home = self.directory / "results" / f"e-{name}"
         home.mkdir()
         (home / "results.car").write_bytes(sample.car)
         inputs = [{"piece_key": piece.key, "blocks_read": 3} for piece in over]
-        record = {"inputs": inputs, "published": {"piece_cid": str(sample.commitment.piece_cid)}}
+        record: dict[str, object] = {
+            "inputs": inputs,
+            "published": {"piece_cid": str(sample.commitment.piece_cid)},
+        }
+        if ended is not None:
+            record["epoch"] = ended
         self.jobs.runs[name] = ExecutionRecord(
             id=f"e-{name}", job_id=name, attempt=1, node_id="n", token=1, lease_until=None,
             state=ExecutionState.COMPLETED, desired_state=DesiredState.RUNNING, message="",
@@ -163,6 +175,22 @@ async def test_blocks_of_the_input_count_nothing_and_new_ones_count_once(world: 
     await world.pieces.verify(piece.key)
     world.run("a", world.sample(old=OLD, new=NEW, again=NEW), over=[piece])
     assert await world.counted() == {"a": len(NEW)}
+
+
+async def test_a_result_sealed_before_its_run_was_looked_at_counts(world: World):
+    result = world.sample(new=NEW)
+    world.run("a", result, ended=50)
+    world.hold(result, sector=3, since=60)
+    assert await world.pieces.verify_next()
+    assert await world.counted() == {"a": len(NEW)}
+
+
+async def test_a_result_that_was_sealed_before_its_run_counts_nothing(world: World):
+    result = world.sample(new=NEW)
+    world.hold(result, sector=3, since=40)
+    assert await world.pieces.verify_next()
+    world.run("a", result, ended=50)
+    assert await world.counted() == {"a": 0}
 
 
 async def test_blocks_of_any_verified_piece_count_nothing_read_or_not(world: World):
