@@ -139,9 +139,10 @@ def _storage(config: Config, sector_size: int) -> Iterator[Check]:
         return
     if source is not None:
         problems = source.problems()
-        found = (
-            f"{len(provider.storage_paths)} storage paths, {len(provider.sources)} other sources"
-        )
+        paths, others = len(provider.storage_paths), len(provider.sources)
+        found = f"{paths} storage path{'' if paths == 1 else 's'} with unsealed/"
+        if others:
+            found += f", {others} other source{'' if others == 1 else 's'}"
         yield Check("storage", not problems, "; ".join(problems) or found)
 
 

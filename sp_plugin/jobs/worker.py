@@ -103,7 +103,8 @@ class Worker:
         async def on_state(state: ExecutionState, message: str) -> None:
             await self._queue.set_execution_state(lease, state, message)
 
-        beating = asyncio.create_task(self._keep_lease(lease, cancel))
+        ended = asyncio.Event()
+        beating = asyncio.create_task(self._keep_lease(lease, cancel, ended))
         try:
             result = await self._runner.run(lease, cancel, on_state)
         except (LeaseLost, asyncio.CancelledError):
@@ -112,9 +113,9 @@ class Worker:
             log.exception("execution_broke", job_id=lease.job.id)
             result = _broken(error)
         finally:
-            beating.cancel()
-            with suppress(asyncio.CancelledError):
-                await beating
+            # Not cancelled: cut off inside its transaction, a heartbeat would leave SQLite's write lock behind.
+            ended.set()
+            await beating
         retry = OutcomeKind(result.outcome).is_retryable
         await self._queue.finish(lease, result, retry=retry)
         self._on_end()
@@ -126,10 +127,10 @@ class Worker:
             exit_code=result.exit_code,
         )
 
-    async def _keep_lease(self, lease: Lease, cancel: asyncio.Event) -> None:
-        """Send heartbeats; ends the run when the job is to stop or the lease is lost."""
+    async def _keep_lease(self, lease: Lease, cancel: asyncio.Event, ended: asyncio.Event) -> None:
+        """Send heartbeats until the run has ended; ends the run when the job is to stop or the lease is lost."""
         pause = self._queue.rules.lease_seconds / 3
-        while True:
+        while not ended.is_set():
             try:
                 if await self._queue.heartbeat(lease):
                     cancel.set()
@@ -138,7 +139,8 @@ class Worker:
                 return
             except SQLAlchemyError as error:  # the lease may still be alive at the next beat
                 log.warning("heartbeat_failed", job_id=lease.job.id, error=str(error))
-            await asyncio.sleep(min(pause, 1.0))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), min(pause, 1.0))
 
 
 def _interrupted() -> ExecutionResult:

@@ -14,7 +14,7 @@ import pytest
 from deals.car import CarReader
 from deals.commp import commp
 from lotus_client.cid import RAW, Cid
-from lotus_client.types import ClaimId, PaddedPieceSize
+from lotus_client.types import ClaimId, Epoch, PaddedPieceSize
 from sp_plugin.errors import BadInput
 from sp_plugin.inputs.base import HeldVolume, PieceRef
 from sp_plugin.jobs.queue import QueueRules
@@ -308,7 +308,7 @@ async def test_a_job_of_a_killed_sidecar_is_run_again_and_ends_once(tmp_path):
 def test_each_engine_keeps_as_much_of_the_streams_as_it_was_given(tmp_path):
     sidecar = Sidecar(tmp_path)
     settings = replace(sidecar.runner._settings, stream_bytes={"docker": 100})
-    runner = JobRunner(sidecar.kinds, sidecar.executors, settings, time.time_ns)
+    runner = JobRunner(sidecar.kinds, sidecar.executors, settings, time.time_ns, lambda: Epoch(0))
     limits = {"memory_bytes": 1, "timeout_seconds": 1, "cpu_millis": 1, "disk_bytes": 1}
     assert runner._limits("docker", limits).stream_bytes == 100
     assert runner._limits("wasm", limits).stream_bytes == 1 << 20

@@ -187,6 +187,12 @@ async def test_a_foreign_message_halts_payouts_until_its_nonce_is_accepted(
         assert (code, "--accept-nonce 1" in out) == (1, True)
         code, _, err = await sp_plugin(config, "payouts", "reconcile", "--accept-nonce", "5")
         assert (code, "next nonce is 1, not 5" in err) == (1, True)
+        code, _, err = await sp_plugin(config, "payouts", "reconcile", "--accept-nonce", "1")
+        assert (code, "final yet" in err) == (
+            1,
+            True,
+        )  # a reorg could still make it another message
+        await devnet.advance(902)
         assert (await answer(config, "payouts", "reconcile", "--accept-nonce", "1"))["fits"]
         report = await sidecar.call("POST", "/api/v1/sp/payouts/send")
         assert report["stopped"] == ""

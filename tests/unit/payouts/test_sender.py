@@ -312,18 +312,18 @@ async def test_what_is_settled_during_the_planning_is_not_planned_again(money: M
     await money.approve()
     planner, first = money.planner(), True
 
-    def then_settle(read: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
-        async def reading() -> Any:
+    def then_settle(read: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def reading(*states: Any) -> Any:
             nonlocal first
             is_first, first = first, False
-            found = await read()
+            found = await read(*states)
             if is_first:
                 await money.settle()
             return found
 
         return reading
 
-    planner._payouts.in_flight = then_settle(money.payouts.in_flight)  # type: ignore[method-assign]
+    planner._payouts.payouts = then_settle(money.payouts.payouts)  # type: ignore[method-assign]
     planner._ledger.entries = then_settle(money.ledger.entries)  # type: ignore[method-assign,assignment]
     assert (await planner.plan()).plan.decisions == ()
     assert money.chain.balance(PAYEE) == 5_000
