@@ -115,7 +115,7 @@ async def test_one_file_each_adds_a_source_an_executor_and_a_kind_of_storage(
     checks = {check.name: check for check in await examine(load_config(path, {}))}
     assert (checks["storage"].ok, checks["storage"].detail) == (
         True,
-        "0 storage paths, 1 other sources",
+        "0 storage paths with unsealed/, 1 other source",
     )
 
 
