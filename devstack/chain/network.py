@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from devstack.chain import election, gas, mining
@@ -12,6 +12,8 @@ from devstack.chain.amt import array_root, message_meta
 from devstack.chain.config import NetworkConfig, derive_key
 from devstack.chain.event_index import EventIndex
 from devstack.chain.execution import Executed, call_message, execute
+from devstack.chain.finality import FINALITY, Finality
+from devstack.chain.forks import Forks, ForkShape
 from devstack.chain.genesis import FIRST_MINER, GENESIS_WORKER, accounts_of, genesis_state
 from devstack.chain.machine import Environment
 from devstack.chain.mining import ParentFacts, Winner
@@ -19,10 +21,11 @@ from devstack.chain.mpool import MessagePool
 from devstack.chain.prover import AutomaticProver
 from devstack.chain.reads import StateView
 from devstack.chain.states import MinerState, StateTree
-from devstack.chain.store import ChainStore
+from devstack.chain.store import ChainStore, StoreListener
 from devstack.chain.values import (
     ChainLookupError,
     EventFilter,
+    ForkRefused,
     Invocation,
     MessageFailed,
     StampedEvent,
@@ -39,15 +42,23 @@ from lotus_client.messages import Message, SignedMessage
 from lotus_client.state import ActorEvent, MessageLookup, Receipt
 from lotus_client.types import AttoFil, Epoch
 
-__all__ = ["FINALITY", "Network"]
+__all__ = ["FINALITY", "Network", "Received"]
 
-FINALITY: Final = 900  # Lotus build/buildconstants: EC finality
 # Lotus: GasLimitOverestimation 1.25; premium floor 100,000; 0.07 FIL default maximum fee
 _OVER_ESTIMATION: Final = (125, 100)
 _MIN_PREMIUM: Final = 100_000
 _DEFAULT_MAX_FEE: Final = AttoFil(7 * 10**16)
 _POST_DOMAIN: Final = 9
 _SIGNATURE_ROOM: Final = 80  # bytes that signing adds to a message on chain, at most
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A tipset as one node gives it to another: each block's messages, and what became of it there."""
+
+    tipset: TipSet
+    messages: tuple[tuple[SignedMessage, ...], ...]
+    executed: Executed
 
 
 class Network:
@@ -58,6 +69,10 @@ class Network:
         self._store = ChainStore()
         self._keys: dict[Address, Secp256k1Key] = {}
         self._salt = 0
+        self._share = (
+            1,
+            1,
+        )  # of the power that mines here; less than all of it when the net is split
         self._hooks: list[Callable[[Epoch], None]] = []
         self._subscribers: list[Callable[[list[HeadChange]], None]] = []
         self._events = EventIndex(self._store)
@@ -70,6 +85,8 @@ class Network:
         self._store.add(self.genesis, [()])
         self._store.append(self.genesis, 0)
         self._store.keep_execution(self.genesis.key, Executed(tree, array_root([]), (), ()))
+        self.finality = Finality(self._store, self.config.f3_lag)
+        self.forks = Forks(self._store, self.finality, self.mpool, self)
         self.genesis_miner = Address.of_id(FIRST_MINER)
         self._prover.set(FIRST_MINER, enabled=True)
 
@@ -150,7 +167,11 @@ class Network:
         for hook in tuple(self._hooks):
             hook(Epoch(epoch))
         self._prover.before_epoch(epoch)
-        tipset = self._mine(self.head, epoch, self.mpool.select())
+        winners = self._winners(self.head, epoch, self._after(self.head).tree)
+        if not winners:
+            self._store.append(None, epoch)
+            return None
+        tipset = self._mine(self.head, epoch, self.mpool.select(), winners)
         self._store.append(tipset, epoch)
         self._after(tipset)
         self.mpool.settle()
@@ -185,34 +206,124 @@ class Network:
         """
         self._prover.set(miner.actor_id, enabled=enabled)
 
-    def reorg(self, depth: int) -> list[HeadChange]:
-        """Replace the newest `depth` tipsets by a heavier fork without their messages, which return to the mempool.
+    def reorg(self, depth: int, shape: ForkShape | None = None) -> list[HeadChange]:
+        """Replace the newest `depth` tipsets by a heavier fork; messages it leaves out return to the mempool.
 
         The fork reaches at least one epoch higher. Subscribers get one batch: reverts from the old head downward,
-        then applies upward. ValueError when the chain is not that long.
+        then applies upward. ValueError when the chain is not that long, ForkRefused below what is final.
         """
-        old = self.head
-        base = old
-        dropped: list[SignedMessage] = []
-        for _ in range(depth):
-            if not base.parents:
-                raise ValueError(f"the chain has no {depth} tipsets above genesis to replace")
-            dropped[:0] = self.messages_in_tipset(base.key)
-            base = self._store.parent(base)
-        if depth < 1:
-            raise ValueError("a reorg replaces at least one tipset")
-        target, heaviest = self._store.epoch, self._weight(old)
+        return self.forks.replace(depth, shape)
+
+    def set_head(self, key: TipSetKey) -> list[HeadChange]:
+        """Make a known tipset the head without asking for weight or finality (ChainSetHead); what changed."""
+        return self.forks.set_head(key)
+
+    # what forks need ----------------------------------------------------------------------------------------------
+
+    def mine_on(self, parent: TipSet, epoch: int, messages: Sequence[SignedMessage]) -> TipSet:
+        """A new executed tipset on any parent. It is known, but canonical only when it is adopted."""
+        tipset = self._mine(parent, epoch, messages)
+        self._after(tipset)
+        return tipset
+
+    def weight_of(self, tipset: TipSet) -> int:
+        """The weight of the chain up to and with this tipset."""
+        return self._weight(tipset)
+
+    def vary(self) -> None:
+        """Draw other blocks than before from the same parents."""
         self._salt += 1
-        self._store.cut(base.height)
-        new = base
-        while new.height <= target or self._weight(new) <= heaviest:
-            new = self._mine(new, new.height + 1, [])
-            self._store.append(new, new.height)
-            self._after(new)
-        self.mpool.take_back(dropped)
-        changes = self._store.path(old, new)
+
+    def announce(self, changes: list[HeadChange]) -> None:
+        """Tell the subscribers of a change of head."""
         self._tell(changes)
-        return changes
+
+    # other nodes --------------------------------------------------------------------------------------------------
+
+    @property
+    def draws(self) -> int:
+        """What tells this node's draws from those of other nodes and of earlier forks."""
+        return self._salt
+
+    def mine_share(self, numerator: int, denominator: int, draws: int) -> None:
+        """Let only this part of the network's power mine here, with draws of its own; (1, 1) is all of it.
+
+        With less than all of it an epoch that nobody wins is a null round.
+        """
+        self._share = (numerator, denominator)
+        self._salt = draws
+
+    def replica(self) -> Network:
+        """Another node with the same chain, state and waiting messages; it shares nothing that changes."""
+        other = Network(self.config)
+        other._keys.update(self._keys)
+        other._salt = self._salt
+        other._store.take_over(self._store)
+        other._events.take_over(self._events)
+        other.mpool.take_back(self.mpool.pending())
+        return other
+
+    def listen(self, listener: StoreListener | None) -> None:
+        """Let one listener hear of every tipset and every change of the canonical chain; None ends it."""
+        self._store.listener = listener
+
+    def everything(self) -> list[Received]:
+        """All tipsets on all forks but genesis, parents before children."""
+        return [
+            Received(tipset, messages, self._after(tipset))
+            for tipset, messages in self._store.everything()
+            if tipset.parents
+        ]
+
+    def given(self, key: TipSetKey) -> Received:
+        """One tipset as another node may receive it."""
+        tipset = self._store.tipset(key)
+        messages = tuple(self._store.block_messages(cid) for cid in key)
+        return Received(tipset, messages, self._after(tipset))
+
+    def knows(self, key: TipSetKey) -> bool:
+        """Whether the tipset is known here, canonical or not."""
+        return self._store.knows(key)
+
+    def receive(self, received: Received) -> None:
+        """Know a tipset that another node executed; its parent must be known. The head stays."""
+        tipset = received.tipset
+        if self._store.knows(tipset.key):
+            return
+        self._store.parent(tipset)
+        self._store.add(tipset, received.messages)
+        self._store.keep_execution(tipset.key, received.executed)
+        self._events.add(tipset, received.executed.invocations)
+
+    def load(self, tipset: TipSet, messages: Sequence[Sequence[SignedMessage]]) -> None:
+        """Know a tipset from outside: it is executed here and checked against what its headers say.
+
+        Raises:
+            ChainLookupError: its parent is not known.
+            ForkRefused: its headers do not follow from its parent's execution.
+        """
+        if not self._store.knows(tipset.parents):
+            raise ChainLookupError(f"loading tipset {tipset.parents}: block not found")
+        before = self._after(self._store.parent(tipset))
+        for header, included in zip(tipset.blocks, messages, strict=True):
+            if (header.parent_state_root, header.parent_message_receipts, header.messages) != (
+                before.tree.root,
+                before.receipts_root,
+                message_meta([], [signed.cid for signed in included]),
+            ):
+                raise ForkRefused(
+                    f"the tipset at epoch {tipset.height} does not follow from its parent"
+                )
+        self._store.add(tipset, messages)
+        self._after(tipset)
+
+    def append(self, key: TipSetKey | None, height: int) -> None:
+        """Extend the canonical chain by a known tipset, or by a null round, without telling anybody."""
+        self._store.append(None if key is None else self._store.tipset(key), height)
+
+    def cut(self, height: int) -> None:
+        """Drop the canonical chain above that height, without telling anybody."""
+        self._store.cut(height)
 
     def subscribe(self, callback: Callable[[list[HeadChange]], None]) -> Callable[[], None]:
         """Call back with each batch of head changes (no `current` first); returns the unsubscriber."""
@@ -239,19 +350,30 @@ class Network:
 
     # mining -------------------------------------------------------------------------------------------------------
 
-    def _mine(self, parent: TipSet, epoch: int, messages: Sequence[SignedMessage]) -> TipSet:
+    def _mine(
+        self,
+        parent: TipSet,
+        epoch: int,
+        messages: Sequence[SignedMessage],
+        winners: Sequence[Winner] | None = None,
+    ) -> TipSet:
         outcome = self._after(parent)
         facts = ParentFacts(parent, self._weight(parent), outcome.tree.root, outcome.receipts_root)
         headers = [
             mining.block(self.config, facts, epoch, winner, messages=messages, salt=self._salt)
-            for winner in self._winners(parent, epoch, outcome.tree)
+            for winner in winners
+            or self._winners(parent, epoch, outcome.tree)
+            or [self._stand_in()]
         ]
         tipset = mining.tipset_of(headers)
         self._store.add(tipset, [messages] * len(headers))
         return tipset
 
     def _winners(self, parent: TipSet, epoch: int, now: StateTree) -> list[Winner]:
-        """The epoch's winners; if nobody is drawn the genesis miner wins once, for epochs are null only on request."""
+        """The epoch's winners; if nobody is drawn the genesis miner wins once, for epochs are null only on request.
+
+        None only where a part of the power mines.
+        """
         lookback = max(epoch - election.LOOKBACK, 0)
         past = self._state_after(lookback, parent).actors[4].state
         base = parent.blocks[0].ticket or b""
@@ -265,12 +387,16 @@ class Network:
                 and state.fee_debt == 0
             )
             drawn = election.draw("win", self.config.seed, base, epoch, miner, self._salt)
-            count = election.wins(drawn, qap, past.total_qap) if eligible else 0
+            share, whole = self._share
+            count = election.wins(drawn, qap * share // whole, past.total_qap) if eligible else 0
             if count:
                 winners.append(Winner(Address.of_id(miner), count, self._worker(now, miner)))
-        if not winners:
-            winners.append(Winner(self.genesis_miner, 1, self.key(GENESIS_WORKER)))
+        if not winners and self._share == (1, 1):
+            winners.append(self._stand_in())
         return winners
+
+    def _stand_in(self) -> Winner:
+        return Winner(self.genesis_miner, 1, self.key(GENESIS_WORKER))
 
     def _state_after(self, height: int, tipset: TipSet) -> StateTree:
         """The state after the newest tipset at or below `height` on `tipset`'s chain (Lotus' look-back rule)."""
@@ -393,8 +519,8 @@ class Network:
         return self._store.path(self.tipset(start), self.tipset(end))
 
     def finalized(self) -> TipSet:
-        """The tipset 900 epochs below the head (EC finality; the devnet has no F3)."""
-        return self.tipset_by_height(Epoch(max(self.head.height - FINALITY, 0)))
+        """The newest final tipset: 900 epochs below the head, or where the simulated F3 is."""
+        return self.finality.final()
 
     def messages_in_block(self, cid: Cid) -> tuple[SignedMessage, ...]:
         """The messages the block includes, also those that another block of its tipset holds."""
