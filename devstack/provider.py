@@ -8,7 +8,7 @@ not done. What a sector's state is follows from the chain each time, so a reorg 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -72,7 +72,7 @@ class SealingProvider:
         worker: Secp256k1Key,
         storage: StoragePath,
     ) -> None:
-        self._network = network
+        self.network = network
         self.miner = miner
         self.worker = worker
         self.storage = storage
@@ -80,6 +80,7 @@ class SealingProvider:
         self.sectors: dict[SectorNumber, Sector] = {}
         self.proof = _PROOF
         self._unsettled: set[SectorNumber] = set()
+        self.on_change: Callable[[Sector], None] = lambda _sector: None
         network.prove_automatically(miner)
         self._stop = (network.before_epoch(self._on_epoch), network.subscribe(self._on_changes))
 
@@ -124,12 +125,20 @@ class SealingProvider:
             del self.sectors[sector.number]
             raise
         self._unsettled.add(sector.number)
+        self.on_change(sector)
         return sector
+
+    def resume(self, sectors: Mapping[int, Sector]) -> None:
+        """Go on with sectors of an earlier run on this chain; their files are in the storage path already."""
+        for sector in sectors.values():
+            self.sectors[sector.number] = sector
+            if not sector.state.is_failed:
+                self._unsettled.add(sector.number)
 
     def _allocation(self, number: AllocationId | None) -> Allocation | None:
         if number is None:
             return None
-        found = self._network.pending_state().all_allocations().get(number)
+        found = self.network.pending_state().all_allocations().get(number)
         if found is None:
             raise PieceRejected(f"there is no allocation {number} (claimed, expired or never made)")
         if found.provider != self.miner.actor_id:
@@ -141,7 +150,7 @@ class SealingProvider:
             commitment = commp(reader)
         if not commitment.payload_size:
             raise PieceRejected("an empty payload is no piece")
-        wanted = self._network.config.minimum_piece_size
+        wanted = self.network.config.minimum_piece_size
         wanted = allocation.size if allocation is not None else max(commitment.padded_size, wanted)
         if not commitment.padded_size <= wanted <= self.sector_size:
             raise PieceRejected(
@@ -160,7 +169,7 @@ class SealingProvider:
         return StagedPiece(payload, commitment, key)
 
     def _plan(self, staged: Sequence[StagedPiece]) -> Sector:
-        network = self._network
+        network = self.network
         try:
             pieces = lay_out(staged, self.sector_size)
         except ValueError as error:
@@ -183,7 +192,7 @@ class SealingProvider:
         return cbor.encode(self.miner.to_bytes())
 
     def _lifetime(self, staged: Iterable[StagedPiece]) -> int:
-        allocations = self._network.pending_state().all_allocations()
+        allocations = self.network.pending_state().all_allocations()
         named = [allocations.get(AllocationId(p.allocation.id)) for p in staged if p.allocation]
         shortest = max((found.term_min for found in named if found), default=0) + _MARGIN
         longest = min((found.term_max for found in named if found), default=_LARGEST_LIFETIME)
@@ -193,7 +202,7 @@ class SealingProvider:
         return min(max(DEFAULT_SECTOR_LIFETIME, shortest), longest)
 
     def _next_number(self) -> SectorNumber:
-        on_chain = self._network.pending_state().sectors(self.miner)
+        on_chain = self.network.pending_state().sectors(self.miner)
         return SectorNumber(max((*self.sectors, *on_chain), default=-1) + 1)
 
     def _write(self, sector: Sector) -> None:
@@ -223,7 +232,7 @@ class SealingProvider:
             ValueError: a sector that has no place in a deadline, or none given.
         """
         params = self._declarations(numbers)
-        return self._network.send(self.worker, self.miner, MinerMethod.DECLARE_FAULTS, params)
+        return self.network.send(self.worker, self.miner, MinerMethod.DECLARE_FAULTS, params)
 
     def declare_recovered(self, numbers: Iterable[SectorNumber]) -> Cid:
         """The message that declares these sectors recovered; the power comes back with the next WindowPoSt.
@@ -234,10 +243,19 @@ class SealingProvider:
         """
         params = self._declarations(numbers)
         method = MinerMethod.DECLARE_FAULTS_RECOVERED
-        return self._network.send(self.worker, self.miner, method, params)
+        return self.network.send(self.worker, self.miner, method, params)
+
+    def terminate(self, numbers: Iterable[SectorNumber]) -> Cid:
+        """The message that ends these sectors early; power and pledge go when it is executed, the fee is burnt.
+
+        Raises:
+            ValueError: a sector that has no place in a deadline, or none given.
+        """
+        params = self._declarations(numbers)
+        return self.network.send(self.worker, self.miner, MinerMethod.TERMINATE_SECTORS, params)
 
     def _declarations(self, numbers: Iterable[SectorNumber]) -> bytes:
-        state = self._network.pending_state()
+        state = self.network.pending_state()
         by_place: dict[SectorPlace, list[SectorNumber]] = {}
         for number in numbers:
             place = state.sector_place(self.miner, number)
@@ -264,13 +282,16 @@ class SealingProvider:
     def _on_epoch(self, epoch: Epoch) -> None:
         if not self._unsettled:
             return
-        state = self._network.pending_state()
+        state = self.network.pending_state()
         # What the head includes has no outcome to look up before the next epoch.
-        undecided = (*self._network.mpool.pending(), *self._network.messages_in_tipset())
+        undecided = (*self.network.mpool.pending(), *self.network.messages_in_tipset())
         waiting = {signed.cid for signed in undecided}
         for number in sorted(self._unsettled):
             sector = self.sectors[number]
+            before = (sector.state, dict(sector.messages))
             self._step(sector, state, epoch, waiting)
+            if before != (sector.state, sector.messages):
+                self.on_change(sector)
             if sector.state is SectorState.PROVING or sector.state.is_failed:
                 self._unsettled.discard(number)
 
@@ -292,13 +313,13 @@ class SealingProvider:
         sent = sector.messages.get(kind)
         if sent in waiting:
             return
-        found = None if sent is None else self._network.search_message(sent)
+        found = None if sent is None else self.network.search_message(sent)
         if found is not None and found.receipt.exit_code:
             self._fail(sector, kind, f"message {sent} ended with exit {found.receipt.exit_code}")
             return
         params = self._precommit(sector) if kind == "precommit" else self._commit(sector)
         try:
-            sector.messages[kind] = self._network.send(
+            sector.messages[kind] = self.network.send(
                 self.worker, self.miner, method, params.to_cbor()
             )
         except (PushRefused, MessageFailed) as error:
@@ -315,7 +336,7 @@ class SealingProvider:
     def _precommit(self, sector: Sector) -> PreCommitSectorBatchParams:
         has_data = any(piece.staged for piece in sector.pieces)
         info = SectorPreCommitInfo(
-            seal_proof=self._network.config.seal_proof,
+            seal_proof=self.network.config.seal_proof,
             sector=sector.number,
             sealed_cid=sector.sealed_cid,
             seal_rand_epoch=sector.ticket_epoch,

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -17,13 +19,25 @@ from devstack.auth import ALL_PERMISSIONS, Permission, TokenIssuer
 from devstack.chain import (
     AccountSpec,
     ChainLookupError,
+    ForkRefused,
+    ForkShape,
     MessageFailed,
     Network,
     NetworkConfig,
     PushRefused,
 )
 from devstack.control import add_control_routes
+from devstack.control_net import add_net_routes
 from devstack.datacap import VERIFIER
+from devstack.faults import FaultBook, FaultKind
+from devstack.faults.files import FileFaults
+from devstack.faults.gateway import LOOKBACK_SECONDS, GatewaySeam, gateway_table
+from devstack.faults.seam import FaultySeam
+from devstack.faults.sectors import SectorFaults
+from devstack.faults.stale import StaleHeads
+from devstack.journal import Journal, JournalError, Restored, restore_chain, save_chain
+from devstack.journal.replay import restore_journal
+from devstack.journal.saving import save_journal
 from devstack.miner_node import MinerNode
 from devstack.node import FullNode
 from devstack.provider import SealingProvider
@@ -34,6 +48,7 @@ from devstack.rpc.miner import table_miner
 from devstack.rpc.server import MAX_REQUEST_BYTES, RpcEndpoint
 from devstack.rpc.tables import table_v0, table_v1, table_v2
 from devstack.storage import StoragePath, write_storage_list
+from devstack.swarm import Swarm
 from devstack.wallet import UnknownKey, Wallet
 from lotus_client.chain import HeadChange, TipSet
 
@@ -41,21 +56,36 @@ __all__ = ["Devstack", "DevstackConfig"]
 
 _HOST: Final = "127.0.0.1"
 _SHUTDOWN_SECONDS: Final = 2.0
+_JOURNAL: Final = "chain.journal"
+MAX_NODES: Final = 16
 
 # What the chain and the wallet say no with; their texts are the answer.
-_EXPECTED: Final = (ChainLookupError, PushRefused, MessageFailed, UnknownKey)
+_EXPECTED: Final = (ChainLookupError, ForkRefused, PushRefused, MessageFailed, UnknownKey)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevstackConfig:
-    """What `devstack up` was asked for. Port 0 takes a free one; block_seconds 0 mines on request only."""
+    """What `devstack up` was asked for. Port 0 takes a free one; block_seconds 0 mines on request only.
+
+    Further nodes and miners take the ports after the first one's. The providers are the network's; their messages enter
+    at the first node.
+    """
 
     data_dir: Path | None = None  # None: a temporary one that goes away with the devnet
     api_port: int = 0
     miner_port: int = 0
+    gateway_port: int | None = None  # None: no gateway before the first node
+    gateway_lookback_seconds: int = LOOKBACK_SECONDS
     block_seconds: float = 0.0
+    nodes: int = 1
     network: NetworkConfig = field(default_factory=NetworkConfig)
     wallet_accounts: tuple[str, ...] | None = None  # None: those of the network's `accounts`
+    keep: bool = False  # go on with the chain that the data directory has, and keep a journal of it
+    restore: Path | None = None  # a saved chain to begin with; its network counts, not `network`
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.nodes <= MAX_NODES:
+            raise ValueError(f"a devnet has 1 to {MAX_NODES} nodes")
 
 
 class Devstack:
@@ -63,13 +93,37 @@ class Devstack:
 
     def __init__(self, config: DevstackConfig | None = None) -> None:
         self.config = config if config is not None else DevstackConfig()
-        self.network = Network(_with_verifier(self.config.network))
-        self.node: FullNode
-        self.miner: MinerNode
+        self.network: Network
+        self.nodes: list[FullNode] = []
+        self.miners: list[MinerNode] = []
+        self.swarm: Swarm
+        self.faults = FaultBook()
+        self.sector_faults: SectorFaults
         self.data_dir: Path
-        self.api_port = 0
-        self.miner_port = 0
+        self.node_ports: list[int] = []
+        self.miner_ports: list[int] = []
+        self.gateway_port = 0
         self._cleanup = contextlib.AsyncExitStack()
+
+    @property
+    def node(self) -> FullNode:
+        """The first node."""
+        return self.nodes[0]
+
+    @property
+    def miner(self) -> MinerNode:
+        """The first provider's node."""
+        return self.miners[0]
+
+    @property
+    def api_port(self) -> int:
+        """The first node's port."""
+        return self.node_ports[0]
+
+    @property
+    def miner_port(self) -> int:
+        """The first miner node's port."""
+        return self.miner_ports[0]
 
     @property
     def provider(self) -> SealingProvider:
@@ -79,12 +133,27 @@ class Devstack:
     @property
     def api_info(self) -> str:
         """`FULLNODE_API_INFO` with an admin token."""
-        return f"{self.token()}:/ip4/{_HOST}/tcp/{self.api_port}/http"
+        return self.node_api_info(0)
+
+    def node_api_info(self, index: int) -> str:
+        """`FULLNODE_API_INFO` of one of the nodes, with an admin token."""
+        token = self.nodes[index].tokens.issue(ALL_PERMISSIONS)
+        return f"{token}:/ip4/{_HOST}/tcp/{self.node_ports[index]}/http"
+
+    @property
+    def gateway_api_info(self) -> str:
+        """`FULLNODE_API_INFO` of the gateway, which asks for no token."""
+        return f"/ip4/{_HOST}/tcp/{self.gateway_port}/http"
 
     @property
     def miner_api_info(self) -> str:
         """`MINER_API_INFO` with an admin token."""
-        return f"{self.miner.tokens.issue(ALL_PERMISSIONS)}:/ip4/{_HOST}/tcp/{self.miner_port}/http"
+        return self.miner_node_api_info(0)
+
+    def miner_node_api_info(self, index: int) -> str:
+        """`MINER_API_INFO` of one of the miner nodes, with an admin token."""
+        token = self.miners[index].tokens.issue(ALL_PERMISSIONS)
+        return f"{token}:/ip4/{_HOST}/tcp/{self.miner_ports[index]}/http"
 
     def token(self, *permissions: Permission) -> str:
         """A token of the full node; all permissions when none is named."""
@@ -94,9 +163,32 @@ class Devstack:
         """Mine so many epochs; the head then."""
         return await self.node.advance(epochs)
 
-    async def reorg(self, *, depth: int) -> list[HeadChange]:
+    async def reorg(self, *, depth: int, shape: ForkShape | None = None) -> list[HeadChange]:
         """Replace the newest `depth` tipsets by a heavier fork; what changed."""
-        return await self.node.reorg(depth)
+        return await self.node.reorg(depth, shape)
+
+    def partition(self, *groups: Sequence[int], shares: Sequence[int] | None = None) -> None:
+        """Split the network between nodes; raises ValueError as `Swarm.partition`."""
+        self.swarm.partition(groups, shares)
+
+    def heal(self) -> list[int]:
+        """Join the network; all nodes take the heaviest chain. Those that refuse it for finality's sake come back."""
+        refused = self.swarm.heal()
+        for node in self.nodes:
+            node.heads.flush()
+        return refused
+
+    async def save(self, path: Path) -> int:
+        """Write the first node's chain, wallet and the providers' sectors to a file; its size.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        providers = [
+            (list(miner.provider.sectors.values()), miner.provider.storage.root)
+            for miner in self.miners
+        ]
+        return save_chain(path, self.network, self.node.wallet.keys(), providers)
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as cleanup:
@@ -113,73 +205,181 @@ class Devstack:
         await self._cleanup.aclose()
 
     async def _start(self, cleanup: contextlib.AsyncExitStack) -> None:
-        network, config = self.network, self.config
+        config = self.config
         if config.data_dir is None:
             temporary = tempfile.TemporaryDirectory(prefix="devstack-")
             self.data_dir = Path(cleanup.enter_context(temporary))
         else:
             self.data_dir = config.data_dir
-        names = config.wallet_accounts
-        if names is None:
-            names = tuple(account.name for account in config.network.accounts)
-        wallet = Wallet(network.key(name) for name in names)
-        self.node = FullNode(network, wallet, TokenIssuer(_kept_secret(self.data_dir / "lotus")))
-        self.miner = self._make_miner()
-        cleanup.callback(self.provider.close)
-        self.api_port = await self._serve(self._node_app(), config.api_port, cleanup)
-        self.miner_port = await self._serve(self._miner_app(), config.miner_port, cleanup)
-        self.miner.remote_url = f"http://{_HOST}:{self.miner_port}/remote"
-        cleanup.callback(self.node.close)
+        earlier = self._earlier_chain()
+        if earlier is None:
+            self._forget_sectors()
+        self.network = earlier.network if earlier else Network(_with_verifier(config.network))
+        self._make_nodes(earlier, cleanup)
+        proving = self.network.proving
+        for index in range(len(self.network.config.providers)):
+            miner = self._make_miner(index)
+            cleanup.callback(miner.provider.close)
+            if earlier is not None:
+                miner.provider.resume(earlier.sectors.get(index, {}))
+                address = miner.provider.miner
+                self.network.prove_automatically(address, enabled=address.actor_id in proving)
+            self.miners.append(miner)
+        if config.keep:
+            self._keep_journal(earlier, cleanup)
+        self._take_faults()
+        cleanup.callback(self.faults.clear)  # files come back before the miners go
+        await self._serve_all(cleanup)
         self._write_repos(cleanup)
         if config.block_seconds:
             clock = asyncio.create_task(self.node.mine_on_clock(config.block_seconds))
             cleanup.push_async_callback(_cancel, clock)
 
+    def _earlier_chain(self) -> Restored | None:
+        """The chain to go on with: a saved one, or the data directory's."""
+        journal = self.data_dir / _JOURNAL
+        if self.config.restore is not None:
+            if self.config.keep and journal.exists():
+                raise JournalError(f"{self.data_dir} has a chain already: restore into another one")
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            self._forget_sectors()
+            return restore_chain(self.config.restore, self.data_dir)
+        if not self.config.keep or not journal.exists():
+            return None
+        earlier = restore_journal(journal)
+        made = earlier.network.config
+        wanted = replace(
+            _with_verifier(self.config.network),  # the clock may differ: the chain keeps its own
+            genesis_timestamp=made.genesis_timestamp,
+            block_delay_seconds=made.block_delay_seconds,
+        )
+        if made != wanted:
+            raise JournalError(
+                f"{self.data_dir} has the chain of a network with another make-up; "
+                "take another data directory, or begin anew with --fresh"
+            )
+        return earlier
+
+    def _forget_sectors(self) -> None:
+        for miner_dir in (self.data_dir / "miner", *self.data_dir.glob("miner-*")):
+            storage = miner_dir / "storage"
+            if (storage / "sectorstore.json").exists():
+                shutil.rmtree(storage)  # sectors of an earlier chain mean nothing on this one
+
+    def _make_nodes(self, earlier: Restored | None, cleanup: contextlib.AsyncExitStack) -> None:
+        names = self.config.wallet_accounts
+        if names is None:
+            names = tuple(account.name for account in self.network.config.accounts)
+        chains = [self.network, *(self.network.replica() for _ in range(1, self.config.nodes))]
+        self.swarm = Swarm(chains)
+        cleanup.callback(self.swarm.close)
+        for index, chain in enumerate(chains):
+            wallet = Wallet(self.network.key(name) for name in names)
+            for key in earlier.wallet if earlier and index == 0 else ():
+                wallet.add(key)
+            secret = _kept_secret(self.data_dir / _numbered("lotus", index))
+            node = FullNode(chain, wallet, TokenIssuer(secret))
+            node.mine_epoch = self.swarm.mine_epoch
+            self.nodes.append(node)
+            cleanup.callback(node.close)
+
+    def _keep_journal(self, earlier: Restored | None, cleanup: contextlib.AsyncExitStack) -> None:
+        path = self.data_dir / _JOURNAL
+        if self.config.restore is not None:
+            providers = [
+                (list(m.provider.sectors.values()), m.provider.storage.root) for m in self.miners
+            ]
+            save_journal(path, self.network, self.node.wallet.keys(), providers)
+        journal = Journal(path, self.network)
+        cleanup.callback(journal.close)
+        if earlier is None:
+            for name in self.network.key_names:
+                journal.keyed(name)
+            for miner_id in self.network.proving:
+                journal.proving(miner_id, enabled=True)
+        self.node.wallet.on_add = lambda key: journal.wallet(key.secret)
+        for index, miner in enumerate(self.miners):
+            miner.provider.on_change = partial(journal.sector, index)
+
+    def _take_faults(self) -> None:
+        files = FileFaults([miner.provider for miner in self.miners])
+        self.faults.on(FaultKind.MISSING_UNSEALED, files.hide)
+        self.faults.on(FaultKind.CORRUPT_PIECE, files.corrupt)
+        self.faults.on(FaultKind.STALE_HEAD, StaleHeads(self.nodes).freeze)
+        self.sector_faults = SectorFaults(self.node, self.miners)
+
+    async def _serve_all(self, cleanup: contextlib.AsyncExitStack) -> None:
+        config = self.config
+        for index in range(len(self.nodes)):
+            port = config.api_port + index if config.api_port else 0
+            self.node_ports.append(await self._serve(self._node_app(index), port, cleanup))
+        if config.gateway_port is not None:
+            self.gateway_port = await self._serve(self._gateway_app(), config.gateway_port, cleanup)
+        for index, miner in enumerate(self.miners):
+            port = config.miner_port + index if config.miner_port else 0
+            self.miner_ports.append(await self._serve(self._miner_app(index), port, cleanup))
+            miner.remote_url = f"http://{_HOST}:{self.miner_ports[index]}/remote"
+
     def _write_repos(self, cleanup: contextlib.AsyncExitStack) -> None:
         """The files that tools read in `$LOTUS_PATH` and `$LOTUS_MINER_PATH`; `api` goes away as a stopped Lotus'."""
-        miner_token = self.miner.tokens.issue(ALL_PERMISSIONS)
-        for repo, port, token in (
-            (self.data_dir / "lotus", self.api_port, self.token()),
-            (self.data_dir / "miner", self.miner_port, miner_token),
-        ):
+        repos = [
+            (self.data_dir / _numbered("lotus", index), port, node.tokens)
+            for index, (node, port) in enumerate(zip(self.nodes, self.node_ports, strict=True))
+        ]
+        repos += [
+            (self.data_dir / _numbered("miner", index), port, miner.tokens)
+            for index, (miner, port) in enumerate(zip(self.miners, self.miner_ports, strict=True))
+        ]
+        for repo, port, tokens in repos:
             (repo / "api").write_text(f"/ip4/{_HOST}/tcp/{port}/http")
             file = repo / "token"
             file.touch(0o600)
-            file.write_text(token)
+            file.write_text(tokens.issue(ALL_PERMISSIONS))
             cleanup.callback((repo / "api").unlink, missing_ok=True)
 
-    def _make_miner(self) -> MinerNode:
-        network, miner_dir = self.network, self.data_dir / "miner"
-        storage_dir = miner_dir / "storage"
-        if (storage_dir / "sectorstore.json").exists():
-            shutil.rmtree(storage_dir)  # sectors of an earlier chain mean nothing on this one
-        storage = StoragePath(storage_dir)
+    def _make_miner(self, index: int) -> MinerNode:
+        network, miner_dir = self.network, self.data_dir / _numbered("miner", index)
+        secret = _kept_secret(miner_dir)
+        storage = StoragePath(miner_dir / "storage")
         write_storage_list(miner_dir, [storage])
-        spec = network.config.providers[0]
-        provider = SealingProvider(network, network.providers[0], network.key(spec.worker), storage)
-        return MinerNode(network, provider, TokenIssuer(_kept_secret(miner_dir)))
+        spec = network.config.providers[index]
+        miner = network.providers[index]
+        provider = SealingProvider(network, miner, network.key(spec.worker), storage)
+        return MinerNode(network, provider, TokenIssuer(secret))
 
-    def _node_app(self) -> web.Application:
+    def _node_app(self, index: int) -> web.Application:
+        node = self.nodes[index]
         app = web.Application(client_max_size=MAX_REQUEST_BYTES)
-        tables: dict[str, MethodTable[FullNode]] = {
-            "/rpc/v0": table_v0(), "/rpc/v1": table_v1(), "/rpc/v2": table_v2(),
-        }  # fmt: skip
-        for path, table in tables.items():
-            endpoint = RpcEndpoint(Dispatcher(table, self.node, _EXPECTED), self.node.tokens)
+        for path, table in _tables().items():
+            seam = FaultySeam(self.faults, _numbered("node", index, ""))
+            endpoint = RpcEndpoint(Dispatcher(table, node, _EXPECTED, seam), node.tokens)
             app.router.add_route("*", path, endpoint.handle)
             app.on_shutdown.append(endpoint.shut_down)
         app.router.add_get("/health/livez", _healthy)
         app.router.add_get("/health/readyz", _healthy)
-        add_control_routes(app, self.node, self.provider)
+        if index == 0:
+            add_control_routes(app, node, self.provider)
+            add_net_routes(app, self)
         return app
 
-    def _miner_app(self) -> web.Application:
+    def _gateway_app(self) -> web.Application:
         app = web.Application(client_max_size=MAX_REQUEST_BYTES)
-        dispatcher = Dispatcher(table_miner(), self.miner, _EXPECTED)
-        endpoint = RpcEndpoint(dispatcher, self.miner.tokens)
+        for path, table in _tables().items():
+            seam = GatewaySeam(self.faults, self.config.gateway_lookback_seconds)
+            dispatcher = Dispatcher(gateway_table(table), self.node, _EXPECTED, seam)
+            endpoint = RpcEndpoint(dispatcher, _Anybody())
+            app.router.add_route("*", path, endpoint.handle)
+            app.on_shutdown.append(endpoint.shut_down)
+        return app
+
+    def _miner_app(self, index: int) -> web.Application:
+        miner = self.miners[index]
+        app = web.Application(client_max_size=MAX_REQUEST_BYTES)
+        seam = FaultySeam(self.faults, _numbered("miner", index, ""))
+        endpoint = RpcEndpoint(Dispatcher(table_miner(), miner, _EXPECTED, seam), miner.tokens)
         app.router.add_route("*", "/rpc/v0", endpoint.handle)
         app.on_shutdown.append(endpoint.shut_down)
-        add_remote_routes(app, self.miner)
+        add_remote_routes(app, miner)
         return app
 
     @staticmethod
@@ -190,6 +390,25 @@ class Devstack:
         await web.TCPSite(runner, _HOST, port).start()
         _, bound = runner.addresses[0]
         return int(bound)
+
+
+class _Anybody(TokenIssuer):
+    """A gateway checks no tokens: whoever calls may do all that it passes on."""
+
+    def verify(self, token: str) -> list[str]:
+        return [*map(str, ALL_PERMISSIONS)]
+
+    def nobody(self) -> list[str]:
+        return [*map(str, ALL_PERMISSIONS)]
+
+
+def _tables() -> dict[str, MethodTable[FullNode]]:
+    return {"/rpc/v0": table_v0(), "/rpc/v1": table_v1(), "/rpc/v2": table_v2()}
+
+
+def _numbered(name: str, index: int, separator: str = "-") -> str:
+    """The first one has the plain name."""
+    return name if index == 0 else f"{name}{separator}{index}"
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -214,6 +214,13 @@ class MessagePool:
                     waiting[signed.message.nonce] = signed
                     self._tell("add", signed)
 
+    def put_back(self, signed: SignedMessage) -> None:
+        """Wait for a message again that waited before, in the place of another of its nonce; without checks."""
+        sender = _resolve(self._tree(), signed.message.from_)
+        if sender is not None:
+            self._by_sender.setdefault(sender, {})[signed.message.nonce] = signed
+            self._tell("add", signed)
+
 
 def _check_replacement(old: SignedMessage, new: SignedMessage) -> None:
     least = old.message.gas_premium.value * _REPLACE_NUMERATOR // 100 + 1

@@ -21,7 +21,7 @@ from devstack.chain.mpool import MessagePool
 from devstack.chain.prover import AutomaticProver
 from devstack.chain.reads import StateView
 from devstack.chain.states import MinerState, StateTree
-from devstack.chain.store import ChainStore, StoreListener
+from devstack.chain.store import ChainListener, ChainStore
 from devstack.chain.values import (
     ChainLookupError,
     EventFilter,
@@ -68,6 +68,7 @@ class Network:
         self.config = config or NetworkConfig()
         self._store = ChainStore()
         self._keys: dict[Address, Secp256k1Key] = {}
+        self._names: list[str] = []
         self._salt = 0
         self._share = (
             1,
@@ -111,6 +112,11 @@ class Network:
         )
 
     @property
+    def store(self) -> ChainStore:
+        """The tipsets of all forks; to be read only."""
+        return self._store
+
+    @property
     def head(self) -> TipSet:
         """The newest tipset."""
         return self._store.head
@@ -130,7 +136,17 @@ class Network:
     def key(self, name: str) -> Secp256k1Key:
         """The key of the account `name` (funded or not); same seed and name, same key."""
         key = derive_key(self.config.seed, name)
-        return self._keys.setdefault(key.address, key)
+        if key.address not in self._keys:
+            self._keys[key.address] = key
+            self._names.append(name)
+            if self._store.listener is not None:
+                self._store.listener.keyed(name)
+        return self._keys[key.address]
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """The accounts whose keys were made here, in their order."""
+        return tuple(self._names)
 
     def send(
         self,
@@ -205,6 +221,17 @@ class Network:
         one of the network's own keys.
         """
         self._prover.set(miner.actor_id, enabled=enabled)
+        if self._store.listener is not None:
+            self._store.listener.proving(miner.actor_id, enabled)
+
+    @property
+    def proving(self) -> tuple[int, ...]:
+        """The miners that the automatic prover works for."""
+        return self._prover.miners
+
+    def skip_posts(self, miner: Address, windows: int) -> None:
+        """Let the automatic prover miss the miner's next so many windows that have something to prove."""
+        self._prover.skip(miner.actor_id, windows)
 
     def reorg(self, depth: int, shape: ForkShape | None = None) -> list[HeadChange]:
         """Replace the newest `depth` tipsets by a heavier fork; messages it leaves out return to the mempool.
@@ -232,7 +259,12 @@ class Network:
 
     def vary(self) -> None:
         """Draw other blocks than before from the same parents."""
-        self._salt += 1
+        self._draw_from(self._salt + 1)
+
+    def _draw_from(self, draws: int) -> None:
+        self._salt = draws
+        if self._store.listener is not None:
+            self._store.listener.drawing(draws)
 
     def announce(self, changes: list[HeadChange]) -> None:
         """Tell the subscribers of a change of head."""
@@ -251,29 +283,21 @@ class Network:
         With less than all of it an epoch that nobody wins is a null round.
         """
         self._share = (numerator, denominator)
-        self._salt = draws
+        self._draw_from(draws)
 
     def replica(self) -> Network:
         """Another node with the same chain, state and waiting messages; it shares nothing that changes."""
         other = Network(self.config)
-        other._keys.update(self._keys)
+        other._keys = self._keys  # all keys of the devnet are known to all of it
         other._salt = self._salt
         other._store.take_over(self._store)
         other._events.take_over(self._events)
         other.mpool.take_back(self.mpool.pending())
         return other
 
-    def listen(self, listener: StoreListener | None) -> None:
+    def listen(self, listener: ChainListener | None) -> None:
         """Let one listener hear of every tipset and every change of the canonical chain; None ends it."""
         self._store.listener = listener
-
-    def everything(self) -> list[Received]:
-        """All tipsets on all forks but genesis, parents before children."""
-        return [
-            Received(tipset, messages, self._after(tipset))
-            for tipset, messages in self._store.everything()
-            if tipset.parents
-        ]
 
     def given(self, key: TipSetKey) -> Received:
         """One tipset as another node may receive it."""
@@ -320,6 +344,7 @@ class Network:
     def append(self, key: TipSetKey | None, height: int) -> None:
         """Extend the canonical chain by a known tipset, or by a null round, without telling anybody."""
         self._store.append(None if key is None else self._store.tipset(key), height)
+        self.mpool.settle()
 
     def cut(self, height: int) -> None:
         """Drop the canonical chain above that height, without telling anybody."""

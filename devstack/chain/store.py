@@ -13,11 +13,11 @@ from lotus_client.messages import SignedMessage
 if TYPE_CHECKING:
     from devstack.chain.execution import Executed
 
-__all__ = ["ChainStore", "StoreListener"]
+__all__ = ["ChainListener", "ChainStore"]
 
 
-class StoreListener(Protocol):
-    """Hears of all that changes a store, in order: replayed on a fresh store it gives the same one."""
+class ChainListener(Protocol):
+    """Hears of all that changes a chain, in order: done again on a fresh one it gives the same one."""
 
     def added(self, tipset: TipSet, messages: Sequence[Sequence[SignedMessage]]) -> None:
         """A tipset is known now."""
@@ -27,6 +27,15 @@ class StoreListener(Protocol):
 
     def cut(self, height: int) -> None:
         """The canonical chain was cut above that height."""
+
+    def keyed(self, name: str) -> None:
+        """The account `name` has its key."""
+
+    def proving(self, miner: int, enabled: bool) -> None:
+        """The automatic prover works for a miner now, or no longer."""
+
+    def drawing(self, draws: int) -> None:
+        """What tells draws apart has this value."""
 
 
 class ChainStore:
@@ -42,7 +51,7 @@ class ChainStore:
         self._executed: dict[TipSetKey, Executed] = {}
         self._canonical: list[TipSet | None] = []
         self._head: TipSet | None = None
-        self.listener: StoreListener | None = None
+        self.listener: ChainListener | None = None
 
     def take_over(self, other: ChainStore) -> None:
         """Know all that `other` knows and have its canonical chain. Nothing mutable is shared afterwards."""
@@ -60,6 +69,10 @@ class ChainStore:
         """All tipsets on all forks with their blocks' messages, parents before children."""
         for tipset in self._tipsets.values():
             yield tipset, tuple(self._messages[cid] for cid in tipset.key)
+
+    def rounds(self) -> Iterator[tuple[int, TipSet | None]]:
+        """The canonical chain by height; None is a null round."""
+        yield from enumerate(self._canonical)
 
     def knows(self, key: TipSetKey) -> bool:
         """Whether the tipset is here."""
