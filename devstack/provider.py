@@ -72,7 +72,7 @@ class SealingProvider:
         worker: Secp256k1Key,
         storage: StoragePath,
     ) -> None:
-        self.network = network
+        self._network = network
         self.miner = miner
         self.worker = worker
         self.storage = storage
@@ -83,6 +83,11 @@ class SealingProvider:
         self.on_change: Callable[[Sector], None] = lambda _sector: None
         network.prove_automatically(miner)
         self._stop = (network.before_epoch(self._on_epoch), network.subscribe(self._on_changes))
+
+    @property
+    def network(self) -> Network:
+        """The chain it works on."""
+        return self._network
 
     def close(self) -> None:
         """Stop reacting to the chain; WindowPoSt goes on."""
@@ -138,7 +143,7 @@ class SealingProvider:
     def _allocation(self, number: AllocationId | None) -> Allocation | None:
         if number is None:
             return None
-        found = self.network.pending_state().all_allocations().get(number)
+        found = self._network.pending_state().all_allocations().get(number)
         if found is None:
             raise PieceRejected(f"there is no allocation {number} (claimed, expired or never made)")
         if found.provider != self.miner.actor_id:
@@ -150,7 +155,7 @@ class SealingProvider:
             commitment = commp(reader)
         if not commitment.payload_size:
             raise PieceRejected("an empty payload is no piece")
-        wanted = self.network.config.minimum_piece_size
+        wanted = self._network.config.minimum_piece_size
         wanted = allocation.size if allocation is not None else max(commitment.padded_size, wanted)
         if not commitment.padded_size <= wanted <= self.sector_size:
             raise PieceRejected(
@@ -169,7 +174,7 @@ class SealingProvider:
         return StagedPiece(payload, commitment, key)
 
     def _plan(self, staged: Sequence[StagedPiece]) -> Sector:
-        network = self.network
+        network = self._network
         try:
             pieces = lay_out(staged, self.sector_size)
         except ValueError as error:
@@ -192,7 +197,7 @@ class SealingProvider:
         return cbor.encode(self.miner.to_bytes())
 
     def _lifetime(self, staged: Iterable[StagedPiece]) -> int:
-        allocations = self.network.pending_state().all_allocations()
+        allocations = self._network.pending_state().all_allocations()
         named = [allocations.get(AllocationId(p.allocation.id)) for p in staged if p.allocation]
         shortest = max((found.term_min for found in named if found), default=0) + _MARGIN
         longest = min((found.term_max for found in named if found), default=_LARGEST_LIFETIME)
@@ -202,7 +207,7 @@ class SealingProvider:
         return min(max(DEFAULT_SECTOR_LIFETIME, shortest), longest)
 
     def _next_number(self) -> SectorNumber:
-        on_chain = self.network.pending_state().sectors(self.miner)
+        on_chain = self._network.pending_state().sectors(self.miner)
         return SectorNumber(max((*self.sectors, *on_chain), default=-1) + 1)
 
     def _write(self, sector: Sector) -> None:
@@ -232,7 +237,7 @@ class SealingProvider:
             ValueError: a sector that has no place in a deadline, or none given.
         """
         params = self._declarations(numbers)
-        return self.network.send(self.worker, self.miner, MinerMethod.DECLARE_FAULTS, params)
+        return self._network.send(self.worker, self.miner, MinerMethod.DECLARE_FAULTS, params)
 
     def declare_recovered(self, numbers: Iterable[SectorNumber]) -> Cid:
         """The message that declares these sectors recovered; the power comes back with the next WindowPoSt.
@@ -243,7 +248,7 @@ class SealingProvider:
         """
         params = self._declarations(numbers)
         method = MinerMethod.DECLARE_FAULTS_RECOVERED
-        return self.network.send(self.worker, self.miner, method, params)
+        return self._network.send(self.worker, self.miner, method, params)
 
     def terminate(self, numbers: Iterable[SectorNumber]) -> Cid:
         """The message that ends these sectors early; power and pledge go when it is executed, the fee is burnt.
@@ -252,10 +257,10 @@ class SealingProvider:
             ValueError: a sector that has no place in a deadline, or none given.
         """
         params = self._declarations(numbers)
-        return self.network.send(self.worker, self.miner, MinerMethod.TERMINATE_SECTORS, params)
+        return self._network.send(self.worker, self.miner, MinerMethod.TERMINATE_SECTORS, params)
 
     def _declarations(self, numbers: Iterable[SectorNumber]) -> bytes:
-        state = self.network.pending_state()
+        state = self._network.pending_state()
         by_place: dict[SectorPlace, list[SectorNumber]] = {}
         for number in numbers:
             place = state.sector_place(self.miner, number)
@@ -282,9 +287,9 @@ class SealingProvider:
     def _on_epoch(self, epoch: Epoch) -> None:
         if not self._unsettled:
             return
-        state = self.network.pending_state()
+        state = self._network.pending_state()
         # What the head includes has no outcome to look up before the next epoch.
-        undecided = (*self.network.mpool.pending(), *self.network.messages_in_tipset())
+        undecided = (*self._network.mpool.pending(), *self._network.messages_in_tipset())
         waiting = {signed.cid for signed in undecided}
         for number in sorted(self._unsettled):
             sector = self.sectors[number]
@@ -313,13 +318,13 @@ class SealingProvider:
         sent = sector.messages.get(kind)
         if sent in waiting:
             return
-        found = None if sent is None else self.network.search_message(sent)
+        found = None if sent is None else self._network.search_message(sent)
         if found is not None and found.receipt.exit_code:
             self._fail(sector, kind, f"message {sent} ended with exit {found.receipt.exit_code}")
             return
         params = self._precommit(sector) if kind == "precommit" else self._commit(sector)
         try:
-            sector.messages[kind] = self.network.send(
+            sector.messages[kind] = self._network.send(
                 self.worker, self.miner, method, params.to_cbor()
             )
         except (PushRefused, MessageFailed) as error:
@@ -336,7 +341,7 @@ class SealingProvider:
     def _precommit(self, sector: Sector) -> PreCommitSectorBatchParams:
         has_data = any(piece.staged for piece in sector.pieces)
         info = SectorPreCommitInfo(
-            seal_proof=self.network.config.seal_proof,
+            seal_proof=self._network.config.seal_proof,
             sector=sector.number,
             sealed_cid=sector.sealed_cid,
             seal_rand_epoch=sector.ticket_epoch,

@@ -17,7 +17,7 @@ from lotus_client.types import SectorNumber
 __all__ = ["SectorFaults"]
 
 _LONGEST_WAIT = 2880  # epochs: every deadline comes round once in a proving period
-_UNTIL_EXECUTED = 2  # a message pushed now runs two epochs on
+_MAY_RUN = (1, 2)  # a message pushed now runs one epoch on, or two when that one's block is full
 
 
 class SectorFaults:
@@ -85,10 +85,10 @@ class SectorFaults:
         for _ in range(_LONGEST_WAIT):
             state: MinerState = chain.miner_state(provider.miner.actor_id)
             places = [chain.pending_state().sector_place(provider.miner, one) for one in numbers]
-            epoch = chain.epoch + _UNTIL_EXECUTED
             if all(
-                place is None or ready(state.proving_period_start, place.deadline, epoch)
+                place is None or ready(state.proving_period_start, place.deadline, chain.epoch + on)
                 for place in places
+                for on in _MAY_RUN
             ):
                 return
             await self._node.advance(1)

@@ -17,7 +17,7 @@ from lotus_client.crypto import Secp256k1Key
 
 __all__ = ["SavedProvider", "save_chain", "save_journal"]
 
-_PIECE: Final = 1 << 20  # bytes of a file per record
+_PIECE: Final = 1 << 16  # bytes of a file per record
 
 SavedProvider = tuple[Sequence[Sector], Path]  # its sectors and its storage path
 
