@@ -32,6 +32,7 @@ __all__ = [
     "TreeTooLarge",
     "commp",
     "data_commitment",
+    "feed",
     "place_pieces",
     "raise_commitment",
     "tree_root",
@@ -104,11 +105,13 @@ class CommpHasher:
     """Computes CommP of bytes fed to it in any portions; memory is one 4 MiB subtree and one root per level."""
 
     def __init__(self, kernel: Kernel | None = None) -> None:
-        self._kernel = kernel or current_kernel()
+        """`kernel` is this machine's best by default."""
+        self.kernel = kernel or current_kernel()
         self._pending = bytearray()
         self._size = 0
         # Finished subtrees, largest first, as (level, root): levels strictly fall, as bits of a counter.
         self._roots: list[tuple[int, bytes]] = []
+        self._subtrees = bytearray()
 
     def update(self, data: bytes | memoryview) -> None:
         """Appends payload bytes."""
@@ -116,14 +119,21 @@ class CommpHasher:
         done = 0
         while len(self._pending) - done >= SUBTREE_PAYLOAD:
             chunk = bytes(self._pending[done : done + SUBTREE_PAYLOAD])
-            self.add_subtree(self._kernel.payload_root(chunk, SUBTREE_LEVEL))
+            self.add_subtree(self.kernel.payload_root(chunk, SUBTREE_LEVEL))
             done += SUBTREE_PAYLOAD
         del self._pending[:done]
 
     def add_subtree(self, root: bytes) -> None:
         """Appends 4 MiB padded whose root was computed elsewhere; only between whole subtrees."""
         _merge(self._roots, SUBTREE_LEVEL, root)
+        self._subtrees += root
         self._size += SUBTREE_PAYLOAD
+
+    def subtree_roots(self) -> bytes:
+        """The roots of the 4 MiB subtrees fed so far, 32 bytes each; zeros fill the last one."""
+        if not self._pending:
+            return bytes(self._subtrees)
+        return bytes(self._subtrees) + self.kernel.payload_root(self._pending, SUBTREE_LEVEL)
 
     def finish(self) -> PieceCommitment:
         """The commitment of everything fed so far; more may be fed afterwards."""
@@ -131,11 +141,11 @@ class CommpHasher:
         padded = padded_piece_size_for(size)
         top = padded.bit_length() - 1 - 5
         if top <= SUBTREE_LEVEL and not self._roots:
-            root = self._kernel.payload_root(self._pending, top)
+            root = self.kernel.payload_root(self._pending, top)
         else:
             roots = list(self._roots)
             if self._pending:
-                last = self._kernel.payload_root(self._pending, SUBTREE_LEVEL)
+                last = self.kernel.payload_root(self._pending, SUBTREE_LEVEL)
                 _merge(roots, SUBTREE_LEVEL, last)
             root = _fold(roots, top)
         return PieceCommitment(encode_piece_cid_v1(root), padded, size)
@@ -154,11 +164,21 @@ def commp(
     An empty payload has the commitment of the smallest piece of zeros (FRC-0069).
     `threads` hash while this one reads; by default one for each processor that the process may use, at most 8.
     """
-    kernel = kernel or current_kernel()
+    return feed(CommpHasher(kernel), reader, on_progress=on_progress, threads=threads).finish()
+
+
+def feed(
+    hasher: CommpHasher,
+    reader: BinaryIO,
+    *,
+    on_progress: Callable[[int], None] | None = None,
+    threads: int | None = None,
+) -> CommpHasher:
+    """The fresh hasher, fed with everything in `reader`; see `commp`."""
+    kernel = hasher.kernel
     workers = threads or min(_processors(), _MOST_THREADS)
     if not kernel.threads_help:
         workers = 1
-    hasher = CommpHasher(kernel)
     total = 0
     with ThreadPoolExecutor(workers, "commp") as pool:
         free = [bytearray(SUBTREE_PAYLOAD) for _ in range(1 if workers == 1 else workers + 1)]
@@ -177,7 +197,7 @@ def commp(
     hasher.update(memoryview(buffer)[:size])
     if size and on_progress is not None:
         on_progress(total)
-    return hasher.finish()
+    return hasher
 
 
 def _oldest(running: deque[tuple[Future[bytes], bytearray]], hasher: CommpHasher) -> bytearray:
