@@ -160,10 +160,15 @@ def advance(
         str | None, typer.Option(help="Stop as soon as this miner has won a block.")
     ] = None,
     data_dir: DataDir = None,
+    *,
+    skip: Annotated[
+        bool,
+        typer.Option("--skip", help="With --until-win: null rounds where nothing happens; faster."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Mine EPOCHS epochs (at most that many with --until-win)."""
-    body: dict[str, Any] = {"epochs": epochs}
+    body: dict[str, Any] = {"epochs": epochs, "skip": skip}
     if until_win is not None:
         body["until_win"] = until_win
     answer = ask("advance", body, data_dir)

@@ -3,7 +3,7 @@
 | path | body | answer |
 |---|---|---|
 | `status` | | head, finality, network version, providers, ports |
-| `advance` | `{"epochs": n, "until_win"?: miner, "null"?: true}` | the head |
+| `advance` | `{"epochs": n, "until_win"?: miner, "skip"?: true, "null"?: true}` | the head |
 | `reorg` | `{"depth": n, "null_rounds"?: n, "reinclude"?: true, "length"?: n}` | the changes of the head |
 | `fork` | as `reorg` | the last tipset of a side chain; the head stays |
 | `adopt`, `set-head` | `{"tipset": [cid], "grow"?: n}` | the changes of the head |
@@ -35,6 +35,7 @@ from devstack.control_body import (
     address,
     authorize,
     changes_json,
+    flag,
     head_json,
     integer,
     route,
@@ -106,12 +107,17 @@ class _Control:
         if body.get("null"):
             await self._node.advance_null(epochs)
             return head_json(self._node.chain.head)
-        winner = address(body, "until_win") if body.get("until_win") is not None else None
+        wanted = body.get("until_win")
+        winner = None if wanted is None else self._provider.miner
+        if isinstance(wanted, str):
+            winner = address(body, "until_win")
 
         def won(tipset: TipSet) -> bool:
             return any(block.miner == winner for block in tipset.blocks)
 
-        return head_json(await self._node.advance(epochs, None if winner is None else won))
+        skip_for = winner if flag(body, "skip") else None
+        until = None if winner is None else won
+        return head_json(await self._node.advance(epochs, until, skip_for=skip_for))
 
     async def reorg(self, body: Json) -> Json:
         depth, shape = integer(body, "depth", 1, _MAX_EPOCHS), fork_shape(body)

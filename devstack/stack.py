@@ -50,6 +50,7 @@ from devstack.rpc.tables import table_v0, table_v1, table_v2
 from devstack.storage import StoragePath, write_storage_list
 from devstack.swarm import Swarm
 from devstack.wallet import UnknownKey, Wallet
+from lotus_client.address import Address
 from lotus_client.chain import HeadChange, TipSet
 
 __all__ = ["Devstack", "DevstackConfig"]
@@ -162,6 +163,23 @@ class Devstack:
     async def advance(self, epochs: int) -> TipSet:
         """Mine so many epochs; the head then."""
         return await self.node.advance(epochs)
+
+    async def until_win(
+        self, miner: Address | None = None, *, epochs: int = 100_000, skip: bool = True
+    ) -> TipSet:
+        """Mine until the miner (the first provider if none is named) has won a block; the head with it.
+
+        With `skip`, epochs in which nothing happens are null rounds; without, each has its tipset.
+
+        Raises:
+            EpochsNotReached: it won none in so many epochs.
+        """
+        winner = miner if miner is not None else self.provider.miner
+        return await self.node.advance(
+            epochs,
+            lambda tipset: any(block.miner == winner for block in tipset.blocks),
+            skip_for=winner if skip else None,
+        )
 
     async def reorg(self, *, depth: int, shape: ForkShape | None = None) -> list[HeadChange]:
         """Replace the newest `depth` tipsets by a heavier fork; what changed."""
@@ -280,6 +298,7 @@ class Devstack:
             secret = _kept_secret(self.data_dir / _numbered("lotus", index))
             node = FullNode(chain, wallet, TokenIssuer(secret))
             node.mine_epoch = self.swarm.mine_epoch
+            node.skip_epoch = self.swarm.skip_epoch
             self.nodes.append(node)
             cleanup.callback(node.close)
 

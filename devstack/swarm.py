@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 
 from devstack.chain import ForkRefused, Network, PushRefused
+from lotus_client.address import Address
 from lotus_client.chain import HeadChange, TipSet
 from lotus_client.messages import SignedMessage
 
@@ -52,6 +53,12 @@ class Swarm:
             if 0 in group:
                 result = mined
         return result
+
+    def skip_epoch(self, miner: Address) -> TipSet | None:
+        """Go one epoch on, by a null round where nothing happens (`Network.skip_epoch`); with several nodes, mine it."""
+        if len(self._chains) == 1:
+            return self._chains[0].skip_epoch(miner)
+        return self.mine_epoch()
 
     def partition(
         self, groups: Sequence[Sequence[int]], shares: Sequence[int] | None = None

@@ -140,6 +140,11 @@ class MessagePool:
             nonce += 1
         return nonce
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no message waits."""
+        return not self._by_sender
+
     def pending(self) -> list[SignedMessage]:
         """All waiting messages, by sender and nonce."""
         return [

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from devstack.chain import election, gas, mining
+from devstack.chain.actors.policy import CHALLENGE_WINDOW
 from devstack.chain.actors.power import CONSENSUS_MINER_MIN_POWER
 from devstack.chain.amt import array_root, message_meta
 from devstack.chain.config import NetworkConfig, derive_key
@@ -20,7 +21,7 @@ from devstack.chain.mining import ParentFacts, Winner
 from devstack.chain.mpool import MessagePool
 from devstack.chain.prover import AutomaticProver
 from devstack.chain.reads import StateView
-from devstack.chain.states import MinerState, StateTree
+from devstack.chain.states import MinerState, PowerState, StateTree
 from devstack.chain.store import ChainListener, ChainStore
 from devstack.chain.values import (
     ChainLookupError,
@@ -183,6 +184,9 @@ class Network:
         for hook in tuple(self._hooks):
             hook(Epoch(epoch))
         self._prover.before_epoch(epoch)
+        return self._mine_next(epoch)
+
+    def _mine_next(self, epoch: int) -> TipSet | None:
         winners = self._winners(self.head, epoch, self._after(self.head).tree)
         if not winners:
             self._store.append(None, epoch)
@@ -193,6 +197,23 @@ class Network:
         self.mpool.settle()
         self._tell([HeadChange("apply", tipset)])
         return tipset
+
+    def skip_epoch(self, miner: Address) -> TipSet | None:
+        """Go one epoch on, by a null round if it is of no matter to anybody; the new head, None for a null round.
+
+        Of matter is an epoch that the miner wins, one with messages to include (window PoSts are such), and one in each
+        challenge window, so that what follows from the state, as the next PoSt, follows from a recent one. Cron runs
+        for the skipped epochs when the next tipset is executed, as for all null rounds.
+        """
+        epoch = self._store.epoch + 1
+        for hook in tuple(self._hooks):
+            hook(Epoch(epoch))
+        self._prover.before_epoch(epoch)
+        due = epoch - self.head.height >= CHALLENGE_WINDOW // 2
+        if due or not self.mpool.is_empty or self._wins(self.head, epoch, miner.actor_id):
+            return self._mine_next(epoch)
+        self._store.append(None, epoch)
+        return None
 
     def advance(self, epochs: int) -> TipSet:
         """Mine that many epochs; the head then."""
@@ -399,26 +420,42 @@ class Network:
 
         None only where a part of the power mines.
         """
-        lookback = max(epoch - election.LOOKBACK, 0)
-        past = self._state_after(lookback, parent).actors[4].state
-        base = parent.blocks[0].ticket or b""
+        past = self._past_power(parent, epoch)
         winners: list[Winner] = []
-        for miner, (raw, qap) in past.claims.items():
-            actor = now.actors[miner]
-            state: MinerState = actor.state
-            eligible = (
-                raw >= CONSENSUS_MINER_MIN_POWER
-                and now.actors[4].state.claims[miner][1] > 0
-                and state.fee_debt == 0
-            )
-            drawn = election.draw("win", self.config.seed, base, epoch, miner, self._salt)
-            share, whole = self._share
-            count = election.wins(drawn, qap * share // whole, past.total_qap) if eligible else 0
+        for miner in past.claims:
+            count = self._draw_wins(past, parent, epoch, miner, now)
             if count:
                 winners.append(Winner(Address.of_id(miner), count, self._worker(now, miner)))
         if not winners and self._share == (1, 1):
             winners.append(self._stand_in())
         return winners
+
+    def _past_power(self, parent: TipSet, epoch: int) -> PowerState:
+        lookback = max(epoch - election.LOOKBACK, 0)
+        past: PowerState = self._state_after(lookback, parent).actors[4].state
+        return past
+
+    def _draw_wins(
+        self, past: PowerState, parent: TipSet, epoch: int, miner: int, now: StateTree
+    ) -> int:
+        """How often the miner wins that epoch on that parent."""
+        raw, qap = past.claims[miner]
+        state: MinerState = now.actors[miner].state
+        if (
+            raw < CONSENSUS_MINER_MIN_POWER
+            or now.actors[4].state.claims[miner][1] <= 0
+            or state.fee_debt
+        ):
+            return 0
+        base = parent.blocks[0].ticket or b""
+        drawn = election.draw("win", self.config.seed, base, epoch, miner, self._salt)
+        share, whole = self._share
+        return election.wins(drawn, qap * share // whole, past.total_qap)
+
+    def _wins(self, parent: TipSet, epoch: int, miner: int) -> bool:
+        past = self._past_power(parent, epoch)
+        now = self._after(parent).tree
+        return miner in past.claims and self._draw_wins(past, parent, epoch, miner, now) > 0
 
     def _stand_in(self) -> Winner:
         return Winner(self.genesis_miner, 1, self.key(GENESIS_WORKER))
@@ -662,7 +699,9 @@ class Network:
 
     def post_randomness(self, epoch: int) -> bytes:
         """What a window PoSt of that challenge epoch commits to."""
-        return self.ticket_randomness(_POST_DOMAIN, Epoch(epoch))
+        # Null rounds may lie between the head and that epoch; then the head's ticket is the newest.
+        tipset = self.tipset_by_height(Epoch(max(min(epoch, self.head.height), 0)))
+        return mining.draw_randomness(tipset.blocks[0].ticket or b"", _POST_DOMAIN, epoch, b"")
 
     def push_post(self, miner: int, params: SubmitWindowedPoStParams) -> Cid:
         """Send a window PoSt from the miner's worker."""
