@@ -37,7 +37,7 @@ from devstack.faults.sectors import SectorFaults
 from devstack.faults.stale import StaleHeads
 from devstack.journal import Journal, JournalError, Restored, restore_chain, save_chain
 from devstack.journal.replay import restore_journal
-from devstack.journal.saving import save_journal
+from devstack.journal.saving import SavedProvider, save_journal
 from devstack.miner_node import MinerNode
 from devstack.node import FullNode
 from devstack.provider import SealingProvider
@@ -202,11 +202,13 @@ class Devstack:
         Raises:
             OSError: it cannot be written.
         """
-        providers = [
-            (list(miner.provider.sectors.values()), miner.provider.storage.root)
+        return save_chain(path, self.network, self.node.wallet.keys(), self._saved_providers())
+
+    def _saved_providers(self) -> list[SavedProvider]:
+        return [
+            (list(miner.provider.sectors.values()), [miner.provider.storage.root])
             for miner in self.miners
         ]
-        return save_chain(path, self.network, self.node.wallet.keys(), providers)
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as cleanup:
@@ -261,7 +263,9 @@ class Devstack:
                 raise JournalError(f"{self.data_dir} has a chain already: restore into another one")
             self.data_dir.mkdir(parents=True, exist_ok=True)
             self._forget_sectors()
-            return restore_chain(self.config.restore, self.data_dir)
+            return restore_chain(
+                self.config.restore, lambda index: self.data_dir / _numbered("miner", index)
+            )
         if not self.config.keep or not journal.exists():
             return None
         earlier = restore_journal(journal)
@@ -305,10 +309,7 @@ class Devstack:
     def _keep_journal(self, earlier: Restored | None, cleanup: contextlib.AsyncExitStack) -> None:
         path = self.data_dir / _JOURNAL
         if self.config.restore is not None:
-            providers = [
-                (list(m.provider.sectors.values()), m.provider.storage.root) for m in self.miners
-            ]
-            save_journal(path, self.network, self.node.wallet.keys(), providers)
+            save_journal(path, self.network, self.node.wallet.keys(), self._saved_providers())
         journal = Journal(path, self.network)
         cleanup.callback(journal.close)
         if earlier is None:

@@ -144,11 +144,11 @@ class Swarm:
     def _hand_over(source: Network, target: Network) -> None:
         missing = []
         key = source.head.key
-        while not target.knows(key):
+        while not target.exchange.knows(key):
             missing.append(key)
             key = source.tipset(key).parents
         for one in reversed(missing):
-            target.receive(source.given(one))
+            target.exchange.receive(source.exchange.given(one))
 
     def _on_message(self, index: int) -> Callable[[str, SignedMessage], None]:
         def pass_on(kind: str, signed: SignedMessage) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from devstack.chain import election, gas, mining
@@ -12,6 +12,7 @@ from devstack.chain.actors.power import CONSENSUS_MINER_MIN_POWER
 from devstack.chain.amt import array_root, message_meta
 from devstack.chain.config import NetworkConfig, derive_key
 from devstack.chain.event_index import EventIndex
+from devstack.chain.exchange import Exchange
 from devstack.chain.execution import Executed, call_message, execute
 from devstack.chain.finality import FINALITY, Finality
 from devstack.chain.forks import Forks, ForkShape
@@ -26,7 +27,6 @@ from devstack.chain.store import ChainListener, ChainStore
 from devstack.chain.values import (
     ChainLookupError,
     EventFilter,
-    ForkRefused,
     Invocation,
     MessageFailed,
     StampedEvent,
@@ -43,7 +43,7 @@ from lotus_client.messages import Message, SignedMessage
 from lotus_client.state import ActorEvent, MessageLookup, Receipt
 from lotus_client.types import AttoFil, Epoch
 
-__all__ = ["FINALITY", "Network", "Received"]
+__all__ = ["FINALITY", "Network"]
 
 # Lotus: GasLimitOverestimation 1.25; premium floor 100,000; 0.07 FIL default maximum fee
 _OVER_ESTIMATION: Final = (125, 100)
@@ -51,15 +51,6 @@ _MIN_PREMIUM: Final = 100_000
 _DEFAULT_MAX_FEE: Final = AttoFil(7 * 10**16)
 _POST_DOMAIN: Final = 9
 _SIGNATURE_ROOM: Final = 80  # bytes that signing adds to a message on chain, at most
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A tipset as one node gives it to another: each block's messages, and what became of it there."""
-
-    tipset: TipSet
-    messages: tuple[tuple[SignedMessage, ...], ...]
-    executed: Executed
 
 
 class Network:
@@ -89,6 +80,7 @@ class Network:
         self._store.keep_execution(self.genesis.key, Executed(tree, array_root([]), (), ()))
         self.finality = Finality(self._store, self.config.f3_lag)
         self.forks = Forks(self._store, self.finality, self.mpool, self)
+        self.exchange = Exchange(self._store, self._events, self.mpool, self._after)
         self.genesis_miner = Address.of_id(FIRST_MINER)
         self._prover.set(FIRST_MINER, enabled=True)
 
@@ -319,57 +311,6 @@ class Network:
     def listen(self, listener: ChainListener | None) -> None:
         """Let one listener hear of every tipset and every change of the canonical chain; None ends it."""
         self._store.listener = listener
-
-    def given(self, key: TipSetKey) -> Received:
-        """One tipset as another node may receive it."""
-        tipset = self._store.tipset(key)
-        messages = tuple(self._store.block_messages(cid) for cid in key)
-        return Received(tipset, messages, self._after(tipset))
-
-    def knows(self, key: TipSetKey) -> bool:
-        """Whether the tipset is known here, canonical or not."""
-        return self._store.knows(key)
-
-    def receive(self, received: Received) -> None:
-        """Know a tipset that another node executed; its parent must be known. The head stays."""
-        tipset = received.tipset
-        if self._store.knows(tipset.key):
-            return
-        self._store.parent(tipset)
-        self._store.add(tipset, received.messages)
-        self._store.keep_execution(tipset.key, received.executed)
-        self._events.add(tipset, received.executed.invocations)
-
-    def load(self, tipset: TipSet, messages: Sequence[Sequence[SignedMessage]]) -> None:
-        """Know a tipset from outside: it is executed here and checked against what its headers say.
-
-        Raises:
-            ChainLookupError: its parent is not known.
-            ForkRefused: its headers do not follow from its parent's execution.
-        """
-        if not self._store.knows(tipset.parents):
-            raise ChainLookupError(f"loading tipset {tipset.parents}: block not found")
-        before = self._after(self._store.parent(tipset))
-        for header, included in zip(tipset.blocks, messages, strict=True):
-            if (header.parent_state_root, header.parent_message_receipts, header.messages) != (
-                before.tree.root,
-                before.receipts_root,
-                message_meta([], [signed.cid for signed in included]),
-            ):
-                raise ForkRefused(
-                    f"the tipset at epoch {tipset.height} does not follow from its parent"
-                )
-        self._store.add(tipset, messages)
-        self._after(tipset)
-
-    def append(self, key: TipSetKey | None, height: int) -> None:
-        """Extend the canonical chain by a known tipset, or by a null round, without telling anybody."""
-        self._store.append(None if key is None else self._store.tipset(key), height)
-        self.mpool.settle()
-
-    def cut(self, height: int) -> None:
-        """Drop the canonical chain above that height, without telling anybody."""
-        self._store.cut(height)
 
     def subscribe(self, callback: Callable[[list[HeadChange]], None]) -> Callable[[], None]:
         """Call back with each batch of head changes (no `current` first); returns the unsubscriber."""

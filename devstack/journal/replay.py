@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,9 +20,9 @@ __all__ = ["Restored", "restore_chain", "restore_journal"]
 
 Record = list[Any]
 
-# What a saved chain may write below a miner's storage path; anything else is not ours.
+# What a saved chain may write below a provider's repo: files of its storage paths, and nothing else.
 _FILE: Final = re.compile(
-    r"sectorstore\.json|(unsealed|sealed|cache|update|update-cache)/s-t0\d{1,20}-\d{1,20}(/[\w-][\w.-]{0,80})?"
+    r"storage(-\d{1,2})?/(sectorstore\.json|(unsealed|sealed|cache|update|update-cache)/s-t0\d{1,20}-\d{1,20}(/[\w-][\w.-]{0,80})?)"
 )
 _LARGEST_FILE: Final = 128 << 30
 
@@ -55,14 +55,14 @@ def restore_journal(path: Path) -> Restored:
     return restored
 
 
-def restore_chain(path: Path, data_dir: Path) -> Restored:
-    """The chain of a saved file; the providers' files are written below `data_dir`.
+def restore_chain(path: Path, repo_of: Callable[[int], Path]) -> Restored:
+    """The chain of a saved file; the n-th provider's storage paths are written below `repo_of(n)`.
 
     Raises:
         JournalError: not a saved chain, damaged, or a chain that cannot be had again.
         OSError: it cannot be read, or a file cannot be written.
     """
-    return _replay(path, read_sealed(path), _Files(data_dir))
+    return _replay(path, read_sealed(path), _Files(repo_of))
 
 
 def _replay(path: Path, records: Iterable[Record], files: _Files | None) -> Restored:
@@ -89,16 +89,15 @@ def _replay(path: Path, records: Iterable[Record], files: _Files | None) -> Rest
 class _Files:
     """Writes the providers' files back, in the order of the records."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self._data_dir = data_dir
+    def __init__(self, repo_of: Callable[[int], Path]) -> None:
+        self._repo_of = repo_of
         self._path: Path | None = None
         self._size = 0
 
     def begin(self, miner: int, name: str, size: int) -> None:
         if not 0 <= miner < 100 or not _FILE.fullmatch(name) or not 0 <= size <= _LARGEST_FILE:
             raise JournalError(f"the chain's file {name!r} has no place in a storage path")
-        folder = "miner" if miner == 0 else f"miner-{miner}"
-        self._path, self._size = self._data_dir / folder / "storage" / name, size
+        self._path, self._size = self._repo_of(miner) / name, size
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("wb") as file:
             file.truncate(size)
@@ -120,13 +119,13 @@ class _Player:
         network = self.restored.network
         match record:
             case ["tipset", *_]:
-                network.load(*tipset_of(record))
+                network.exchange.load(*tipset_of(record))
             case ["append", key, int(height)]:
                 if height <= network.epoch:
                     raise JournalError(f"epoch {height} comes twice")
-                network.append(None if key is None else key_of(key), height)
+                network.exchange.append(None if key is None else key_of(key), height)
             case ["cut", int(height)]:
-                network.cut(height)
+                network.exchange.cut(height)
             case ["message", bytes(raw)]:
                 network.mpool.put_back(SignedMessage.from_cbor(raw))
             case ["key", str(name)]:

@@ -19,7 +19,7 @@ __all__ = ["SavedProvider", "save_chain", "save_journal"]
 
 _PIECE: Final = 1 << 16  # bytes of a file per record
 
-SavedProvider = tuple[Sequence[Sector], Path]  # its sectors and its storage path
+SavedProvider = tuple[Sequence[Sector], Sequence[Path]]  # its sectors and its storage paths
 
 
 def save_chain(
@@ -84,9 +84,10 @@ def _all_records(
     network: Network, wallet: Iterable[Secp256k1Key], providers: Sequence[SavedProvider]
 ) -> Iterator[list[Any]]:
     yield from _records(network, wallet)
-    for index, (sectors, storage) in enumerate(providers):
+    for index, (sectors, paths) in enumerate(providers):
         yield from (sector_record(index, sector) for sector in sectors)
-        yield from _files(index, storage)
+        for storage in paths:
+            yield from _files(index, storage)
 
 
 def _records(network: Network, wallet: Iterable[Secp256k1Key]) -> Iterator[list[Any]]:
@@ -107,7 +108,7 @@ def _records(network: Network, wallet: Iterable[Secp256k1Key]) -> Iterator[list[
 
 def _files(miner: int, storage: Path) -> Iterator[list[Any]]:
     for path in sorted(storage.rglob("*")):
-        name = path.relative_to(storage).as_posix()
+        name = f"{storage.name}/{path.relative_to(storage).as_posix()}"
         if path.is_file() and not path.name.startswith("."):  # dotted: what a fault took aside
             size = path.stat().st_size
             yield ["file", miner, name, size]

@@ -53,7 +53,7 @@ def test_a_saved_chain_comes_back_with_its_head_forks_nulls_and_mempool(tmp_path
     size = save_chain(tmp_path / "chain", network, [network.key("alice")], [])
     assert (tmp_path / "chain").stat().st_size == size
     assert [path.name for path in tmp_path.iterdir()] == ["chain"]
-    restored = restore_chain(tmp_path / "chain", tmp_path / "data")
+    restored = restore_chain(tmp_path / "chain", lambda _: tmp_path / "data")
     assert [key.secret for key in restored.wallet] == [network.key("alice").secret]
     assert_same(network, restored.network)
 
@@ -130,7 +130,7 @@ def test_a_changed_byte_of_a_saved_chain_is_found(data: st.DataObject) -> None:
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
     path.write_bytes(raw)
     with pytest.raises(JournalError):
-        restore_chain(path, _folder() / "data")
+        restore_chain(path, lambda _: _folder() / "data")
 
 
 @given(st.binary(max_size=300))
@@ -140,7 +140,7 @@ def test_junk_is_refused_with_a_clear_error(junk: bytes) -> None:
     for start in (b"", MAGIC, MAGIC + frame(config_record(NetworkConfig()))):
         path.write_bytes(start + junk)
         with pytest.raises(JournalError):
-            restore_chain(path, _folder() / "data")
+            restore_chain(path, lambda _: _folder() / "data")
 
 
 def test_a_record_that_claims_gigabytes_is_refused_unread(tmp_path: Path) -> None:
@@ -172,14 +172,20 @@ def _saved(path: Path, network: Network) -> list[tuple[list[object], int]]:
 def test_a_saved_file_cannot_write_outside_the_storage_path(tmp_path: Path) -> None:
     network = Network()
     records = [record for record, _ in _saved(tmp_path / "a", network)][:-1]
-    for name in ("../../evil", "/etc/passwd", "unsealed/../../x", "unsealed/s-t01001-0/../../x"):
+    for name in (
+        "../../evil",
+        "/etc/passwd",
+        "storage/unsealed/../../x",
+        "storage/unsealed/s-t01001-0/../../x",
+        "storage/../x",
+    ):
         path = tmp_path / "evil"
         frames = b"".join(frame(one) for one in [*records, ["file", 0, name, 4]])
         body = MAGIC + frames
         end = frame(["end", len(records) + 1, hashlib.sha256(body).digest()])
         path.write_bytes(body + end)
         with pytest.raises(JournalError, match="no place in a storage path"):
-            restore_chain(path, tmp_path / "data")
+            restore_chain(path, lambda _: tmp_path / "data")
 
 
 def test_a_network_with_all_options_survives_as_a_record() -> None:

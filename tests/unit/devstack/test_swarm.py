@@ -47,7 +47,7 @@ def test_a_partition_forks_the_chain_and_healing_reorganises_the_lighter_side() 
     heavy = chains[1].head
     assert chains[2].head == heavy
     assert chains[0].head != heavy
-    assert chains[1].knows(chains[0].head.key) is False
+    assert chains[1].exchange.knows(chains[0].head.key) is False
     assert chains[0].search_message(lost) is not None
     heard: list[HeadChange] = []
     chains[0].subscribe(heard.extend)
