@@ -6,18 +6,23 @@
 | `advance` | `{"epochs": n, "until_win"?: miner, "skip"?: true, "null"?: true}` | the head |
 | `reorg` | `{"depth": n, "null_rounds"?: n, "reinclude"?: true, "length"?: n}` | the changes of the head |
 | `fork` | as `reorg` | the last tipset of a side chain; the head stays |
-| `adopt`, `set-head` | `{"tipset": [cid], "grow"?: n}` | the changes of the head |
-| `partition`, `heal` | `{"groups": [[node]], "shares"?: [n]}` | the groups; the nodes that refuse the heaviest chain |
+| `adopt` | `{"tipset": [cid], "grow"?: n}` | the changes of the head |
+| `set-head` | `{"tipset": [cid]}` | the changes of the head |
+| `partition` | `{"groups": [[node]], "shares"?: [n]}` | the groups |
+| `heal` | | the nodes that refuse the heaviest chain, and the head |
 | `fault-add` | `{"kind", "scope"?: {}, "params"?: {}}` | the fault with its id |
-| `fault-list`, `fault-clear` | `{"id"?: n}` | faults with their counts; how many ended |
-| `sector-fault`, `sector-recover`, `sector-terminate` | `{"sectors": [n], "miner"?: n}` | the executed message |
+| `fault-list` | | faults with their counts |
+| `fault-clear` | `{"id"?: n}` | how many ended |
+| `sector-fault` | `{"sectors": [n], "miner"?: n}` | the executed message |
+| `sector-recover` | `{"sectors": [n], "miner"?: n}` | the executed message |
+| `sector-terminate` | `{"sectors": [n], "miner"?: n}` | the executed message |
 | `skip-post` | `{"windows"?: n, "miner"?: n}` | |
 | `save` | `{"path"}` | the file's size |
 | `send` | `{"from": name, "to", "value"?, "method"?, "params"?: base64}` | message CID; signed by the account `name` |
 | `key` | `{"name"}` | address of the account `name`; with `"secret": true` its key |
 | `grant-datacap` | `{"client": address, "bytes": n}` | |
-| `allocate` | `{"client": name, "piece_cid", "padded_size"}` | allocation id |
-| `add-piece` | the payload's bytes; `?allocation=ID` | sector number, piece |
+| `allocate` | `{"client": name, "piece_cid", "padded_size", "miner"?: n}` | allocation id |
+| `add-piece` | the payload's bytes; `?allocation=ID&miner=n` | sector number, piece |
 
 An error is `{"error": "…"}` with status 400 (bad request) or 409 (the chain refused it).
 """
@@ -26,6 +31,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
@@ -57,9 +63,14 @@ Json = dict[str, Any]
 _MAX_EPOCHS = 1_000_000
 
 
-def add_control_routes(app: web.Application, node: FullNode, provider: SealingProvider) -> None:
+def add_control_routes(
+    app: web.Application,
+    node: FullNode,
+    provider: SealingProvider,
+    others: Sequence[SealingProvider] = (),
+) -> None:
     """Serve the control API of one devnet."""
-    control = _Control(node, provider)
+    control = _Control(node, [provider, *others])
     actions: dict[str, Action] = {
         "status": control.status,
         "advance": control.advance,
@@ -75,9 +86,15 @@ def add_control_routes(app: web.Application, node: FullNode, provider: SealingPr
 
 
 class _Control:
-    def __init__(self, node: FullNode, provider: SealingProvider) -> None:
+    def __init__(self, node: FullNode, providers: Sequence[SealingProvider]) -> None:
         self._node = node
-        self._provider = provider
+        self._provider = providers[0]
+        self._providers = providers
+
+    def _of_miner(self, index: int) -> SealingProvider:
+        if 0 <= index < len(self._providers):
+            return self._providers[index]
+        raise ValueError(f"there is no miner {index}: {len(self._providers)} run here")
 
     async def status(self, body: Json) -> Json:
         network = self._node.chain
@@ -90,6 +107,7 @@ class _Control:
             "genesis": str(network.genesis.key.cids[0]),
             "pending_messages": len(network.mpool.pending()),
             "provider": str(self._provider.miner),
+            "providers": [str(provider.miner) for provider in self._providers],
             "power": {
                 str(miner): {
                     "raw": str(state.miner_power(miner).miner.raw),
@@ -153,7 +171,7 @@ class _Control:
         number = await allocate_piece(
             self._node,
             self._node.chain.key(text(body, "client")),
-            self._provider.miner,
+            self._of_miner(integer(body, "miner", 0, 99, 0)).miner,
             Cid.parse(text(body, "piece_cid")),
             PaddedPieceSize(integer(body, "padded_size", 128, 1 << 36)),
         )
@@ -164,7 +182,8 @@ class _Control:
         try:
             number = request.query.get("allocation")
             allocation = None if number is None else AllocationId(int(number))
-            sector = await self._provider.add_piece(await request.read(), allocation)
+            provider = self._of_miner(int(request.query.get("miner", "0")))
+            sector = await provider.add_piece(await request.read(), allocation)
         except PieceRejected as error:
             return web.json_response({"error": str(error)}, status=409)
         except ValueError as error:

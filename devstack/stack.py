@@ -13,26 +13,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from aiohttp import web
-
 from devstack.auth import ALL_PERMISSIONS, Permission, TokenIssuer
 from devstack.chain import (
     AccountSpec,
-    ChainLookupError,
-    ForkRefused,
     ForkShape,
-    MessageFailed,
     Network,
     NetworkConfig,
-    PushRefused,
 )
-from devstack.control import add_control_routes
-from devstack.control_net import add_net_routes
 from devstack.datacap import VERIFIER
 from devstack.faults import FaultBook, FaultKind
 from devstack.faults.files import FileFaults
-from devstack.faults.gateway import LOOKBACK_SECONDS, GatewaySeam, gateway_table
-from devstack.faults.seam import FaultySeam
+from devstack.faults.gateway import LOOKBACK_SECONDS
 from devstack.faults.sectors import SectorFaults
 from devstack.faults.stale import StaleHeads
 from devstack.journal import Journal, JournalError, Restored, restore_chain, save_chain
@@ -41,27 +32,17 @@ from devstack.journal.saving import SavedProvider, save_journal
 from devstack.miner_node import MinerNode
 from devstack.node import FullNode
 from devstack.provider import SealingProvider
-from devstack.remote import add_remote_routes
-from devstack.rpc.dispatch import Dispatcher
-from devstack.rpc.methods import MethodTable
-from devstack.rpc.miner import table_miner
-from devstack.rpc.server import MAX_REQUEST_BYTES, RpcEndpoint
-from devstack.rpc.tables import table_v0, table_v1, table_v2
+from devstack.serving import HOST, gateway_app, miner_app, node_app, numbered, serve
 from devstack.storage import StoragePath, write_storage_list
 from devstack.swarm import Swarm
-from devstack.wallet import UnknownKey, Wallet
+from devstack.wallet import Wallet
 from lotus_client.address import Address
 from lotus_client.chain import HeadChange, TipSet
 
 __all__ = ["Devstack", "DevstackConfig"]
 
-_HOST: Final = "127.0.0.1"
-_SHUTDOWN_SECONDS: Final = 2.0
 _JOURNAL: Final = "chain.journal"
 MAX_NODES: Final = 16
-
-# What the chain and the wallet say no with; their texts are the answer.
-_EXPECTED: Final = (ChainLookupError, ForkRefused, PushRefused, MessageFailed, UnknownKey)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,12 +120,12 @@ class Devstack:
     def node_api_info(self, index: int) -> str:
         """`FULLNODE_API_INFO` of one of the nodes, with an admin token."""
         token = self.nodes[index].tokens.issue(ALL_PERMISSIONS)
-        return f"{token}:/ip4/{_HOST}/tcp/{self.node_ports[index]}/http"
+        return f"{token}:/ip4/{HOST}/tcp/{self.node_ports[index]}/http"
 
     @property
     def gateway_api_info(self) -> str:
         """`FULLNODE_API_INFO` of the gateway, which asks for no token."""
-        return f"/ip4/{_HOST}/tcp/{self.gateway_port}/http"
+        return f"/ip4/{HOST}/tcp/{self.gateway_port}/http"
 
     @property
     def miner_api_info(self) -> str:
@@ -154,7 +135,7 @@ class Devstack:
     def miner_node_api_info(self, index: int) -> str:
         """`MINER_API_INFO` of one of the miner nodes, with an admin token."""
         token = self.miners[index].tokens.issue(ALL_PERMISSIONS)
-        return f"{token}:/ip4/{_HOST}/tcp/{self.miner_ports[index]}/http"
+        return f"{token}:/ip4/{HOST}/tcp/{self.miner_ports[index]}/http"
 
     def token(self, *permissions: Permission) -> str:
         """A token of the full node; all permissions when none is named."""
@@ -264,7 +245,7 @@ class Devstack:
             self.data_dir.mkdir(parents=True, exist_ok=True)
             self._forget_sectors()
             return restore_chain(
-                self.config.restore, lambda index: self.data_dir / _numbered("miner", index)
+                self.config.restore, lambda index: self.data_dir / numbered("miner", index)
             )
         if not self.config.keep or not journal.exists():
             return None
@@ -299,7 +280,7 @@ class Devstack:
             wallet = Wallet(self.network.key(name) for name in names)
             for key in earlier.wallet if earlier and index == 0 else ():
                 wallet.add(key)
-            secret = _kept_secret(self.data_dir / _numbered("lotus", index))
+            secret = _kept_secret(self.data_dir / numbered("lotus", index))
             node = FullNode(chain, wallet, TokenIssuer(secret))
             node.mine_epoch = self.swarm.mine_epoch
             node.skip_epoch = self.swarm.skip_epoch
@@ -332,33 +313,33 @@ class Devstack:
         config = self.config
         for index in range(len(self.nodes)):
             port = config.api_port + index if config.api_port else 0
-            self.node_ports.append(await self._serve(self._node_app(index), port, cleanup))
+            self.node_ports.append(await serve(node_app(self, index), port, cleanup))
         if config.gateway_port is not None:
-            self.gateway_port = await self._serve(self._gateway_app(), config.gateway_port, cleanup)
+            self.gateway_port = await serve(gateway_app(self), config.gateway_port, cleanup)
         for index, miner in enumerate(self.miners):
             port = config.miner_port + index if config.miner_port else 0
-            self.miner_ports.append(await self._serve(self._miner_app(index), port, cleanup))
-            miner.remote_url = f"http://{_HOST}:{self.miner_ports[index]}/remote"
+            self.miner_ports.append(await serve(miner_app(self, index), port, cleanup))
+            miner.remote_url = f"http://{HOST}:{self.miner_ports[index]}/remote"
 
     def _write_repos(self, cleanup: contextlib.AsyncExitStack) -> None:
         """The files that tools read in `$LOTUS_PATH` and `$LOTUS_MINER_PATH`; `api` goes away as a stopped Lotus'."""
         repos = [
-            (self.data_dir / _numbered("lotus", index), port, node.tokens)
+            (self.data_dir / numbered("lotus", index), port, node.tokens)
             for index, (node, port) in enumerate(zip(self.nodes, self.node_ports, strict=True))
         ]
         repos += [
-            (self.data_dir / _numbered("miner", index), port, miner.tokens)
+            (self.data_dir / numbered("miner", index), port, miner.tokens)
             for index, (miner, port) in enumerate(zip(self.miners, self.miner_ports, strict=True))
         ]
         for repo, port, tokens in repos:
-            (repo / "api").write_text(f"/ip4/{_HOST}/tcp/{port}/http")
+            (repo / "api").write_text(f"/ip4/{HOST}/tcp/{port}/http")
             file = repo / "token"
             file.touch(0o600)
             file.write_text(tokens.issue(ALL_PERMISSIONS))
             cleanup.callback((repo / "api").unlink, missing_ok=True)
 
     def _make_miner(self, index: int) -> MinerNode:
-        network, miner_dir = self.network, self.data_dir / _numbered("miner", index)
+        network, miner_dir = self.network, self.data_dir / numbered("miner", index)
         secret = _kept_secret(miner_dir)
         storage = StoragePath(miner_dir / "storage")
         write_storage_list(miner_dir, [storage])
@@ -367,78 +348,11 @@ class Devstack:
         provider = SealingProvider(network, miner, network.key(spec.worker), storage)
         return MinerNode(network, provider, TokenIssuer(secret))
 
-    def _node_app(self, index: int) -> web.Application:
-        node = self.nodes[index]
-        app = web.Application(client_max_size=MAX_REQUEST_BYTES)
-        for path, table in _tables().items():
-            seam = FaultySeam(self.faults, _numbered("node", index, ""))
-            endpoint = RpcEndpoint(Dispatcher(table, node, _EXPECTED, seam), node.tokens)
-            app.router.add_route("*", path, endpoint.handle)
-            app.on_shutdown.append(endpoint.shut_down)
-        app.router.add_get("/health/livez", _healthy)
-        app.router.add_get("/health/readyz", _healthy)
-        if index == 0:
-            add_control_routes(app, node, self.provider)
-            add_net_routes(app, self)
-        return app
-
-    def _gateway_app(self) -> web.Application:
-        app = web.Application(client_max_size=MAX_REQUEST_BYTES)
-        for path, table in _tables().items():
-            seam = GatewaySeam(self.faults, self.config.gateway_lookback_seconds)
-            dispatcher = Dispatcher(gateway_table(table), self.node, _EXPECTED, seam)
-            endpoint = RpcEndpoint(dispatcher, _Anybody())
-            app.router.add_route("*", path, endpoint.handle)
-            app.on_shutdown.append(endpoint.shut_down)
-        return app
-
-    def _miner_app(self, index: int) -> web.Application:
-        miner = self.miners[index]
-        app = web.Application(client_max_size=MAX_REQUEST_BYTES)
-        seam = FaultySeam(self.faults, _numbered("miner", index, ""))
-        endpoint = RpcEndpoint(Dispatcher(table_miner(), miner, _EXPECTED, seam), miner.tokens)
-        app.router.add_route("*", "/rpc/v0", endpoint.handle)
-        app.on_shutdown.append(endpoint.shut_down)
-        add_remote_routes(app, miner)
-        return app
-
-    @staticmethod
-    async def _serve(app: web.Application, port: int, cleanup: contextlib.AsyncExitStack) -> int:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
-        cleanup.push_async_callback(runner.cleanup)
-        await runner.setup()
-        await web.TCPSite(runner, _HOST, port).start()
-        _, bound = runner.addresses[0]
-        return int(bound)
-
-
-class _Anybody(TokenIssuer):
-    """A gateway checks no tokens: whoever calls may do all that it passes on."""
-
-    def verify(self, token: str) -> list[str]:
-        return [*map(str, ALL_PERMISSIONS)]
-
-    def nobody(self) -> list[str]:
-        return [*map(str, ALL_PERMISSIONS)]
-
-
-def _tables() -> dict[str, MethodTable[FullNode]]:
-    return {"/rpc/v0": table_v0(), "/rpc/v1": table_v1(), "/rpc/v2": table_v2()}
-
-
-def _numbered(name: str, index: int, separator: str = "-") -> str:
-    """The first one has the plain name."""
-    return name if index == 0 else f"{name}{separator}{index}"
-
 
 async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-
-
-async def _healthy(_request: web.Request) -> web.Response:
-    return web.Response()
 
 
 def _with_verifier(config: NetworkConfig) -> NetworkConfig:

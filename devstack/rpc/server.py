@@ -27,7 +27,7 @@ from devstack.rpc.methods import Caller, method_name
 from devstack.rpc.subscription import Subscription
 from lotus_client.json_text import read_json
 
-__all__ = ["MAX_REQUEST_BYTES", "RpcEndpoint", "authenticate"]
+__all__ = ["MAX_REQUEST_BYTES", "RpcEndpoint", "authenticate", "token_of"]
 
 MAX_REQUEST_BYTES: Final = 100 << 20  # go-jsonrpc DEFAULT_MAX_REQUEST_SIZE
 _PING_SECONDS: Final = 5
@@ -40,7 +40,7 @@ def authenticate(request: web.Request, tokens: TokenIssuer) -> Caller:
         web.HTTPUnauthorized: a token that is not of this node, with an empty body as Lotus sends it.
     """
     header = request.headers.get("Authorization", "")
-    token = _token_of(request)
+    token = token_of(request)
     if not token:
         return Caller(frozenset(tokens.nobody()))
     if header and not header.startswith("Bearer "):
@@ -62,7 +62,7 @@ class RpcEndpoint:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one HTTP request, or serve a WebSocket until it ends."""
-        if self._seam.revoked(_token_of(request)):
+        if self._seam.revoked(token_of(request)):
             raise web.HTTPUnauthorized(text="")
         caller = authenticate(request, self._tokens)
         if "upgrade" in request.headers.get("Connection", "").lower():
@@ -239,7 +239,8 @@ class _Connection:
                 await self._socket.ping()
 
 
-def _token_of(request: web.Request) -> str:
+def token_of(request: web.Request) -> str:
+    """The request's token as it stands, empty without one."""
     header = request.headers.get("Authorization", "")
     return header.removeprefix("Bearer ") if header else request.query.get("token", "")
 

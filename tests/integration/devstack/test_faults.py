@@ -366,6 +366,23 @@ async def test_corrupt_bytes_are_where_they_were_asked_for_and_are_put_right(
     assert path.read_bytes() == before
 
 
+async def test_the_remote_tree_is_struck_as_well(
+    devnet: Devstack, session: aiohttp.ClientSession
+) -> None:
+    await devnet.provider.add_piece(b"x" * 500)
+    url = f"http://127.0.0.1:{devnet.miner_port}/remote/unsealed/s-t01001-0"
+    token = devnet.miner_api_info.partition(":")[0]
+
+    async def status() -> int:
+        async with session.get(url, headers={"Authorization": f"Bearer {token}"}) as response:
+            return response.status
+
+    devnet.faults.add("status", Scope(endpoint="miner", method="remote", count=1), status=503)
+    assert [await status(), await status()] == [503, 200]
+    devnet.faults.add("token-revoked", Scope(endpoint="miner"), token=token)
+    assert await status() == 401
+
+
 # sectors ----------------------------------------------------------------------------------------------------------
 
 

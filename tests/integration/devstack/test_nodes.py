@@ -80,6 +80,25 @@ async def test_each_provider_has_its_miner_node_and_its_storage(
     assert len(roots) == 2
 
 
+async def test_the_control_api_reaches_every_provider(
+    net: Devstack, session: aiohttp.ClientSession
+) -> None:
+    headers = {"Authorization": f"Bearer {net.token()}"}
+    url = f"http://127.0.0.1:{net.api_port}/devstack/v1/"
+    async with session.post(
+        f"{url}add-piece?miner=1", data=b"x" * 500, headers=headers
+    ) as response:
+        assert response.status == 200
+    assert not net.miners[0].provider.sectors
+    assert list(net.miners[1].provider.sectors) == [0]
+    async with session.post(
+        f"{url}add-piece?miner=2", data=b"x" * 500, headers=headers
+    ) as response:
+        assert response.status == 400
+    async with session.post(f"{url}status", headers=headers) as response:
+        assert (await response.json())["providers"] == ["t01001", "t01002"]
+
+
 async def test_one_node_may_stop_following_while_the_other_goes_on(
     net: Devstack, session: aiohttp.ClientSession
 ) -> None:
