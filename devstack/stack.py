@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -212,6 +213,8 @@ class Devstack:
             self.data_dir = Path(cleanup.enter_context(temporary))
         else:
             self.data_dir = config.data_dir
+        if config.keep:
+            cleanup.enter_context(_locked(self.data_dir))
         earlier = self._earlier_chain()
         if earlier is None:
             self._forget_sectors()
@@ -347,6 +350,22 @@ class Devstack:
         miner = network.providers[index]
         provider = SealingProvider(network, miner, network.key(spec.worker), storage)
         return MinerNode(network, provider, TokenIssuer(secret))
+
+
+@contextlib.contextmanager
+def _locked(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory for this process.
+
+    Raises:
+        JournalError: another devnet has it.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise JournalError(f"{data_dir} is in use by another devnet") from error
+        yield
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

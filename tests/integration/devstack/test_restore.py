@@ -66,6 +66,35 @@ async def test_a_kept_data_directory_goes_on_and_another_network_is_refused(tmp_
             pass
 
 
+async def test_a_data_directory_is_for_one_devnet_at_a_time(tmp_path: Path) -> None:
+    config = DevstackConfig(data_dir=tmp_path, keep=True)
+    async with Devstack(config):
+        with pytest.raises(JournalError, match="in use by another devnet"):
+            async with Devstack(config):
+                pass
+    async with Devstack(config):
+        pass
+
+
+async def test_files_that_a_killed_devnets_faults_changed_are_put_right(tmp_path: Path) -> None:
+    config = DevstackConfig(data_dir=tmp_path, keep=True)
+    async with Devstack(config) as net:
+        for payload in (b"hidden" * 100, b"spoilt" * 100):
+            await net.provider.add_piece(payload)
+        folder = net.provider.storage.root / "unsealed"
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        net.faults.add("corrupt-piece", sector=1, offset=10, bytes=5)
+        net.faults.add("corrupt-piece", sector=1, offset=12, bytes=9)
+        net.faults.add("missing-unsealed", sector=0)
+        spoilt = {path: path.read_bytes() for path in folder.iterdir()}
+    for path in folder.iterdir():
+        path.unlink()
+    for path, content in spoilt.items():  # as a kill would have left it
+        path.write_bytes(content)
+    async with Devstack(config):
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_or_killed_devnet_goes_on_where_it_stopped(
     tmp_path: Path, end: signal.Signals
