@@ -157,7 +157,7 @@ async def _run(config: DevstackConfig, as_json: bool) -> None:
 def advance(
     epochs: Annotated[int, typer.Argument(min=1)],
     until_win: Annotated[
-        str | None, typer.Option(help="Stop as soon as this miner has won a block.")
+        str | None, typer.Option(help="Stop once this miner has won a block; `provider` is t01001.")
     ] = None,
     data_dir: DataDir = None,
     *,
@@ -170,7 +170,7 @@ def advance(
     """Mine EPOCHS epochs (at most that many with --until-win)."""
     body: dict[str, Any] = {"epochs": epochs, "skip": skip}
     if until_win is not None:
-        body["until_win"] = until_win
+        body["until_win"] = True if until_win == "provider" else until_win
     answer = ask("advance", body, data_dir)
     show(answer, f"head is at epoch {answer['height']}", as_json)
 

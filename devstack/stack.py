@@ -301,7 +301,7 @@ class Devstack:
                 journal.keyed(name)
             for miner_id in self.network.proving:
                 journal.proving(miner_id, enabled=True)
-        self.node.wallet.on_add = lambda key: journal.wallet(key.secret)
+        self.node.wallet.on_add = journal.wallet
         for index, miner in enumerate(self.miners):
             miner.provider.on_change = partial(journal.sector, index)
 

@@ -12,6 +12,8 @@ from devstack.chain.mpool import MessagePool
 from devstack.chain.store import ChainStore
 from devstack.chain.values import ChainLookupError, ForkRefused
 from lotus_client.chain import TipSet, TipSetKey
+from lotus_client.cid import Cid
+from lotus_client.crypto import SignatureType
 from lotus_client.messages import SignedMessage
 
 __all__ = ["Exchange", "Received"]
@@ -75,7 +77,7 @@ class Exchange:
             if (header.parent_state_root, header.parent_message_receipts, header.messages) != (
                 before.tree.root,
                 before.receipts_root,
-                message_meta([], [signed.cid for signed in included]),
+                _messages_root(included),
             ):
                 raise ForkRefused(
                     f"the tipset at epoch {tipset.height} does not follow from its parent"
@@ -91,3 +93,10 @@ class Exchange:
     def cut(self, height: int) -> None:
         """Drop the canonical chain above that height, without telling anybody."""
         self._store.cut(height)
+
+
+def _messages_root(included: Sequence[SignedMessage]) -> Cid:
+    """What a header says of its block's messages: BLS ones apart from the others."""
+    bls = [one.cid for one in included if one.signature.type is SignatureType.BLS]
+    others = [one.cid for one in included if one.signature.type is not SignatureType.BLS]
+    return message_meta(bls, others)

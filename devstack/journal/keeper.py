@@ -7,9 +7,16 @@ from pathlib import Path
 
 from devstack.chain import Network
 from devstack.journal.frames import MAGIC, frame
-from devstack.journal.records import config_record, key_cids, sector_record, tipset_record
+from devstack.journal.records import (
+    config_record,
+    key_cids,
+    sector_record,
+    tipset_record,
+    wallet_record,
+)
 from devstack.sectors import Sector
 from lotus_client.chain import TipSet
+from lotus_client.crypto import Secp256k1Key
 from lotus_client.messages import SignedMessage
 
 __all__ = ["Journal"]
@@ -54,9 +61,9 @@ class Journal:
     def drawing(self, draws: int) -> None:
         self._put(["draws", draws])
 
-    def wallet(self, secret: bytes) -> None:
+    def wallet(self, key: Secp256k1Key) -> None:
         """The node's wallet has a key more."""
-        self._put(["wallet", secret])
+        self._put(wallet_record(key))
 
     def sector(self, miner: int, sector: Sector) -> None:
         """A sector of the `miner`-th provider is new or has changed."""

@@ -14,6 +14,7 @@ from devstack.sectors import Sector, SectorPiece, SectorState, StagedPiece
 from lotus_client.actors.miner import VerifiedAllocationKey
 from lotus_client.chain import BlockHeader, TipSet, TipSetKey
 from lotus_client.cid import Cid
+from lotus_client.crypto import Secp256k1Key
 from lotus_client.messages import SignedMessage
 from lotus_client.types import AttoFil, Epoch, PaddedPieceSize, SectorNumber
 
@@ -26,6 +27,8 @@ __all__ = [
     "sector_record",
     "tipset_of",
     "tipset_record",
+    "wallet_key_of",
+    "wallet_record",
 ]
 
 Record = list[Any]
@@ -151,3 +154,16 @@ def _piece_of(record: Record) -> SectorPiece:
         key = None if allocation is None else VerifiedAllocationKey(*allocation)
         kept = StagedPiece(b"", commitment, key)
     return SectorPiece(offset, PaddedPieceSize(size), cid, kept)
+
+
+def wallet_record(key: Secp256k1Key) -> Record:
+    """A key of the node's wallet, by the protocol of its address."""
+    return ["wallet", key.address.protocol, key.secret]
+
+
+def wallet_key_of(record: Record) -> Secp256k1Key:
+    """The key of such a record; JournalError for a kind of key that this version does not have."""
+    match record:
+        case [_, 1, bytes(secret)]:
+            return Secp256k1Key(secret)
+    raise JournalError("the chain's wallet has a key of a kind unknown to this version")

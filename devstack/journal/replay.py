@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from devstack.chain import ChainLookupError, ForkRefused, Network
 from devstack.journal.frames import JournalError, read_frames, read_sealed
-from devstack.journal.records import config_of, key_of, sector_of, tipset_of
+from devstack.journal.records import config_of, key_of, sector_of, tipset_of, wallet_key_of
 from devstack.sectors import Sector
 from lotus_client.address import Address
 from lotus_client.crypto import Secp256k1Key
@@ -134,8 +134,8 @@ class _Player:
                 network.prove_automatically(Address.of_id(miner), enabled=enabled)
             case ["draws", int(draws)]:
                 network.mine_share(1, 1, draws)
-            case ["wallet", bytes(secret)]:
-                self.restored.wallet.append(Secp256k1Key(secret))
+            case ["wallet", *_]:
+                self.restored.wallet.append(wallet_key_of(record))
             case ["sector", int(miner), *_]:
                 sector = sector_of(record)
                 self.restored.sectors.setdefault(miner, {})[sector.number] = sector

@@ -11,7 +11,13 @@ from typing import Any, Final
 
 from devstack.chain import Network
 from devstack.journal.frames import MAGIC, frame
-from devstack.journal.records import config_record, key_cids, sector_record, tipset_record
+from devstack.journal.records import (
+    config_record,
+    key_cids,
+    sector_record,
+    tipset_record,
+    wallet_record,
+)
 from devstack.sectors import Sector
 from lotus_client.crypto import Secp256k1Key
 
@@ -103,7 +109,7 @@ def _records(network: Network, wallet: Iterable[Secp256k1Key]) -> Iterator[list[
             yield ["append", None if one is None else key_cids(one.key), height]
     yield from (["prove", miner, True] for miner in network.proving)
     yield from (["message", signed.to_cbor()] for signed in network.mpool.pending())
-    yield from (["wallet", key.secret] for key in wallet)
+    yield from (wallet_record(key) for key in wallet)
 
 
 def _files(miner: int, storage: Path) -> Iterator[list[Any]]:
