@@ -8,6 +8,7 @@ from devstack.chain.actors import policy, reward
 from devstack.chain.actors.miner_state import deadline_now, new_miner
 from devstack.chain.config import FIL, AccountSpec, NetworkConfig, derive_key
 from devstack.chain.election import draw
+from devstack.chain.market_state import MarketState
 from devstack.chain.states import (
     AccountState,
     Actor,
@@ -100,7 +101,7 @@ def _singletons(
         1: Actor("init", init),
         2: Actor("reward", reward.initial(), balance=_REWARD_BALANCE),
         3: Actor("cron", CronState()),
-        5: Actor("storagemarket", EmptyState()),
+        5: Actor("storagemarket", MarketState()),
         6: Actor("verifiedregistry", VerifregState(root_key=80)),
         7: Actor("datacap", DatacapState()),
         80: Actor("multisig", MultisigState(signers, threshold)),

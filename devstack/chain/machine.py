@@ -23,6 +23,10 @@ W = TypeVar("W", bound=Wire)
 
 _INIT = 1
 _MAX_CALL_DEPTH = 64
+# Actors that are no part of the bundle's own machinery may only call exported methods (actors.md §0.2).
+_FIRST_EXPORTED = 1 << 24
+_USER_CODE = frozenset({"evm"})
+_OPEN_TO_USER_CODE = frozenset({"evm", "eam", "placeholder"})
 _CBOR, _RAW = 0x51, 0x55  # codecs of params and returns
 
 
@@ -240,9 +244,13 @@ class Machine:
     def _run(self, runtime: Runtime, method: int, params: bytes) -> bytes:
         if self._depth >= _MAX_CALL_DEPTH:
             raise Abort(Exit.ASSERTION, "calls are nested too deep")
+        code = self._actors[runtime.receiver].code
+        is_user = runtime.code_of(runtime.caller) in _USER_CODE
+        if method < _FIRST_EXPORTED and is_user and code not in _OPEN_TO_USER_CODE:
+            raise Abort(Exit.FORBIDDEN, f"method {method} is not exported")
         self._depth += 1
         try:
-            return self._code[self._actors[runtime.receiver].code](runtime, method, params)
+            return self._code[code](runtime, method, params)
         except (ParamsError, CborError, AddressError) as error:
             raise Abort(Exit.SERIALIZATION, str(error)) from error
         finally:

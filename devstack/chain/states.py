@@ -150,14 +150,17 @@ class VerifregState(State):
     allocations: Table[int, Allocation] = field(default_factory=Table)
     next_allocation_id: int = 1
     claims: Table[int, Claim] = field(default_factory=Table)
+    # (client id, verifier id) -> the id of the next proposal to take the client's DataCap
+    remove_data_cap_proposal_ids: Table[tuple[int, int], int] = field(default_factory=Table)
 
 
 @dataclass(frozen=True)
 class DatacapState(State):
-    """DataCap by holder's id, in bytes."""
+    """DataCap by holder's id, in bytes, and allowances by owner's and operator's id, in tokens (10**18 a byte)."""
 
     supply: int = 0
     balances: Table[int, int] = field(default_factory=Table)
+    allowances: Table[int, Table[int, int]] = field(default_factory=Table)
 
 
 @dataclass(frozen=True)

@@ -168,6 +168,7 @@ class DatacapMethod(IntEnum):
 class MultisigMethod(IntEnum):
     """Any multisig."""
 
+    CONSTRUCTOR = 1
     PROPOSE = 2
     APPROVE = 3
     CANCEL = 4

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from devstack.chain.actors import miner_proving, miner_sectors, vesting
-from devstack.chain.actors.basic import unhandled
+from devstack.chain.actors.dispatch import unhandled
 from devstack.chain.actors.miner_state import Change, available_balance
 from devstack.chain.machine import Exit, Runtime
 from devstack.chain.states import MinerState

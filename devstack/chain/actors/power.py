@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from devstack.chain.actors import reward
-from devstack.chain.actors.basic import unhandled
+from devstack.chain.actors.dispatch import unhandled
 from devstack.chain.actors.init import next_actor_address
 from devstack.chain.actors.miner_state import new_miner
 from devstack.chain.actors.power_calls import DEADLINE_PAYLOAD

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from devstack.chain.actors.basic import unhandled
+from devstack.chain.actors.dispatch import unhandled
 from devstack.chain.config import FIL
 from devstack.chain.machine import Exit, Runtime
 from devstack.chain.states import RewardState
