@@ -30,6 +30,7 @@ __all__ = [
     "MinerState",
     "MultisigState",
     "Partition",
+    "PendingBeneficiaryChange",
     "PowerState",
     "PreCommit",
     "RecentAwards",
@@ -39,6 +40,7 @@ __all__ = [
     "VerifregState",
     "VestingFunds",
     "VestingSteps",
+    "WorkerKeyChange",
 ]
 
 # Code CIDs of the actors bundle v18.0.0 for 2k networks: Lotus `build/builtin_actors_gen.go`.
@@ -174,6 +176,25 @@ class Beneficiary(State):
 
 
 @dataclass(frozen=True)
+class PendingBeneficiaryChange(State):
+    """A beneficiary that the owner proposed, and who agreed so far."""
+
+    new_beneficiary: int
+    new_quota: int
+    new_expiration: int
+    approved_by_beneficiary: bool = False
+    approved_by_nominee: bool = False
+
+
+@dataclass(frozen=True)
+class WorkerKeyChange(State):
+    """A worker that replaces the present one from an epoch on."""
+
+    new_worker: int
+    effective_at: int
+
+
+@dataclass(frozen=True)
 class MinerDetails(State):
     """Keys (ids) and sizes of a miner."""
 
@@ -185,6 +206,11 @@ class MinerDetails(State):
     window_post_proof: int
     partition_sectors: int
     beneficiary: Beneficiary
+    peer_id: bytes = b""
+    multi_address: tuple[bytes, ...] = ()
+    pending_worker_key: WorkerKeyChange | None = None
+    pending_owner_address: int | None = None
+    pending_beneficiary_term: PendingBeneficiaryChange | None = None
 
 
 @dataclass(frozen=True)

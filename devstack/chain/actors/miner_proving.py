@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from devstack.chain.actors import policy, vesting
+from devstack.chain.actors.miner_keys import with_due_worker
 from devstack.chain.actors.miner_state import (
     Change,
     deadline_info,
@@ -19,6 +20,8 @@ from devstack.chain.states import MinerState, Partition
 from devstack.chain.table import replace
 from lotus_client import cbor
 from lotus_client.actors import events
+from lotus_client.actors.market_sectors import OnMinerSectorsTerminateParams
+from lotus_client.actors.methods import MARKET, MarketMethod
 from lotus_client.actors.miner import (
     PoStPartition,
     SectorDeclaration,
@@ -195,9 +198,20 @@ def terminate_sectors(runtime: Runtime, params: bytes) -> bytes:
         ended += sorted(numbers)
     change.pay_debt()
     change.commit()
-    for number in ended:
-        runtime.emit(events.sector_event("sector-terminated", number))
+    _after_early_end(runtime, ended)
     return cbor.encode([True])
+
+
+def _after_early_end(runtime: Runtime, numbers: list[int]) -> None:
+    """Tell f05 of ended sectors that held data, then the world of all."""
+    state: MinerState = runtime.state
+    held = [state.sectors[number] for number in numbers]
+    with_data = [one.number for one in held if one.deal_weight or one.verified_deal_weight]
+    if with_data:
+        ended = OnMinerSectorsTerminateParams(runtime.epoch, BitField.from_ints(with_data))
+        runtime.must_send(MARKET, MarketMethod.ON_MINER_SECTORS_TERMINATE, ended.to_cbor())
+    for number in numbers:
+        runtime.emit(events.sector_event("sector-terminated", number))
 
 
 def _end_early(change: Change, numbers: Iterable[int]) -> None:
@@ -234,8 +248,10 @@ def end_deadline(runtime: Runtime) -> None:
     state: MinerState = runtime.state
     now = deadline_now(state.proving_period_start, runtime.epoch)
     change = Change(runtime, vesting.settled(state))
+    details = with_due_worker(state.details, runtime.epoch)
+    change.state = replace(change.state, details=details)
     _expire_pre_commits(change)
-    fee = _close(change, now.index)
+    fee, ended = _close(change, now.index)
     change.add_debt(fee)
     change.state = vesting.unlock_due(change.state, runtime.epoch)
     change.pay_debt()
@@ -254,6 +270,7 @@ def end_deadline(runtime: Runtime) -> None:
         deadline_cron_active=goes_on,
     )
     change.commit()
+    _after_early_end(runtime, ended)
     if goes_on:
         enroll_deadline_cron(runtime, following.last)
 
@@ -277,11 +294,12 @@ def _expire_pre_commits(change: Change) -> None:
     change.add_debt(lost)
 
 
-def _close(change: Change, index: int) -> int:
-    """Close a deadline; what its sectors owe for the day."""
+def _close(change: Change, index: int) -> tuple[int, list[int]]:
+    """Close a deadline: what its sectors owe for the day, and those that ended early."""
     deadline = change.state.deadlines[index]
     if not deadline.partitions:
-        return 0
+        return 0, []
+    ended: list[int] = []
     actors = change.runtime.machine.actors
     live = [number for partition in deadline.partitions for number in partition.live]
     faulty = [number for partition in deadline.partitions for number in partition.faults]
@@ -296,10 +314,10 @@ def _close(change: Change, index: int) -> int:
         elif partition.recoveries and at not in deadline.posted:
             after = replace(partition, recoveries=frozenset())
             change.set_partition(index, at, after)
-        _expire(change, index, at, after)
+        ended += _expire(change, index, at, after)
     closed = replace(change.state.deadlines[index], posted=frozenset())
     change.state = replace(change.state, deadlines=change.state.deadlines.with_({index: closed}))
-    return owed
+    return owed, ended
 
 
 def _missed(change: Change, partition: Partition) -> Partition:
@@ -315,8 +333,8 @@ def _missed(change: Change, partition: Partition) -> Partition:
     )
 
 
-def _expire(change: Change, index: int, at: int, partition: Partition) -> None:
-    """End the sectors whose time is over, and those faulty for 42 days, which pay for it. No events (as on chain)."""
+def _expire(change: Change, index: int, at: int, partition: Partition) -> list[int]:
+    """End the sectors whose time is over (without an event, as on chain), and those faulty for 42 days; the latter."""
     now, sectors = change.runtime.epoch, change.state.sectors
     over = frozenset(number for number in partition.live if sectors[number].expiration <= now)
     aged = frozenset(
@@ -327,3 +345,4 @@ def _expire(change: Change, index: int, at: int, partition: Partition) -> None:
     if over or aged:
         _end_early(change, aged)
         _end(change, index, at, partition, over | aged)
+    return sorted(aged)

@@ -26,6 +26,7 @@ __all__ = [
     "expected_reward",
     "fault_fee",
     "initial_pledge",
+    "max_termination_fee",
     "qa_power",
     "sector_power",
     "termination_fee",
@@ -113,6 +114,11 @@ def daily_fee(actors: dict[int, Actor], qap: int) -> int:
     """A sector's daily fee, fixed when it is made (FIP-0100), in attoFIL."""
     multiplier, divisor = _DAILY_FEE
     return multiplier * circulating_supply(actors) * qap // divisor
+
+
+def max_termination_fee(actors: dict[int, Actor], qap: int, pledge: int) -> int:
+    """The most that ending a sector of that power and pledge can cost (FIP-0098), in attoFIL."""
+    return max(pledge * 85 // 1000, fault_fee(actors, qap) * 105 // 100)
 
 
 def termination_fee(actors: dict[int, Actor], sector: SectorOnChainInfo, qap: int, now: int) -> int:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from devstack.chain.actors.dispatch import unhandled
+from devstack.chain.actors import dispatch
+from devstack.chain.actors.dispatch import Action, call_method, plain, taking
 from devstack.chain.config import FIL
 from devstack.chain.machine import Exit, Runtime
 from devstack.chain.states import RewardState
 from devstack.chain.table import replace
+from lotus_client import cbor
+from lotus_client.actors import wire
 from lotus_client.actors.methods import BURNT_FUNDS, MinerMethod, RewardMethod
 from lotus_client.actors.miner import ApplyRewardsParams
 from lotus_client.actors.system import AwardBlockRewardParams
@@ -47,17 +50,19 @@ def smooth(position: int, velocity: int, observed: int) -> tuple[int, int]:
 
 
 def invoke(runtime: Runtime, method: int, params: bytes) -> bytes:
-    """AwardBlockReward (f00 only) and UpdateNetworkKPI (f04 only)."""
-    if method == RewardMethod.AWARD_BLOCK_REWARD:
-        runtime.require_caller(0)
-        return _award(runtime, AwardBlockRewardParams.from_cbor(params))
-    if method == RewardMethod.UPDATE_NETWORK_KPI:
-        runtime.require_caller(4)
-        return _next_epoch(runtime)
-    raise unhandled(method)
+    """AwardBlockReward (f00 only), UpdateNetworkKPI (f04 only), ThisEpochReward."""
+    return call_method(runtime, _METHODS, method, params)
+
+
+def _this_epoch_reward(runtime: Runtime) -> bytes:
+    """The smoothed reward, and the baseline power: 0, for this network mints without one."""
+    state: RewardState = runtime.state
+    estimate = [wire.big_bytes(state.reward_position), wire.big_bytes(state.reward_velocity)]
+    return cbor.encode([estimate, wire.big_bytes(0)])
 
 
 def _award(runtime: Runtime, award: AwardBlockRewardParams) -> bytes:
+    runtime.require_caller(0)
     state: RewardState = runtime.state
     gas = award.gas_reward.value
     runtime.require(award.win_count > 0 and gas >= 0, Exit.ILLEGAL_ARGUMENT, "bad award")
@@ -85,7 +90,8 @@ def _award(runtime: Runtime, award: AwardBlockRewardParams) -> bytes:
     return b""
 
 
-def _next_epoch(runtime: Runtime) -> bytes:
+def _next_epoch(runtime: Runtime, _raw_power: int) -> bytes:
+    runtime.require_caller(4)
     state: RewardState = runtime.state
     reward = state.this_epoch_reward
     reward -= reward * _DECAY_NUMERATOR >> _DECAY_SHIFT
@@ -100,3 +106,10 @@ def _next_epoch(runtime: Runtime) -> bytes:
         )
     )
     return b""
+
+
+_METHODS: Final[dict[int, Action]] = {
+    RewardMethod.AWARD_BLOCK_REWARD: taking(AwardBlockRewardParams.from_cbor, _award),
+    RewardMethod.THIS_EPOCH_REWARD: plain(_this_epoch_reward),
+    RewardMethod.UPDATE_NETWORK_KPI: taking(dispatch.token, _next_epoch),
+}
