@@ -40,7 +40,7 @@ from lotus_client.address import Address
 from lotus_client.bitfield import BitField
 from lotus_client.chain import HeadChange
 from lotus_client.cid import Cid
-from lotus_client.crypto import Secp256k1Key
+from lotus_client.crypto import SigningKey
 from lotus_client.state import Allocation
 from lotus_client.types import AllocationId, Epoch, SectorNumber
 
@@ -69,7 +69,7 @@ class SealingProvider:
         self,
         network: Network,
         miner: Address,
-        worker: Secp256k1Key,
+        worker: SigningKey,
         storage: StoragePath,
     ) -> None:
         self._network = network
