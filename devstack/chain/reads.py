@@ -9,6 +9,7 @@ from devstack.chain.actors import policy, vesting
 from devstack.chain.actors.miner_state import available_balance, deadline_now
 from devstack.chain.actors.power import CONSENSUS_MINER_MIN_POWER
 from devstack.chain.machine import record_of
+from devstack.chain.market_reads import MarketView
 from devstack.chain.states import (
     AccountState,
     Actor,
@@ -146,6 +147,11 @@ class StateView:
     def root_key(self) -> Address:
         """The address that may add verifiers."""
         return Address.of_id(self._registry.root_key)
+
+    @property
+    def market(self) -> MarketView:
+        """The storage market's deals and balances."""
+        return MarketView(self.tree.actors[5].state)
 
     # miners -------------------------------------------------------------------------------------------------------
 

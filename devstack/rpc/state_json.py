@@ -10,6 +10,7 @@ from functools import singledispatch
 from typing import Any
 
 from devstack.chain import states
+from devstack.chain.market_state import MarketState
 from devstack.rpc.encode import address_json, cid_json
 from lotus_client.address import Address
 
@@ -100,6 +101,7 @@ def _verified_registry(state: states.VerifregState) -> Json:
     return {
         "RootKey": _id(state.root_key),
         "Verifiers": cid_json(state.verifiers.cid),
+        "RemoveDataCapProposalIDs": cid_json(state.remove_data_cap_proposal_ids.cid),
         "Allocations": cid_json(state.allocations.cid),
         "NextAllocationId": state.next_allocation_id,
         "Claims": cid_json(state.claims.cid),
@@ -113,7 +115,27 @@ def _datacap(state: states.DatacapState) -> Json:
         "Token": {
             "Supply": str(state.supply * 10**18),  # f07 counts in 10**-18 of a byte
             "Balances": cid_json(state.balances.cid),
+            "Allowances": cid_json(state.allowances.cid),
         },
+    }
+
+
+@actor_state_json.register
+def _market(state: MarketState) -> Json:
+    return {
+        "Proposals": cid_json(state.proposals.cid),
+        "States": cid_json(state.states.cid),
+        "PendingProposals": cid_json(state.pending_proposals.cid),
+        "EscrowTable": cid_json(state.escrow_table.cid),
+        "LockedTable": cid_json(state.locked_table.cid),
+        "NextID": state.next_id,
+        "DealOpsByEpoch": cid_json(state.deal_ops_by_epoch.cid),
+        "LastCron": state.last_cron,
+        "TotalClientLockedCollateral": str(state.total_client_locked_collateral),
+        "TotalProviderLockedCollateral": str(state.total_provider_locked_collateral),
+        "TotalClientStorageFee": str(state.total_client_storage_fee),
+        "PendingDealAllocationIds": cid_json(state.pending_deal_allocation_ids.cid),
+        "ProviderSectors": cid_json(state.provider_sectors.cid),
     }
 
 

@@ -11,6 +11,7 @@ from devstack.rpc import (
     misc,
     mpool,
     state_actors,
+    state_market,
     state_messages,
     state_miner,
     wallet,
@@ -22,6 +23,7 @@ __all__ = ["table_v0", "table_v1", "table_v2"]
 _COMMON = (
     *chain.METHODS,
     *state_actors.METHODS,
+    *state_market.METHODS,
     *state_miner.METHODS,
     *mpool.METHODS,
     *gas.METHODS,
