@@ -49,6 +49,7 @@ async def publish_deal(
     provider: SealingProvider,
     piece_cid: Cid,
     size: PaddedPieceSize,
+    *,
     terms: DealTerms = DealTerms(),
 ) -> int:
     """Put the money of both sides into escrow and publish the deal; its id. Mines.
