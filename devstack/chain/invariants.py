@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from devstack.chain.actors import policy, vesting
 from devstack.chain.actors.miner_state import power_of
+from devstack.chain.market_state import MarketState
 from devstack.chain.states import MinerState, StateTree
 from devstack.chain.values import StampedEvent
 
@@ -12,7 +15,7 @@ __all__ = ["check_invariants", "event_types"]
 
 def check_invariants(tree: StateTree) -> list[str]:
     """Every broken rule in words; empty when the state is sound (actors' state invariants, builtin-actors testing)."""
-    problems = _money(tree) + _datacap(tree)
+    problems = _money(tree) + _datacap(tree) + _market(tree)
     for actor_id, actor in tree.actors.items():
         if actor.code == "storageminer":
             problems += _miner(tree, actor_id)
@@ -44,6 +47,62 @@ def _datacap(tree: StateTree) -> list[str]:
         f"id {one} is not below the next id" for one in used if one >= registry.next_allocation_id
     ]
     return problems
+
+
+def _market(tree: StateTree) -> list[str]:
+    state: MarketState = tree.actors[5].state
+    problems = []
+    if tree.actors[5].balance < sum(state.escrow_table.values()):
+        problems.append("f05 holds less than the escrow")  # it may hold more: anyone can send to it
+    deals = state.proposals
+    locked: Counter[int] = Counter()
+    for deal_id, deal in deals.items():
+        locked[deal.client.actor_id] += deal.client_collateral.value + _unpaid(state, deal_id)
+        locked[deal.provider.actor_id] += deal.provider_collateral.value
+    if {who: amount for who, amount in locked.items() if amount} != dict(state.locked_table):
+        problems.append("locked balances are not what the deals lock")
+    problems += [
+        f"f0{who} has more locked than in escrow"
+        for who, amount in state.locked_table.items()
+        if amount > state.escrow_table.get(who, 0)
+    ]
+    totals = (
+        sum(deal.client_collateral.value for deal in deals.values()),
+        sum(deal.provider_collateral.value for deal in deals.values()),
+        sum(_unpaid(state, deal_id) for deal_id in deals),
+    )
+    kept = (
+        state.total_client_locked_collateral,
+        state.total_provider_locked_collateral,
+        state.total_client_storage_fee,
+    )
+    if totals != kept:
+        problems.append("the market's totals are not the sums over its deals")
+    if not (state.states.keys() | state.pending_deal_allocation_ids.keys()) <= deals.keys():
+        problems.append("something is kept of a deal that is gone")
+    if state.states.keys() & state.pending_deal_allocation_ids.keys():
+        problems.append("an active deal has a pending allocation")
+    placed = {
+        deal_id: (provider, sector)
+        for provider, sectors in state.provider_sectors.items()
+        for sector, held in sectors.items()
+        for deal_id in held
+    }
+    active = {
+        deal_id: (deals[deal_id].provider.actor_id, one.sector_number)
+        for deal_id, one in state.states.items()
+        if deal_id in deals
+    }
+    if not placed.items() <= active.items():  # a terminated sector's list goes with its ended deals
+        problems.append("a sector lists a deal that is not active in it")
+    return problems
+
+
+def _unpaid(state: MarketState, deal_id: int) -> int:
+    """What of a deal's fee is still locked."""
+    deal, active = state.proposals[deal_id], state.states.get(deal_id)
+    paid_until = max(deal.start_epoch, active.last_updated_epoch if active else 0)
+    return deal.storage_price_per_epoch.value * (deal.end_epoch - paid_until)
 
 
 def _miner(tree: StateTree, actor_id: int) -> list[str]:
