@@ -24,9 +24,7 @@ class Direct:
 
     def __init__(self, config: NetworkConfig = CONFIG, epoch: int = 10, version: int = 28) -> None:
         self.config = config
-        self.ids = {
-            name: 100 + index for index, name in enumerate(accounts_of(config))
-        }
+        self.ids = {name: 100 + index for index, name in enumerate(accounts_of(config))}
         self.version = version
         self.machine = self._machine(genesis_state(config), epoch)
         self._nonce = 0

@@ -164,7 +164,9 @@ def test_exec_makes_a_multisig_at_the_address_that_the_origin_and_nonce_give(cha
 def test_the_published_example_of_an_f2_address() -> None:
     origin = Address.from_bytes(bytes.fromhex("01df034b2156625ebac9d8f7c7af61eff43a451e9f"))
     preimage = cbor.encode(origin.to_bytes()) + (5).to_bytes(8, "big") + bytes(8)
-    assert preimage.hex() == "5501df034b2156625ebac9d8f7c7af61eff43a451e9f" + "0" * 15 + "5" + "0" * 16
+    assert (
+        preimage.hex() == "5501df034b2156625ebac9d8f7c7af61eff43a451e9f" + "0" * 15 + "5" + "0" * 16
+    )
     expected = "02373f13aaf8fa34852020d2637447a115c02bda8f"
     assert Address.of_actor_data(preimage).to_bytes().hex() == expected
 
@@ -212,7 +214,9 @@ def test_only_miners_change_power_and_only_the_system_awards(chain: Direct) -> N
         assert chain.call("alice", 4, method, params).exit_code == Exit.FORBIDDEN
     assert chain.call("alice", 4, PowerMethod.ON_EPOCH_TICK_END).exit_code == Exit.FORBIDDEN
     award = bytes.fromhex("844300e807404300303901")
-    assert chain.call("alice", 2, RewardMethod.AWARD_BLOCK_REWARD, award).exit_code == Exit.FORBIDDEN
+    assert (
+        chain.call("alice", 2, RewardMethod.AWARD_BLOCK_REWARD, award).exit_code == Exit.FORBIDDEN
+    )
     kpi = cbor.encode(cbor.encode_bigint(1))
     assert chain.call("alice", 2, RewardMethod.UPDATE_NETWORK_KPI, kpi).exit_code == Exit.FORBIDDEN
 

@@ -56,9 +56,7 @@ class Market:
         self, *deals: wire.DealProposal, who: str = "worker-1", signer: str = "alice"
     ) -> Sent:
         signed = tuple(
-            wire.ClientDealProposal(
-                deal, self.chain.key(signer).sign(deal.to_cbor()).to_bytes()
-            )
+            wire.ClientDealProposal(deal, self.chain.key(signer).sign(deal.to_cbor()).to_bytes())
             for deal in deals
         )
         params = wire.PublishStorageDealsParams(signed).to_cbor()

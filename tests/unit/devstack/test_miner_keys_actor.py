@@ -148,7 +148,9 @@ def test_a_nominee_becomes_beneficiary_by_repeating_the_proposal(chain: Direct) 
     assert change_beneficiary(chain, "alice", "alice", FIL, 5000) == Exit.FORBIDDEN
     assert change_beneficiary(chain, "owner-1", "alice", FIL, 5000) == 0
     proposed = beneficiary(chain).proposed
-    assert proposed == wire.PendingBeneficiaryChange(chain.id("alice"), AttoFil(FIL), 5000, True, False)
+    assert proposed == wire.PendingBeneficiaryChange(
+        chain.id("alice"), AttoFil(FIL), 5000, True, False
+    )
     assert change_beneficiary(chain, "bob", "alice", FIL, 5000) == Exit.FORBIDDEN
     for wrong in ((2 * FIL, 5000), (FIL, 5001)):
         assert change_beneficiary(chain, "alice", "alice", *wrong) == Exit.ILLEGAL_ARGUMENT

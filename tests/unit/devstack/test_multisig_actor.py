@@ -55,11 +55,15 @@ class Wallet:
         return wire.ApproveReturn.from_cbor(approved.return_).exit_code
 
 
-
-
 @pytest.mark.parametrize(
     ("names", "threshold", "duration"),
-    [((), 1, 0), (("alice", "alice"), 1, 0), (("alice",), 0, 0), (("alice",), 2, 0), (("alice",), 1, -1)],
+    [
+        ((), 1, 0),
+        (("alice", "alice"), 1, 0),
+        (("alice",), 0, 0),
+        (("alice",), 2, 0),
+        (("alice",), 1, -1),
+    ],
 )
 def test_a_wrong_constructor_is_an_illegal_argument(
     names: tuple[str, ...], threshold: int, duration: int

@@ -261,7 +261,9 @@ def test_a_client_lengthens_its_claims_for_nothing_within_bounds(chain: Direct) 
 
     def extend(who: str, provider: int, claim: int, term_max: int) -> int:
         terms = (wire.ClaimTerm(provider, claim, term_max),)
-        raw = chain.ok(who, 6, Method.EXTEND_CLAIM_TERMS, wire.ExtendClaimTermsParams(terms).to_cbor())
+        raw = chain.ok(
+            who, 6, Method.EXTEND_CLAIM_TERMS, wire.ExtendClaimTermsParams(terms).to_cbor()
+        )
         failed = BatchReturn.from_cbor(raw).fail_codes
         return failed[0][1] if failed else 0
 
