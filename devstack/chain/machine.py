@@ -174,7 +174,7 @@ class Machine:
         found = self.resolve(address)
         if found is not None:
             return found
-        if address.protocol in (1, 3):
+        if address.protocol in (1, 3) and any(address.payload):  # all zeros are nobody's key
             actor = Actor("account", AccountState(address))
         elif address.protocol == 4 and address.eth_address is not None:
             actor = Actor("placeholder", EmptyState(), delegated=address)
