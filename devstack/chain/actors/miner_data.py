@@ -13,9 +13,12 @@ from lotus_client.actors.market_sectors import (
     SectorChanges,
     SectorContentChangedParams,
     SectorContentChangedReturn,
+    SectorDeals,
+    VerifyDealsForActivationParams,
+    VerifyDealsForActivationReturn,
 )
 from lotus_client.actors.methods import MARKET, VERIFIED_REGISTRY, MarketMethod, VerifregMethod
-from lotus_client.actors.miner import PieceActivationManifest
+from lotus_client.actors.miner import PieceActivationManifest, SectorPreCommitInfo
 from lotus_client.actors.verifreg import (
     AllocationClaim,
     ClaimAllocationsParams,
@@ -25,7 +28,7 @@ from lotus_client.actors.verifreg import (
 from lotus_client.actors.wire import ParamsError
 from lotus_client.cid import Cid
 
-__all__ = ["SectorData", "claim", "notify"]
+__all__ = ["SectorData", "claim", "notify", "verify_deals"]
 
 # actors/miner/src/lib.rs
 _RECEIVER_ABORTED: Final = 1002
@@ -54,6 +57,30 @@ class SectorData:
         """Padded bytes that claim nothing. From network version 29 nothing does."""
         return sum(
             piece.size for piece in self.pieces if network_version >= 29 or piece.allocation is None
+        )
+
+
+def verify_deals(runtime: Runtime, sectors: Sequence[SectorPreCommitInfo]) -> None:
+    """Have f05 check the deals that pre-commits name; their CommD must be the pre-committed one.
+
+    Such a sector cannot be proven any more since network version 22: ProveCommitSectors3 refuses it.
+    """
+    if not any(sector.deal_ids for sector in sectors):
+        return
+    asked = VerifyDealsForActivationParams(
+        tuple(
+            SectorDeals(one.sector, one.seal_proof, one.expiration, one.deal_ids) for one in sectors
+        )
+    )
+    answer = VerifyDealsForActivationReturn.from_cbor(
+        runtime.must_send(MARKET, MarketMethod.VERIFY_DEALS_FOR_ACTIVATION, asked.to_cbor())
+    )
+    zero = unsealed_cid([], runtime.config.sector_size)
+    for sector, computed in zip(sectors, answer.unsealed_cids, strict=True):
+        runtime.require(
+            computed is None or computed == (sector.unsealed_cid or zero),
+            Exit.ILLEGAL_ARGUMENT,
+            f"sector {sector.sector}: the deals' CommD is {computed}",
         )
 
 

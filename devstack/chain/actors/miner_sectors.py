@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from devstack.chain.actors import policy
-from devstack.chain.actors.miner_data import SectorData, claim, notify
+from devstack.chain.actors.miner_data import SectorData, claim, notify, verify_deals
 from devstack.chain.actors.miner_state import (
     Change,
     assign_deadline,
@@ -20,7 +20,7 @@ from devstack.chain.actors.miner_state import (
 )
 from devstack.chain.actors.power_calls import enroll_deadline_cron
 from devstack.chain.commd import CommDError, unsealed_cid
-from devstack.chain.machine import Abort, Exit, Runtime
+from devstack.chain.machine import Exit, Runtime
 from devstack.chain.states import Partition, PreCommit
 from lotus_client.actors import events
 from lotus_client.actors.miner import (
@@ -29,7 +29,7 @@ from lotus_client.actors.miner import (
     SectorPreCommitInfo,
 )
 from lotus_client.actors.wire import BatchReturn
-from lotus_client.cid import FIL_COMMITMENT_SEALED
+from lotus_client.cid import FIL_COMMITMENT_SEALED, FIL_COMMITMENT_UNSEALED
 from lotus_client.state import SectorOnChainInfo
 from lotus_client.types import AttoFil, Epoch, SectorNumber
 
@@ -60,6 +60,7 @@ def pre_commit_batch(runtime: Runtime, params: bytes) -> bytes:
             Exit.ILLEGAL_ARGUMENT,
             f"sector number {sector.sector} was used before",
         )
+    verify_deals(runtime, wanted)
     change = Change(runtime, state)
     change.pay_debt()
     runtime.require(change.state.fee_debt == 0, Exit.INSUFFICIENT_FUNDS, "fee debt is not covered")
@@ -108,6 +109,10 @@ def _check_pre_commit(runtime: Runtime, sector: SectorPreCommitInfo) -> None:
     for good, why in (
         (sector.seal_proof == config.seal_proof, f"the seal proof is {config.seal_proof}"),
         (sector.sealed_cid.codec == FIL_COMMITMENT_SEALED, "the sealed CID is of another kind"),
+        (
+            sector.unsealed_cid is None or sector.unsealed_cid.codec == FIL_COMMITMENT_UNSEALED,
+            "the unsealed CID is of another kind",
+        ),
         (sector.seal_rand_epoch < now, "seal randomness from the future"),
         (
             sector.seal_rand_epoch >= now - policy.MAX_SEAL_RANDOMNESS_AGE,
@@ -136,15 +141,15 @@ def prove_commit_sectors(runtime: Runtime, params: bytes) -> bytes:
     """Activate sectors: proofs, claims, pledge, place, events, notifications, in the actor's order."""
     wanted = ProveCommitSectorsParams.from_cbor(params)
     state = require_key(runtime)
-    _check_proof_form(runtime, wanted)
     numbers = [manifest.sector for manifest in wanted.manifests]
+    missing = [number for number in numbers if number not in state.pre_committed]
+    runtime.require(not missing, Exit.NOT_FOUND, f"sectors {missing} are not pre-committed")
+    _check_proof_form(runtime, wanted)
     runtime.require(len(set(numbers)) == len(numbers), Exit.ILLEGAL_ARGUMENT, "repeated sector")
     codes: dict[int, int] = dict.fromkeys(numbers, 0)
     valid: list[_Activation] = []
     for index, manifest in enumerate(wanted.manifests):
-        pre_commit = state.pre_committed.get(manifest.sector)
-        if pre_commit is None:
-            raise Abort(Exit.NOT_FOUND, f"sector {manifest.sector} is not pre-committed")
+        pre_commit = state.pre_committed[manifest.sector]
         activation = _Activation(
             pre_commit, SectorData(manifest.sector, pre_commit.expiration, manifest.pieces)
         )

@@ -12,13 +12,31 @@ from devstack.chain import FIL
 from devstack.datacap import grant_datacap
 from devstack.deals import DealTerms, publish_deal
 from devstack.provider import PieceRejected
+from devstack.rpc.state_market import METHODS
 from devstack.stack import Devstack
+from lotus_client import cbor
+from lotus_client.actors.methods import MinerMethod
+from lotus_client.actors.miner_keys import (
+    ChangeBeneficiaryParams,
+    ChangeMultiaddrsParams,
+    ChangePeerIdParams,
+    ChangeWorkerAddressParams,
+)
+from lotus_client.cid import Cid
 from lotus_client.types import AttoFil, PaddedPieceSize
 from tests.integration.devstack.conftest import RawRpc
 from tests.integration.devstack.openrpc import check_result, load_document
 
 DOCUMENT = load_document("v1-market")
 PAYLOAD = b"a deal's bytes" * 500
+
+
+def test_each_market_method_takes_as_many_parameters_as_lotus() -> None:
+    served = {method.name: method for method in METHODS}
+    assert {f"Filecoin.{name}" for name in served} == DOCUMENT.keys()
+    for name, method in served.items():
+        assert isinstance(method.params, tuple)
+        assert len(method.params) == len(DOCUMENT[f"Filecoin.{name}"]["params"])
 
 
 async def published(net: Devstack, terms: DealTerms) -> int:
@@ -154,3 +172,32 @@ async def test_a_node_wallet_holds_bls_keys_that_send_messages(
     assert exported["Type"] == "bls"
     await rpc("WalletDelete", key)
     assert await rpc("WalletImport", exported) == key
+
+
+async def test_pending_changes_of_a_miners_keys_are_shown(devnet: Devstack, rpc: RawRpc) -> None:
+    network, miner = devnet.network, devnet.provider.miner
+    alice, bob = network.key("alice").address, network.key("bob").address
+    peer = bytes((0x12, 0x20)) + bytes(range(32))
+    beneficiary = ChangeBeneficiaryParams(alice, AttoFil(FIL), 100_000)
+    for method, params in (
+        (MinerMethod.CHANGE_WORKER_ADDRESS, ChangeWorkerAddressParams(alice, (bob,))),
+        (MinerMethod.CHANGE_PEER_ID, ChangePeerIdParams(peer)),
+        (MinerMethod.CHANGE_MULTIADDRS, ChangeMultiaddrsParams((b"\x04\x7f\0\0\x01",))),
+        (MinerMethod.CHANGE_BENEFICIARY, beneficiary),
+    ):
+        network.send("owner-1", miner, method, params.to_cbor())
+    owner = cbor.encode(alice.to_bytes())
+    network.send("owner-1", miner, MinerMethod.CHANGE_OWNER_ADDRESS, owner)
+    await devnet.advance(3)
+    info = await rpc("StateMinerInfo", str(miner), None)
+    ids = {
+        name: await rpc("StateLookupID", str(key), None) for name, key in (("a", alice), ("b", bob))
+    }
+    assert (info["NewWorker"], info["ControlAddresses"]) == (ids["a"], [ids["b"]])
+    assert info["WorkerChangeEpoch"] > 900
+    assert info["PeerId"] == str(Cid(peer))
+    assert info["Multiaddrs"] == ["BH8AAAE="]
+    assert info["PendingOwnerAddress"] == ids["a"]
+    pending = info["PendingBeneficiaryTerm"]
+    assert (pending["NewBeneficiary"], pending["NewQuota"]) == (ids["a"], str(FIL))
+    assert (pending["ApprovedByBeneficiary"], pending["ApprovedByNominee"]) == (True, False)

@@ -439,6 +439,33 @@ def test_terminating_a_sector_ends_its_deal_and_then_tells_of_the_sector(market:
     chain.sound()
 
 
+def test_pre_commits_may_name_deals_that_fit_but_are_not_proven_any_more(market: Market) -> None:
+    chain = market.chain
+    market.published(market.proposal(1, piece_size=SIZE))
+
+    def commit(number: int, deal: int, commd: int | None, kind: int = 1) -> int:
+        cid = None if commd is None else piece_cid(commd)
+        info = wire.SectorPreCommitInfo(
+            chain.config.seal_proof,
+            number,
+            sealed_cid(number),
+            chain.epoch - 1,
+            chain.epoch + 250 * DAY,
+            cid if kind else sealed_cid(1),
+            (deal,),
+        )
+        params = wire.PreCommitSectorBatchParams((info,)).to_cbor()
+        return chain.call("worker-1", 1001, Method.PRE_COMMIT_SECTOR_BATCH2, params).exit_code
+
+    assert commit(5, 9, 1) == Exit.NOT_FOUND
+    assert commit(5, 0, 2) == Exit.ILLEGAL_ARGUMENT
+    assert commit(5, 0, None) == Exit.ILLEGAL_ARGUMENT
+    assert commit(5, 0, 1, kind=0) == Exit.ILLEGAL_ARGUMENT
+    assert commit(5, 0, 1) == 0
+    chain.at(chain.epoch + 12)
+    assert prove_commit(chain, 5, manifest(1)).exit_code == Exit.ILLEGAL_ARGUMENT
+
+
 def test_a_deals_sector_outlives_it_and_the_payment_is_taken_by_settling(market: Market) -> None:
     market.published(market.proposal(1, piece_size=SIZE))
     assert sealed(market, manifest(1, SIZE, deal=0)).exit_code == 0

@@ -134,6 +134,12 @@ def test_a_failing_inner_call_shows_only_in_the_return() -> None:
     assert (sent.exit_code, answer.applied, answer.exit_code) == (0, True, Exit.UNHANDLED)
 
 
+def test_a_call_of_nobody_surfaces_as_unspecified() -> None:
+    wallet = Wallet(threshold=1)
+    sent = wallet.propose("alice", Address.of_actor_data(b"nobody"), 0)
+    assert wire.ProposeReturn.from_cbor(sent.return_).exit_code == Exit.UNSPECIFIED
+
+
 def test_more_than_the_balance_fails_the_whole_message() -> None:
     wallet = Wallet(threshold=1, value=100)
     sent = wallet.propose("alice", wallet.chain.id("dave"), 0, value=101)

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lotus_client.actors import datacap, market, market_sectors, miner_keys, miner_updates, multisig
+from lotus_client import cbor
+from lotus_client.actors import (
+    datacap,
+    events,
+    market,
+    market_sectors,
+    miner_keys,
+    miner_updates,
+    multisig,
+)
 from lotus_client.actors.methods import MarketMethod, MinerMethod, PowerMethod, frc42_method
 from lotus_client.actors.miner import (
     DataActivationNotification,
@@ -179,3 +188,12 @@ def test_labels_of_text_and_bytes_stay_what_they_are(label: str | bytes, price: 
         PIECE, 128, False, Address.of_id(1), Address.of_id(2), label, 1, 2, AttoFil(price)
     )
     assert market.DealProposal.from_cbor(deal.to_cbor()) == deal
+
+
+def test_a_deal_event_has_the_actors_bytes() -> None:
+    entries = events.entries_value(events.deal_event("deal-published", 42, 101, 1000))
+    assert cbor.encode(entries).hex() == (
+        "84" "840365247479706518514f6e6465616c2d7075626c6973686564"
+        "840362696418514218" "2a" "840366636c69656e741851421865"
+        "84036870726f7669646572185143" "1903e8"
+    )  # fmt: skip
