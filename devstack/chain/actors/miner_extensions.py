@@ -91,7 +91,8 @@ def _longer(
         sector,
         expiration=Epoch(expiration),
         power_base_epoch=Epoch(now),
-        deal_weight=sector.deal_weight * after // before,
+        # what is left of the old term: it has no effect on power
+        deal_weight=sector.deal_weight * (sector.expiration - now) // before,
         verified_deal_weight=verified,
     )
     old_qap = policy.sector_power(sector, size)[1]
@@ -122,14 +123,14 @@ def _verified_space(
         Exit.FORBIDDEN,
         "a kept claim ends before the new expiration",
     )
-    runtime.require(
-        not dropped or runtime.epoch > sector.expiration - _DROP_PERIOD,
-        Exit.FORBIDDEN,
-        "claims are dropped in a sector's last 30 days only",
-    )
     total = sum(size for size, _ in (*kept, *dropped))
     runtime.require(
         total == recorded, Exit.ILLEGAL_ARGUMENT, f"claims of {total} bytes, {recorded} recorded"
+    )
+    runtime.require(
+        not dropped or runtime.epoch >= sector.expiration - _DROP_PERIOD,
+        Exit.FORBIDDEN,
+        "claims are dropped in a sector's last 30 days only",
     )
     return sum(size for size, _ in kept)
 

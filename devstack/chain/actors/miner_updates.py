@@ -16,7 +16,7 @@ from devstack.chain.actors.miner_state import (
 )
 from devstack.chain.commd import CommDError
 from devstack.chain.config import SEAL_PROOFS
-from devstack.chain.machine import Exit, Runtime
+from devstack.chain.machine import Abort, Exit, Runtime
 from devstack.chain.states import MinerState
 from lotus_client.actors import events
 from lotus_client.actors.miner_updates import ProveReplicaUpdatesParams, SectorUpdateManifest
@@ -36,37 +36,47 @@ def prove_replica_updates(runtime: Runtime, wanted: ProveReplicaUpdatesParams) -
     """Replace sectors by replicas with data; they keep their place and expiration, and gain power at once."""
     state = require_key(runtime)
     _check_form(runtime, wanted)
-    codes: dict[int, int] = {}
-    valid: list[SectorData] = []
-    replicas: dict[int, Cid] = {}
-    for update, proof in zip(wanted.sector_updates, wanted.sector_proofs, strict=True):
-        good = update.sector not in codes and is_good_proof(proof) and _fits(runtime, state, update)
-        codes[update.sector] = Exit.OK if good else Exit.ILLEGAL_ARGUMENT
+    numbers = [update.sector for update in wanted.sector_updates]
+    missing = [number for number in numbers if number not in state.sectors]
+    runtime.require(not missing, Exit.NOT_FOUND, f"no sectors {missing}")
+    codes: list[int] = []
+    valid: dict[int, SectorData] = {}  # by the update's index
+    for index, update in enumerate(wanted.sector_updates):
+        is_first = numbers.index(update.sector) == index
+        good = is_first and _fits(runtime, state, update)
+        good = good and is_good_proof(wanted.sector_proofs[index])
+        codes.append(Exit.OK if good else Exit.ILLEGAL_ARGUMENT)
         if good:
             expiration = state.sectors[update.sector].expiration
-            valid.append(SectorData(update.sector, expiration, update.pieces))
-            replicas[update.sector] = update.new_sealed_cid
+            valid[index] = SectorData(update.sector, expiration, update.pieces)
     runtime.require(
-        valid and not (wanted.require_activation_success and any(codes.values())),
+        valid and not (wanted.require_activation_success and any(codes)),
         Exit.ILLEGAL_ARGUMENT,
         f"updates failed: {codes}",
     )
-    claimed = claim(runtime, valid, codes, all_or_nothing=wanted.require_activation_success)
-    valid = [item for item in valid if codes[item.number] == 0]
-    runtime.require(valid, Exit.ILLEGAL_ARGUMENT, f"no sector could be updated: {codes}")
-    _update(runtime, valid, replicas, claimed)
-    notify(runtime, valid, require_success=wanted.require_notification_success)
-    results = [int(codes[update.sector]) for update in wanted.sector_updates]
-    return BatchReturn.of_codes(results).to_cbor()
+    refused: dict[int, int] = {}
+    claimed = claim(
+        runtime, list(valid.values()), refused, all_or_nothing=wanted.require_activation_success
+    )
+    for index, item in valid.items():
+        codes[index] = refused.get(item.number, Exit.OK)
+    done = [item for item in valid.values() if item.number not in refused]
+    runtime.require(done, Exit.ILLEGAL_ARGUMENT, f"no sector could be updated: {codes}")
+    replicas = {
+        wanted.sector_updates[index].sector: wanted.sector_updates[index].new_sealed_cid
+        for index in valid
+    }
+    _update(runtime, done, replicas, claimed)
+    notify(runtime, done, require_success=wanted.require_notification_success)
+    return BatchReturn.of_codes([int(code) for code in codes]).to_cbor()
 
 
 def _check_form(runtime: Runtime, wanted: ProveReplicaUpdatesParams) -> None:
-    count, numbers = len(wanted.sector_updates), [one.sector for one in wanted.sector_updates]
+    count = len(wanted.sector_updates)
     for good, why in (
         (1 <= count <= _MOST_UPDATES, "1 to 256 updates"),
         (not wanted.aggregate_proof and wanted.aggregate_proof_type is None, "no aggregates"),
         (len(wanted.sector_proofs) == count, "one proof per update"),
-        (len(set(numbers)) == count, "a sector twice"),
         (
             wanted.update_proofs_type == _UPDATE_PROOFS[runtime.config.sector_size],
             "another update proof type",
@@ -76,24 +86,25 @@ def _check_form(runtime: Runtime, wanted: ProveReplicaUpdatesParams) -> None:
 
 
 def _fits(runtime: Runtime, state: MinerState, update: SectorUpdateManifest) -> bool:
-    """Whether the sector is where it is said to be, active, without data, and may be changed now."""
+    """Whether the sector may be changed now, is active and without data; not found if it is somewhere else."""
     deadline = state.deadlines.get(update.deadline)
-    if deadline is None or update.partition >= len(deadline.partitions):
+    if deadline is None or update.new_sealed_cid.codec != FIL_COMMITMENT_SEALED:
         return False
-    if update.sector not in deadline.partitions[update.partition].active:
+    if not is_mutable(state.proving_period_start, update.deadline, runtime.epoch):
         return False
+    if update.partition >= len(deadline.partitions):
+        raise Abort(Exit.NOT_FOUND, f"no partition {update.partition}")
+    partition = deadline.partitions[update.partition]
+    runtime.require(
+        update.sector in partition.sectors, Exit.NOT_FOUND, f"sector {update.sector} is not there"
+    )
     sector = state.sectors[update.sector]
     try:
         SectorData(update.sector, 0, update.pieces).commd(runtime.config.sector_size)
     except CommDError:
         return False
-    return (
-        is_mutable(state.proving_period_start, update.deadline, runtime.epoch)
-        and sector.deal_weight == 0
-        and sector.verified_deal_weight == 0
-        and update.new_sealed_cid.codec == FIL_COMMITMENT_SEALED
-        and sector.expiration > runtime.epoch
-    )
+    has_data = sector.deal_weight or sector.verified_deal_weight
+    return update.sector in partition.active and not has_data and sector.expiration > runtime.epoch
 
 
 def _update(
@@ -119,8 +130,9 @@ def _update(
         initial_pledge=state.initial_pledge + more,
     )
     change.add_power(numbers)
+    unlocked = available_balance(change.state, runtime.balance) + change.state.fee_debt
     runtime.require(
-        available_balance(change.state, runtime.balance) >= 0,
+        more <= 0 or unlocked >= 0,
         Exit.INSUFFICIENT_FUNDS,
         f"the available balance does not cover {more} more pledge",
     )

@@ -141,13 +141,17 @@ def test_an_update_needs_a_healthy_empty_sector_in_a_deadline_that_is_not_near(
     number, other = movable(chain, 2)
     piece = manifest(1)
     deadline, partition = place(chain, number)
-    bad = [
-        update(chain, number, piece, deadline=(deadline + 1) % 48),
+    elsewhere = [
+        update(chain, number, piece, deadline=place(chain, other)[0]),
         update(chain, number, piece, partition=partition + 7),
+        updates.SectorUpdateManifest(5000, deadline, partition, sealed_cid(1), (piece,)),
+    ]
+    for one in elsewhere:
+        assert prove(chain, one).exit_code == Exit.NOT_FOUND
+    bad = [
         update(chain, number, piece, deadline=48),
         update(chain, number, piece, new_sealed_cid=piece_cid(1)),
         update(chain, number, manifest(1, 2 * SIZE)),
-        updates.SectorUpdateManifest(5000, deadline, partition, sealed_cid(1), (piece,)),
     ]
     for one in bad:
         assert prove(chain, one).exit_code == Exit.ILLEGAL_ARGUMENT
@@ -175,7 +179,8 @@ def test_updates_have_one_proof_each_of_the_right_type(chain: Direct) -> None:
     ):
         assert prove(chain, one, **changes).exit_code == Exit.ILLEGAL_ARGUMENT
     assert prove(chain).exit_code == Exit.ILLEGAL_ARGUMENT
-    assert prove(chain, one, one).exit_code == Exit.ILLEGAL_ARGUMENT
+    twice = prove(chain, one, one)
+    assert BatchReturn.from_cbor(twice.return_) == BatchReturn(1, ((1, Exit.ILLEGAL_ARGUMENT),))
     params = updates.ProveReplicaUpdatesParams((one,), (b"p",), update_proofs_type=1).to_cbor()
     stranger = chain.call("alice", GENESIS, Method.PROVE_REPLICA_UPDATES3, params)
     assert stranger.exit_code == Exit.FORBIDDEN
@@ -296,6 +301,16 @@ def test_claims_of_an_extended_sector_must_all_be_listed_and_reach_its_end(chain
     sector = state_of(chain).sectors[number]
     assert sector.verified_deal_weight == SIZE * (longer - chain.epoch)
     assert chain.state(4).claims[GENESIS] == power
+    chain.sound()
+
+
+def test_plain_weight_shrinks_to_the_rest_of_the_old_term(chain: Direct) -> None:
+    (number,) = movable(chain)
+    assert prove(chain, update(chain, number, manifest(1))).exit_code == 0
+    old = state_of(chain).sectors[number]
+    chain.at(100 * DAY)
+    assert extend(chain, old.expiration + 50 * DAY, [number]) == 0
+    assert state_of(chain).sectors[number].deal_weight == SIZE * (old.expiration - chain.epoch)
     chain.sound()
 
 
