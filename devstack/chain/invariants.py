@@ -61,7 +61,7 @@ def _miner(tree: StateTree, actor_id: int) -> list[str]:
     deposits = sum(one.deposit for one in state.pre_committed.values())
     if state.pre_commit_deposits != deposits:
         problems.append(f"{name}: deposits are not those of its pre-commits")
-    if not (state.sectors.keys() | state.pre_committed.keys()) <= state.allocated.keys():
+    if not (state.sectors.keys() | state.pre_committed.keys()) <= state.allocated:
         problems.append(f"{name}: a sector's number is not marked as used")
     active = [number for one in partitions for number in one.active]
     if tree.actors[4].state.claims[actor_id] != power_of(state, active):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 
 from devstack.ipld.linked import Linked
@@ -18,7 +19,7 @@ def bitfield(numbers: Iterable[int]) -> bytes:
     return BitField.from_ints(numbers).encode()
 
 
-class Bits(Set[int]):
+class Bits(AbstractSet[int]):
     """An immutable set of numbers with its block."""
 
     def __init__(self, numbers: Iterable[int] = ()) -> None:
@@ -32,6 +33,9 @@ class Bits(Set[int]):
 
     def __len__(self) -> int:
         return len(self._numbers)
+
+    def __hash__(self) -> int:
+        return hash(self._numbers)
 
     def __repr__(self) -> str:
         return f"Bits({sorted(self._numbers)!r})"

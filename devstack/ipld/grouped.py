@@ -79,6 +79,14 @@ class Grouped(Mapping[int, V]):
     def __len__(self) -> int:
         return len(self._owners)
 
+    def __hash__(self) -> int:
+        return hash(self.cid)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Grouped):
+            return self._groups == other._groups
+        return dict(self) == other
+
     def __repr__(self) -> str:
         return f"Grouped({dict(self)!r})"
 

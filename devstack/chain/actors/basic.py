@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from devstack.chain.machine import Abort, Exit, Runtime
+from devstack.chain.table import replace
 from lotus_client import cbor
 from lotus_client.actors.methods import CronMethod, MarketMethod
 from lotus_client.address import Address
@@ -43,6 +44,7 @@ def market(runtime: Runtime, method: int, _params: bytes) -> bytes:
     """f05 without deals: its cron tick finds nothing to do, everything else is refused."""
     if method == MarketMethod.CRON_TICK:
         runtime.require_caller(3)
+        runtime.set_state(replace(runtime.state, last_cron=runtime.epoch))
         return b""
     raise unhandled(method)
 
