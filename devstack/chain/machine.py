@@ -108,7 +108,9 @@ class Machine:
     def tree(self) -> StateTree:
         """The state as it is now."""
         actors = self._actors
-        changed = [one for one in self._changed if actors.get(one) is not self._base.actors.get(one)]
+        changed = [
+            one for one in self._changed if actors.get(one) is not self._base.actors.get(one)
+        ]
         if changed:
             self._base = self._base.changed(dict(actors), changed)
         self._changed.clear()

@@ -203,9 +203,7 @@ class RewardState(State):
 @lru_cache(maxsize=16)
 def claims_kind(post_proof: int) -> HamtKind[int, tuple[int, int]]:
     """f04's claims: miner id -> raw and quality-adjusted power. All miners of a network have one PoSt proof type."""
-    return HamtKind(
-        id_bytes, lambda power: cbor.encode([post_proof, big(power[0]), big(power[1])])
-    )
+    return HamtKind(id_bytes, lambda power: cbor.encode([post_proof, big(power[0]), big(power[1])]))
 
 
 # A miner asks for the cron of its deadline and for nothing else: [1] is builtin-actors' CRON_EVENT_PROVING_DEADLINE.

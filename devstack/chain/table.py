@@ -16,7 +16,7 @@ __all__ = ["State", "Table", "big", "id_bytes", "replace", "signed_varint"]
 
 K = TypeVar("K")
 V = TypeVar("V")
-S = TypeVar("S", bound="State")
+S = TypeVar("S")
 
 big = cbor.encode_bigint
 
@@ -58,12 +58,12 @@ class State:
 
 
 def replace(state: S, /, **changes: Any) -> S:
-    """As `dataclasses.replace`, for `State` without its constructor: the chain does it twenty times an epoch.
+    """As `dataclasses.replace`, of a state without its constructor: the chain does it twenty times an epoch.
 
     Raises:
         TypeError: the state has no field of that name.
     """
-    known = state.__dataclass_fields__
+    known: dict[str, Any] = state.__dataclass_fields__  # type: ignore[attr-defined]
     if unknown := changes.keys() - known:
         raise TypeError(f"{type(state).__name__} has no field {min(unknown)}")
     changed = object.__new__(type(state))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast, overload
 
 from devstack.ipld.hamt import Hamt, HamtKind
 from devstack.ipld.linked import Linked
@@ -16,6 +16,7 @@ from lotus_client.varint import encode_uvarint
 __all__ = ["Grouped", "GroupedKind"]
 
 V = TypeVar("V")
+D = TypeVar("D")
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,13 @@ class Grouped(Mapping[int, V]):
     def __getitem__(self, key: int) -> V:
         return self._groups[self._owners[key]][key]
 
-    def get(self, key: int, default: Any = None) -> Any:
+    @overload
+    def get(self, key: int, /) -> V | None: ...
+
+    @overload
+    def get(self, key: int, /, default: V | D) -> V | D: ...
+
+    def get(self, key: int, /, default: Any = None) -> Any:
         """The item of that id, `default` without one."""
         owner = self._owners.get(key)
         return default if owner is None else self._groups[owner][key]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast, overload
 
 from devstack.ipld.linked import Linked
 from lotus_client import cbor
@@ -166,7 +166,13 @@ class Hamt(Mapping[K, V]):
             raise KeyError(key)
         return cast(V, found)
 
-    def get(self, key: K, default: Any = None) -> Any:
+    @overload
+    def get(self, key: K, /) -> V | None: ...
+
+    @overload
+    def get(self, key: K, /, default: V | D) -> V | D: ...
+
+    def get(self, key: K, /, default: Any = None) -> Any:
         """The key's value, `default` without one."""
         found = self._find(key)
         return default if found is _NOTHING else found
@@ -246,13 +252,13 @@ def _set(
         if child is pointer:
             return node, False
         return _Node(kind, node.bits, (*before, child, *after)), added
-    return _set_in_bucket(kind, node, at, pointer.entries, entry, depth)
+    return _set_in_bucket(kind, node, at, entry, depth)
 
 
 def _set_in_bucket(
-    kind: HamtKind[Any, Any], node: _Node, at: int, entries: tuple[_Entry, ...], entry: _Entry,
-    depth: int,
-) -> tuple[_Node, bool]:  # fmt: skip
+    kind: HamtKind[Any, Any], node: _Node, at: int, entry: _Entry, depth: int
+) -> tuple[_Node, bool]:
+    entries = cast(_Bucket, node.pointers[at]).entries
     rest = [one for one in entries if one[0] != entry[0]]
     added = len(rest) == len(entries)
     if not added and any(one[0] == entry[0] and one[2] is entry[2] for one in entries):

@@ -111,9 +111,7 @@ def pre_commit_batch(runtime: Runtime, params: bytes) -> bytes:
     return b""
 
 
-def _cleaned_up_later(
-    state: MinerState, numbers: list[int], now: int
-) -> Amt[frozenset[int]]:
+def _cleaned_up_later(state: MinerState, numbers: list[int], now: int) -> Amt[frozenset[int]]:
     """The queue with these sectors, at the end of the deadline by which they must have been proven."""
     limit = now + policy.MAX_PROVE_COMMIT + policy.PRE_COMMIT_CLEAN_UP_DELAY
     due = quantize_up(limit, policy.CHALLENGE_WINDOW, state.proving_period_start)

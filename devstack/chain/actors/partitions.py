@@ -50,8 +50,7 @@ def summarised(
 ) -> Partition:
     """The partition with its summaries made from its sets."""
     powers = {
-        number: policy.sector_power(sectors[number], place.sector_size)
-        for number in partition.live
+        number: policy.sector_power(sectors[number], place.sector_size) for number in partition.live
     }
 
     def power(numbers: Iterable[int]) -> tuple[int, int]:
