@@ -85,25 +85,31 @@ def _merged(steps: VestingSteps, recent: RecentAwards | None, offset: int) -> _S
 
 
 @lru_cache(maxsize=64)
-def _heads(epochs: Sequence[int]) -> tuple[bytes, ...]:
-    """What stands before each amount: the pair's head and the epoch."""
-    return tuple(b"\x82" + cbor.encode(epoch) for epoch in epochs)
+def _heads(epochs: Sequence[int], size: int) -> tuple[bytes, ...]:
+    """What stands before each magnitude of that many bytes: the pair's head, the epoch, the amount's head and sign."""
+    amount = bytes((0x41 + size, 0))
+    return tuple(b"\x82" + cbor.encode(epoch) + amount for epoch in epochs)
 
 
-def _amount(value: int) -> bytes:
-    size = (value.bit_length() + 7) >> 3
-    if not 0 < size < 23:
-        return cbor.encode(cbor.encode_bigint(value))
-    return bytes((0x41 + size, 0)) + value.to_bytes(size, "big")
+def _encoded(epochs: Sequence[int], amounts: Sequence[int]) -> list[bytes]:
+    """The dag-cbor of the steps. Nearly always all amounts take equally many bytes, and then it is done at once."""
+    if amounts:
+        size = (max(amounts).bit_length() + 7) >> 3
+        if 0 < size < 23 and min(amounts) >> (8 * (size - 1)):
+            heads = _heads(epochs, size)
+            pairs = zip(heads, amounts, strict=True)
+            return [head + amount.to_bytes(size, "big") for head, amount in pairs]
+    return [
+        cbor.encode([epoch, cbor.encode_bigint(amount)])
+        for epoch, amount in zip(epochs, amounts, strict=True)
+    ]
 
 
 class _Tail:
     """The block of all steps but the first."""
 
     def __init__(self, epochs: Sequence[int], amounts: Sequence[int]) -> None:
-        heads = _heads(epochs)[1:]
-        steps = [head + _amount(one) for head, one in zip(heads, amounts[1:], strict=True)]
-        self.block = b"\x81" + cbor.join_list(steps)
+        self.block = b"\x81" + cbor.join_list(_encoded(epochs[1:], amounts[1:]))
         self.cid = dag_cbor_cid(self.block)
 
     def links(self) -> tuple[Linked, ...]:
