@@ -92,17 +92,19 @@ def _heads(epochs: Sequence[int], size: int) -> tuple[bytes, ...]:
 
 
 def _encoded(epochs: Sequence[int], amounts: Sequence[int]) -> list[bytes]:
-    """The dag-cbor of the steps. Nearly always all amounts take equally many bytes, and then it is done at once."""
-    if amounts:
-        size = (max(amounts).bit_length() + 7) >> 3
-        if 0 < size < 23 and min(amounts) >> (8 * (size - 1)):
-            heads = _heads(epochs, size)
-            pairs = zip(heads, amounts, strict=True)
-            return [head + amount.to_bytes(size, "big") for head, amount in pairs]
+    """The dag-cbor of the steps. Nearly all amounts take as many bytes as the largest, so those are done quickly."""
+    size = (max(amounts, default=0).bit_length() + 7) >> 3
+    if not 0 < size < 23:
+        return [_step(*step) for step in zip(epochs, amounts, strict=True)]
+    floor = 1 << (8 * (size - 1))
     return [
-        cbor.encode([epoch, cbor.encode_bigint(amount)])
-        for epoch, amount in zip(epochs, amounts, strict=True)
+        head + amount.to_bytes(size, "big") if amount >= floor else _step(epoch, amount)
+        for head, epoch, amount in zip(_heads(epochs, size), epochs, amounts, strict=True)
     ]
+
+
+def _step(epoch: int, amount: int) -> bytes:
+    return cbor.encode([epoch, cbor.encode_bigint(amount)])
 
 
 class _Tail:
