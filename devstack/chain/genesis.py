@@ -8,9 +8,9 @@ from devstack.chain.actors import policy, reward
 from devstack.chain.actors.miner_state import deadline_now, new_miner
 from devstack.chain.actors.partitions import Placement, placed, summarised
 from devstack.chain.config import FIL, AccountSpec, NetworkConfig, derive_key
+from devstack.chain.deadline_states import SECTORS
 from devstack.chain.election import draw
 from devstack.chain.market_state import MarketState
-from devstack.chain.miner_states import SECTORS
 from devstack.chain.states import (
     NO_CRON_EVENTS,
     AccountState,

@@ -15,8 +15,8 @@ from devstack.chain.actors.miner_state import (
 )
 from devstack.chain.actors.partitions import expire_partitions
 from devstack.chain.actors.power_calls import enroll_deadline_cron
+from devstack.chain.deadline_states import WindowPost
 from devstack.chain.machine import Abort, Exit, Runtime
-from devstack.chain.miner_states import WindowPost
 from devstack.chain.states import MinerState, Partition
 from devstack.chain.table import replace
 from lotus_client import cbor

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from devstack.chain.actors import policy
-from devstack.chain.miner_states import NO_EXPIRATIONS, Deadline, ExpirationSet, Partition
+from devstack.chain.deadline_states import NO_EXPIRATIONS, Deadline, ExpirationSet, Partition
 from devstack.chain.table import replace
 from lotus_client.state import SectorOnChainInfo
 

@@ -9,7 +9,7 @@ import pytest
 from devstack.chain import Network, NetworkConfig
 from devstack.chain.actors.reward import initial
 from devstack.chain.code_cids import CODE_CIDS, MANIFEST
-from devstack.chain.miner_states import SECTORS, ExpirationSet
+from devstack.chain.deadline_states import SECTORS, ExpirationSet
 from lotus_client import cbor
 from lotus_client.actors.methods import VERIFIED_REGISTRY, MultisigMethod, VerifregMethod
 from lotus_client.actors.multisig import ProposeParams
