@@ -1,23 +1,23 @@
 """The storage market's state f05, in the blocks of builtin-actors v18 (`actors/market/src/state.rs`).
 
-The devnet's market has no deals yet, so the maps are empty, but their kinds are the real ones. To add deals: set items in
-these maps (`with_`, `without`), all of which take plain Python values: proposals and states by deal id, balances in attoFIL
-by actor id (absent when 0). A proposal is any value whose `to_cbor()` is the deal proposal's dag-cbor. Sets of deals are maps
-to None; nested maps are `Hamt`s of `DEAL_SET` and `SECTOR_DEALS`.
+To work with deals, set and delete items of these maps (`with_`, `without`); they take plain Python values: proposals and states
+by deal id, balances in attoFIL by actor id (absent when 0), epochs to tuples of deal ids, and provider to sector to deal ids in any
+mapping. A proposal is any value whose `to_cbor()` is the deal proposal's dag-cbor.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from devstack.chain.table import State, big, id_bytes, signed_varint
-from devstack.ipld import Amt, AmtKind, Hamt, HamtKind
+from devstack.ipld import Amt, AmtKind, Hamt, HamtKind, nested
 from lotus_client import cbor
 from lotus_client.cid import Cid
 from lotus_client.varint import encode_uvarint
 
-__all__ = ["DEAL_SET", "SECTOR_DEALS", "UNDEFINED", "DealState", "MarketState"]
+__all__ = ["UNDEFINED", "DealState", "MarketState"]
 
 UNDEFINED: Final = -1  # an epoch that has not come
 
@@ -37,25 +37,30 @@ class DealState:
         return cbor.encode([self.sector_number, *epochs])
 
 
-def _nothing(_value: None) -> bytes:
+def _nothing(_value: object) -> bytes:
     return b"\xf6"
 
 
-# Sets of deal ids, and deal ids by sector: the inner maps of the two nested ones.
-DEAL_SET: Final[HamtKind[int, None]] = HamtKind(encode_uvarint, _nothing)
-SECTOR_DEALS: Final[HamtKind[int, tuple[int, ...]]] = HamtKind(encode_uvarint, cbor.encode)
+# Sets are maps to null.
+_DEAL_SET: Final[HamtKind[int, object]] = HamtKind(encode_uvarint, _nothing)
+
+
+def _deal_set(deals: Iterable[int]) -> Hamt[int, object]:
+    return Hamt(_DEAL_SET, dict.fromkeys(deals))
+
 
 _PROPOSALS: Final[AmtKind[Any]] = AmtKind(5, lambda deal: deal.to_cbor())
 _STATES: Final[AmtKind[DealState]] = AmtKind(6, DealState.encoded)
-_PENDING: Final[HamtKind[Cid, None]] = HamtKind(lambda cid: cid.raw, _nothing)
+_PENDING: Final[HamtKind[Cid, object]] = HamtKind(lambda cid: cid.raw, _nothing)
 _BALANCES: Final[HamtKind[int, int]] = HamtKind(id_bytes, lambda one: cbor.encode(big(one)))
-_DEAL_OPS: Final[HamtKind[int, Hamt[int, None]]] = HamtKind(
-    signed_varint, lambda one: cbor.encode(one.cid), lambda one: (one,)
+_DEAL_OPS: Final[HamtKind[int, tuple[int, ...]]] = HamtKind(
+    signed_varint,
+    lambda deals: cbor.encode(_deal_set(deals).cid),
+    lambda deals: (_deal_set(deals),),
 )
 _ALLOCATIONS: Final[HamtKind[int, int]] = HamtKind(encode_uvarint, cbor.encode)
-_PROVIDERS: Final[HamtKind[int, Hamt[int, tuple[int, ...]]]] = HamtKind(
-    encode_uvarint, lambda one: cbor.encode(one.cid), lambda one: (one,)
-)
+_SECTORS: Final[HamtKind[int, tuple[int, ...]]] = HamtKind(encode_uvarint, cbor.encode)
+_PROVIDERS: Final = nested(encode_uvarint, _SECTORS)
 
 
 @dataclass(frozen=True)
@@ -67,17 +72,17 @@ class MarketState(State):
 
     proposals: Amt[Any] = Amt(_PROPOSALS)
     states: Amt[DealState] = Amt(_STATES)
-    pending_proposals: Hamt[Cid, None] = Hamt(_PENDING)
+    pending_proposals: Hamt[Cid, object] = Hamt(_PENDING)
     escrow_table: Hamt[int, int] = Hamt(_BALANCES)
     locked_table: Hamt[int, int] = Hamt(_BALANCES)
     next_id: int = 0
-    deal_ops_by_epoch: Hamt[int, Hamt[int, None]] = Hamt(_DEAL_OPS)
+    deal_ops_by_epoch: Hamt[int, tuple[int, ...]] = Hamt(_DEAL_OPS)
     last_cron: int = UNDEFINED
     total_client_locked_collateral: int = 0
     total_provider_locked_collateral: int = 0
     total_client_storage_fee: int = 0
     pending_deal_allocation_ids: Hamt[int, int] = Hamt(_ALLOCATIONS)
-    provider_sectors: Hamt[int, Hamt[int, tuple[int, ...]]] = Hamt(_PROVIDERS)
+    provider_sectors: Hamt[int, Mapping[int, tuple[int, ...]]] = Hamt(_PROVIDERS)
 
     def to_value(self) -> object:
         return [

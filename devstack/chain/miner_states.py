@@ -19,8 +19,9 @@ __all__ = [
     "Beneficiary",
     "MinerDetails",
     "MinerState",
-    "PendingBeneficiary",
+    "PendingBeneficiaryChange",
     "PreCommit",
+    "WorkerKeyChange",
 ]
 
 
@@ -35,14 +36,31 @@ class Beneficiary:
 
 
 @dataclass(frozen=True)
-class PendingBeneficiary:
-    """A proposed change of the beneficiary, and which of the two sides have approved it."""
+class PendingBeneficiaryChange:
+    """A beneficiary that the owner proposed, and who agreed so far."""
 
-    address: int
-    quota: int
-    expiration: int
+    new_beneficiary: int
+    new_quota: int
+    new_expiration: int
     approved_by_beneficiary: bool = False
     approved_by_nominee: bool = False
+
+    def to_value(self) -> object:
+        """The entry in the info block."""
+        terms = [id_bytes(self.new_beneficiary), big(self.new_quota), self.new_expiration]
+        return [*terms, self.approved_by_beneficiary, self.approved_by_nominee]
+
+
+@dataclass(frozen=True)
+class WorkerKeyChange:
+    """A worker that replaces the present one from an epoch on."""
+
+    new_worker: int
+    effective_at: int
+
+    def to_value(self) -> object:
+        """The entry in the info block."""
+        return [id_bytes(self.new_worker), self.effective_at]
 
 
 @dataclass(frozen=True)
@@ -58,42 +76,31 @@ class MinerDetails(State):
     partition_sectors: int
     beneficiary: Beneficiary
     peer_id: bytes = b""
-    multiaddrs: tuple[bytes, ...] = ()
-    pending_worker: tuple[int, int] | None = None  # id, effective at
+    multi_address: tuple[bytes, ...] = ()
+    pending_worker_key: WorkerKeyChange | None = None
+    pending_owner_address: int | None = None
+    pending_beneficiary_term: PendingBeneficiaryChange | None = None
     consensus_fault_elapsed: int = -1
-    pending_owner: int | None = None
-    pending_beneficiary: PendingBeneficiary | None = None
 
     def to_value(self) -> object:
-        terms, worker = self.beneficiary, self.pending_worker
+        terms, owner = self.beneficiary, self.pending_owner_address
+        worker, change = self.pending_worker_key, self.pending_beneficiary_term
         return [
             id_bytes(self.owner),
             id_bytes(self.worker),
             [id_bytes(one) for one in self.controls],
-            None if worker is None else [id_bytes(worker[0]), worker[1]],
+            None if worker is None else worker.to_value(),
             self.peer_id,
-            list(self.multiaddrs),
+            list(self.multi_address),
             self.window_post_proof,
             self.sector_size,
             self.partition_sectors,
             self.consensus_fault_elapsed,
-            None if self.pending_owner is None else id_bytes(self.pending_owner),
+            None if owner is None else id_bytes(owner),
             id_bytes(terms.address),
             [big(terms.quota), big(terms.used_quota), terms.expiration],
-            _pending_value(self.pending_beneficiary),
+            None if change is None else change.to_value(),
         ]
-
-
-def _pending_value(change: PendingBeneficiary | None) -> list[object] | None:
-    if change is None:
-        return None
-    return [
-        id_bytes(change.address),
-        big(change.quota),
-        change.expiration,
-        change.approved_by_beneficiary,
-        change.approved_by_nominee,
-    ]
 
 
 @dataclass(frozen=True)

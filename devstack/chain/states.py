@@ -7,25 +7,31 @@ that of the block the actor would write, so the state root is what Lotus' tools 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from devstack.chain.code_cids import CODE_CIDS, MANIFEST_DATA
 from devstack.chain.deadline_states import Deadline, Deadlines, Partition
-from devstack.chain.miner_states import Beneficiary, MinerDetails, MinerState, PreCommit
+from devstack.chain.miner_states import (
+    Beneficiary,
+    MinerDetails,
+    MinerState,
+    PendingBeneficiaryChange,
+    PreCommit,
+    WorkerKeyChange,
+)
 from devstack.chain.state_tree import Actor, EmptyState, StateTree
 from devstack.chain.table import State, big, id_bytes, signed_varint
 from devstack.chain.vesting_table import RecentAwards, VestingFunds, VestingSteps
-from devstack.ipld import Amt, AmtKind, Grouped, GroupedKind, Hamt, HamtKind, Linked
+from devstack.ipld import Amt, AmtKind, Grouped, GroupedKind, Hamt, HamtKind, Linked, nested
 from lotus_client import cbor
 from lotus_client.address import Address
 from lotus_client.state import Allocation, Claim
 from lotus_client.varint import encode_uvarint
 
 __all__ = [
-    "ALLOWANCES",
     "CODE_CIDS",
     "NO_CRON_EVENTS",
     "AccountState",
@@ -41,6 +47,7 @@ __all__ = [
     "MinerState",
     "MultisigState",
     "Partition",
+    "PendingBeneficiaryChange",
     "PowerState",
     "PreCommit",
     "RecentAwards",
@@ -51,16 +58,12 @@ __all__ = [
     "VerifregState",
     "VestingFunds",
     "VestingSteps",
+    "WorkerKeyChange",
     "claims_kind",
 ]
 
 _TOKENS: Final = 10**18  # f07 counts in 10**-18 of a byte
 FIL: Final = 10**18
-
-
-def _linked(key: Callable[[Any], bytes], bit_width: int = 5) -> HamtKind[Any, Any]:
-    """A map whose values are blocks of their own."""
-    return HamtKind(key, lambda one: cbor.encode(one.cid), lambda one: (one,), bit_width)
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,9 @@ def claims_kind(post_proof: int) -> HamtKind[int, tuple[int, int]]:
 _CRON_EVENTS: Final[AmtKind[int]] = AmtKind(
     6, lambda miner: cbor.encode([id_bytes(miner), cbor.encode([1])])
 )
+_CRON_QUEUE: Final[HamtKind[int, Amt[int]]] = HamtKind(
+    signed_varint, lambda events: cbor.encode(events.cid), lambda events: (events,), 6
+)
 NO_CRON_EVENTS: Final[Amt[int]] = Amt(_CRON_EVENTS)
 
 
@@ -214,7 +220,7 @@ class PowerState(State):
     this_epoch_pledge: int
     power_position: int  # smoothed QAP, Q.128
     power_velocity: int
-    cron_queue: Hamt[int, Amt[int]] = Hamt(_linked(signed_varint, 6))  # epoch -> miner ids
+    cron_queue: Hamt[int, Amt[int]] = Hamt(_CRON_QUEUE)  # epoch -> miner ids
     first_cron_epoch: int = 0
     above_minimum: int = 0  # miners with the power that consensus asks for
     ramp_start: int = 0
@@ -292,7 +298,8 @@ _BALANCES: Final[HamtKind[int, int]] = HamtKind(
     encode_uvarint, lambda size: cbor.encode(big(size * _TOKENS))
 )
 # What one owner allows: operator id -> tokens.
-ALLOWANCES: Final[HamtKind[int, int]] = HamtKind(encode_uvarint, lambda one: cbor.encode(big(one)))
+_ALLOWANCES: Final[HamtKind[int, int]] = HamtKind(encode_uvarint, lambda one: cbor.encode(big(one)))
+_OWNERS: Final = nested(encode_uvarint, _ALLOWANCES)
 
 
 @dataclass(frozen=True)
@@ -301,7 +308,7 @@ class DatacapState(State):
 
     supply: int = 0
     balances: Hamt[int, int] = Hamt(_BALANCES)
-    allowances: Hamt[int, Hamt[int, int]] = Hamt(_linked(encode_uvarint))
+    allowances: Hamt[int, Mapping[int, int]] = Hamt(_OWNERS)
 
     def to_value(self) -> object:
         width = 5

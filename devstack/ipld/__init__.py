@@ -15,7 +15,17 @@ Design notes
 from devstack.ipld.amt import Amt, AmtKind
 from devstack.ipld.bits import Bits
 from devstack.ipld.grouped import Grouped, GroupedKind
-from devstack.ipld.hamt import Hamt, HamtKind
+from devstack.ipld.hamt import Hamt, HamtKind, nested
 from devstack.ipld.linked import Linked
 
-__all__ = ["Amt", "AmtKind", "Bits", "Grouped", "GroupedKind", "Hamt", "HamtKind", "Linked"]
+__all__ = [
+    "Amt",
+    "AmtKind",
+    "Bits",
+    "Grouped",
+    "GroupedKind",
+    "Hamt",
+    "HamtKind",
+    "Linked",
+    "nested",
+]

@@ -15,7 +15,7 @@ from devstack.ipld.linked import Linked
 from lotus_client import cbor
 from lotus_client.cid import Cid, dag_cbor_cid
 
-__all__ = ["Hamt", "HamtKind"]
+__all__ = ["Hamt", "HamtKind", "nested"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -229,6 +229,17 @@ class Hamt(Mapping[K, V]):
     def links(self) -> Iterable[Linked]:
         """The nodes and values below the root node."""
         return self._root.links()
+
+
+def nested(key: Callable[[K], bytes], inner: HamtKind[Any, V]) -> HamtKind[K, Mapping[Any, V]]:
+    """A map of maps. The inner ones may be any mappings; each is written as a HAMT of that kind, under its own root."""
+
+    def written(value: Mapping[Any, V]) -> Hamt[Any, V]:
+        return value if isinstance(value, Hamt) else Hamt(inner, value)
+
+    return HamtKind(
+        key, lambda value: cbor.encode(written(value).cid), lambda value: (written(value),)
+    )
 
 
 def _slot(kind: HamtKind[Any, Any], hashed: int, depth: int) -> int:
