@@ -1,8 +1,8 @@
 """A miner's deadlines and partitions, in the blocks of builtin-actors v18 (`actors/miner/src/{deadline,partition}_state.rs`).
 
 What a partition's summaries (powers, expiration queue, daily fee) are follows from its sets of sectors: they are made by
-`devstack.chain.actors.partitions.summarised`, through which `Change.set_partition` takes every change. Whoever changes a
-sector (its expiration, weight or pledge) sets its partition again.
+`devstack.chain.actors.partitions.summarised`, through which `Change.set_partition` takes every change; `Change.commit` does it
+for partitions whose sectors were changed in place.
 """
 
 from __future__ import annotations

@@ -50,6 +50,10 @@ class _Node:
         self._cid: Cid | None = None
 
     @property
+    def bit_width(self) -> int:
+        return self._kind.bit_width
+
+    @property
     def cid(self) -> Cid:
         if self._cid is None:
             self._cid = dag_cbor_cid(self.block)
@@ -181,6 +185,14 @@ class Amt(Mapping[int, V]):
         """A list with the value behind its end."""
         return self.with_({self._count: value})
 
+    def replaced_in(self, later: Amt[V]) -> list[int]:
+        """The keys that `later` has too, with another value object. Nodes that both share are not looked into."""
+        if self._height != later._height:
+            return [key for key, value in self.items() if later.get(key, value) is not value]
+        found: list[int] = []
+        _compare(self._root, later._root, 0, self._height, found)
+        return found
+
     @property
     def cid(self) -> Cid:
         """The CID of the root block."""
@@ -214,6 +226,22 @@ def _set(kind: AmtKind[Any], node: _Node, key: int, value: Any, height: int) -> 
         item, added = _set(kind, child, key, value, height - 1)
     items = (*node.items[:at], item, *node.items[at + taken :])
     return _Node(kind, node.bits | bit, items, leaf=not height), added
+
+
+def _compare(before: _Node, after: _Node, base: int, height: int, found: list[int]) -> None:
+    if before is after:
+        return
+    common = before.bits & after.bits
+    while common:
+        bit = common & -common
+        common ^= bit
+        old = before.items[(before.bits & (bit - 1)).bit_count()]
+        new = after.items[(after.bits & (bit - 1)).bit_count()]
+        at = base + ((bit.bit_length() - 1) << (before.bit_width * height))
+        if height:
+            _compare(old, new, at, height - 1, found)
+        elif old is not new:
+            found.append(at)
 
 
 def _delete(kind: AmtKind[Any], node: _Node, key: int, height: int) -> _Node:

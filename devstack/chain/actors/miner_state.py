@@ -12,11 +12,13 @@ from devstack.chain.config import NetworkConfig
 from devstack.chain.machine import Exit, Runtime
 from devstack.chain.states import Beneficiary, Deadlines, MinerDetails, MinerState, Partition
 from devstack.chain.table import replace
+from devstack.ipld import Amt
 from lotus_client import cbor
 from lotus_client.actors import wire
 from lotus_client.actors.methods import BURNT_FUNDS, POWER, PowerMethod
 from lotus_client.actors.system import UpdateClaimedPowerParams
 from lotus_client.address import Address
+from lotus_client.state import SectorOnChainInfo
 
 __all__ = [
     "Change",
@@ -154,9 +156,11 @@ class Change:
     qap: int = 0
     burn: int = 0
     _pledge_before: int = field(init=False)
+    _sectors_before: Amt[SectorOnChainInfo] = field(init=False)
 
     def __post_init__(self) -> None:
         self._pledge_before = self.state.initial_pledge + self.state.locked_funds
+        self._sectors_before = self.state.sectors
 
     @property
     def pledge_delta(self) -> int:
@@ -181,6 +185,16 @@ class Change:
         changed = placed(state.deadlines[deadline], index, summary)
         self.state = replace(state, deadlines=state.deadlines.with_({deadline: changed}))
 
+    def _set_partitions_of_changed_sectors(self) -> None:
+        """Summaries follow sectors that were changed in place, by an extension or an update."""
+        changed = frozenset(self._sectors_before.replaced_in(self.state.sectors))
+        if not changed:
+            return
+        for index, deadline in self.state.deadlines.items():
+            for at, partition in enumerate(deadline.partitions):
+                if not changed.isdisjoint(partition.live):
+                    self.set_partition(index, at, partition)
+
     def add_debt(self, amount: int) -> None:
         """Charge a fee."""
         self.state = replace(self.state, fee_debt=self.state.fee_debt + amount)
@@ -200,6 +214,7 @@ class Change:
     def commit(self) -> None:
         """Store the state and tell the others: pledge, burn, power. Amounts of zero are not sent."""
         runtime = self.runtime
+        self._set_partitions_of_changed_sectors()
         pledge_delta = self.pledge_delta
         runtime.set_state(self.state)
         if pledge_delta:

@@ -149,3 +149,17 @@ def test_any_history_gives_the_amt_that_a_fresh_one_would_be(
     assert (dict(made), len(made)) == (model, len(model))
     assert made.cid == Amt(kind, model).cid
     assert read_amt(_blocks(made).__getitem__, made.cid.raw) == model
+
+
+@given(
+    st.dictionaries(st.integers(0, 300), st.binary(max_size=2)),
+    st.dictionaries(st.integers(0, 3000), st.binary(min_size=3, max_size=4)),
+    st.lists(st.integers(0, 300)),
+)
+def test_replaced_values_are_found_without_those_that_came_or_went(
+    before: dict[int, bytes], changes: dict[int, bytes], gone: list[int]
+) -> None:
+    old = Amt(ARRAY, before)
+    new = old.with_(changes).without(gone)
+    assert old.replaced_in(new) == sorted(before.keys() & changes.keys() - set(gone))
+    assert old.replaced_in(old) == []
