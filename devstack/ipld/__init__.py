@@ -1,4 +1,4 @@
-"""Persistent maps in the actors' own block layout: HAMT, AMT, bitfields and linked objects.
+"""Persistent maps in the actors' own block layout: HAMT, AMT, KAMT, bitfields and linked objects.
 
 Design notes
 ------------
@@ -16,6 +16,7 @@ from devstack.ipld.amt import Amt, AmtKind
 from devstack.ipld.bits import Bits
 from devstack.ipld.grouped import Grouped, GroupedKind
 from devstack.ipld.hamt import Hamt, HamtKind, nested
+from devstack.ipld.kamt import Kamt, word
 from devstack.ipld.linked import Linked
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "GroupedKind",
     "Hamt",
     "HamtKind",
+    "Kamt",
     "Linked",
     "nested",
+    "word",
 ]
