@@ -6,6 +6,8 @@ from collections import Counter
 
 from devstack.chain.actors import policy, vesting
 from devstack.chain.actors.miner_state import power_of
+from devstack.chain.actors.partitions import Placement, summarised
+from devstack.chain.actors.power import CONSENSUS_MINER_MIN_POWER
 from devstack.chain.market_state import MarketState
 from devstack.chain.states import MinerState, StateTree
 from devstack.chain.values import StampedEvent
@@ -120,16 +122,35 @@ def _miner(tree: StateTree, actor_id: int) -> list[str]:
     deposits = sum(one.deposit for one in state.pre_committed.values())
     if state.pre_commit_deposits != deposits:
         problems.append(f"{name}: deposits are not those of its pre-commits")
-    if not (state.sectors.keys() | state.pre_committed.keys()) <= state.allocated.keys():
+    if not (state.sectors.keys() | state.pre_committed.keys()) <= state.allocated:
         problems.append(f"{name}: a sector's number is not marked as used")
     active = [number for one in partitions for number in one.active]
     if tree.actors[4].state.claims[actor_id] != power_of(state, active):
         problems.append(f"{name}: claimed power is not that of its active sectors")
+    problems += _summaries(state, name)
+    waiting = {number for queued in state.clean_ups.values() for number in queued}
+    if not state.pre_committed.keys() <= waiting:
+        problems.append(f"{name}: a pre-commit is not queued for its clean-up")
     for one in partitions:
         if not (one.unproven | one.faults.keys() | one.recoveries) <= one.live:
             problems.append(f"{name}: a partition names sectors that are not live")
         if not one.recoveries <= one.faults.keys() or one.unproven & one.faults.keys():
             problems.append(f"{name}: a partition contradicts itself")
+    return problems
+
+
+def _summaries(state: MinerState, name: str) -> list[str]:
+    """Powers, fees and expiration queues are those that follow from the sets of sectors."""
+    problems = []
+    for index, deadline in state.deadlines.items():
+        place = Placement(state.proving_period_start, index, state.details.sector_size)
+        for at, one in enumerate(deadline.partitions):
+            if one.block != summarised(one, state.sectors, place).block:
+                problems.append(f"{name}: summaries of partition {index}/{at} are out of date")
+            if any(at not in deadline.expirations.get(epoch, ()) for epoch in one.expirations):
+                problems.append(
+                    f"{name}: an expiration of {index}/{at} is not in its deadline's queue"
+                )
     return problems
 
 
@@ -139,6 +160,15 @@ def _power(tree: StateTree) -> list[str]:
     problems = []
     if sums != (power.total_raw, power.total_qap):
         problems.append("total power is not the sum of claims")
+    enough = sum(raw >= CONSENSUS_MINER_MIN_POWER for raw, _ in power.claims.values())
+    if power.above_minimum != enough:
+        problems.append("the count of miners above the minimum is wrong")
+    queued = {miner for events in power.cron_queue.values() for miner in events.values()}
+    for actor_id, actor in tree.actors.items():
+        if actor.code == "storageminer" and actor.state.deadline_cron_active != (
+            actor_id in queued
+        ):
+            problems.append(f"miner f0{actor_id}: cron is active or queued, not both")
     miners = [actor.state for actor in tree.actors.values() if actor.code == "storageminer"]
     if power.total_pledge != sum(one.initial_pledge + one.locked_funds for one in miners):
         problems.append("f04's pledge total is not the miners' pledge and locked funds")

@@ -100,8 +100,9 @@ class Machine:
     ) -> None:
         self.environment = environment
         self.events: list[StampedEvent] = []
-        self._actors = dict(tree.actors)
-        self._tree: StateTree | None = tree
+        self._actors = tree.flat()
+        self._base = tree
+        self._changed: set[int] = set()
         self._journal: list[tuple[int, Actor | None]] = []
         self._code = code
         self._depth = 0
@@ -110,10 +111,15 @@ class Machine:
 
     def tree(self) -> StateTree:
         """The state as it is now."""
-        if self._tree is None:
-            self._tree = StateTree(dict(self._actors))
+        actors = self._actors
+        changed = [
+            one for one in self._changed if actors.get(one) is not self._base.actors.get(one)
+        ]
+        if changed:
+            self._base = self._base.changed(dict(actors), changed)
+        self._changed.clear()
         self._journal.clear()
-        return self._tree
+        return self._base
 
     @property
     def actors(self) -> dict[int, Actor]:
@@ -128,7 +134,7 @@ class Machine:
         """Change or add a record; undone when the running call fails."""
         self._journal.append((actor_id, self._actors.get(actor_id)))
         self._actors[actor_id] = actor
-        self._tree = None
+        self._changed.add(actor_id)
 
     def add_balance(self, actor_id: int, amount: int) -> None:
         """Add to (or take from) an actor's balance."""
@@ -145,7 +151,6 @@ class Machine:
         del self.events[events:]
         while len(self._journal) > changes:
             actor_id, before = self._journal.pop()
-            self._tree = None
             if before is None:
                 del self._actors[actor_id]
             else:

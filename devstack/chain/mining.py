@@ -7,7 +7,7 @@ SNARKs: nothing verifies them on a devnet. Block signatures are real, by the wor
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -71,8 +71,7 @@ def block(
     salt: int,
 ) -> BlockHeader:
     """A signed header of the winner's block; the messages are in `block_order`."""
-    bls = [one for one in messages if one.signature.type is SignatureType.BLS]
-    others = messages[len(bls) :]
+    bls, others = split_bls(messages)
     base = parent.tipset.blocks[0].ticket or b""
     who = (config.seed, base, epoch, winner.miner.to_bytes(), salt)
     unsigned = BlockHeader(
@@ -99,9 +98,21 @@ def block(
     return replace(unsigned, block_sig=signature)
 
 
+def split_bls(
+    messages: Iterable[SignedMessage],
+) -> tuple[list[SignedMessage], list[SignedMessage]]:
+    """The BLS messages, and the others, each in their order."""
+    bls: list[SignedMessage] = []
+    others: list[SignedMessage] = []
+    for one in messages:
+        (bls if one.signature.type is SignatureType.BLS else others).append(one)
+    return bls, others
+
+
 def block_order(messages: Sequence[SignedMessage]) -> list[SignedMessage]:
     """The messages as blocks list and execute them: BLS ones first, otherwise in their order."""
-    return sorted(messages, key=lambda one: one.signature.type is not SignatureType.BLS)
+    bls, others = split_bls(messages)
+    return bls + others
 
 
 def tipset_of(blocks: Sequence[BlockHeader]) -> TipSet:

@@ -10,6 +10,7 @@ from typing import Final
 from devstack.chain import election, gas, mining
 from devstack.chain.actors.power import CONSENSUS_MINER_MIN_POWER
 from devstack.chain.amt import array_root, message_meta
+from devstack.chain.blocks import BlockIndex
 from devstack.chain.config import NetworkConfig, derive_key
 from devstack.chain.event_index import EventIndex
 from devstack.chain.execution import Executed, call_message, execute
@@ -63,6 +64,7 @@ class Network:
         self._hooks: list[Callable[[Epoch], None]] = []
         self._subscribers: list[Callable[[list[HeadChange]], None]] = []
         self._events = EventIndex(self._store)
+        self.blocks = BlockIndex(self._store)
         self._prover = AutomaticProver(self)
         self.mpool = MessagePool(lambda: self._after(self.head).tree)
         for name in accounts_of(self.config):

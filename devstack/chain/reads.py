@@ -116,9 +116,8 @@ class StateView:
     def allocations(self, client: Address) -> Mapping[AllocationId, Allocation]:
         """The client's pending allocations, also expired ones that nobody removed."""
         owner = self.actor_id(client)
-        return {
-            item.id: item for item in self._registry.allocations.values() if item.client == owner
-        }
+        mine = {} if owner is None else self._registry.allocations.of(owner)
+        return {AllocationId(one): mine[one] for one in sorted(mine)}
 
     def all_allocations(self) -> Mapping[AllocationId, Allocation]:
         """All pending allocations."""
@@ -127,7 +126,8 @@ class StateView:
     def claims(self, provider: Address) -> Mapping[ClaimId, Claim]:
         """The provider's claims, also expired ones that nobody removed."""
         owner = self.actor_id(provider)
-        return {item.id: item for item in self._registry.claims.values() if item.provider == owner}
+        mine = {} if owner is None else self._registry.claims.of(owner)
+        return {ClaimId(one): mine[one] for one in sorted(mine)}
 
     def all_claims(self) -> Mapping[ClaimId, Claim]:
         """All claims."""

@@ -10,6 +10,7 @@ from devstack.rpc import (
     gas,
     misc,
     mpool,
+    objects,
     state_actors,
     state_market,
     state_messages,
@@ -22,6 +23,7 @@ __all__ = ["table_v0", "table_v1", "table_v2"]
 
 _COMMON = (
     *chain.METHODS,
+    *objects.METHODS,
     *state_actors.METHODS,
     *state_market.METHODS,
     *state_miner.METHODS,

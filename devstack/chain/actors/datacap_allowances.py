@@ -7,7 +7,7 @@ from typing import Final
 from devstack.chain.actors.dispatch import Action, taking
 from devstack.chain.machine import Exit, Runtime
 from devstack.chain.states import DatacapState
-from devstack.chain.table import Table, replace
+from devstack.chain.table import replace
 from lotus_client import cbor
 from lotus_client.actors import wire
 from lotus_client.actors.datacap import (
@@ -29,11 +29,10 @@ def _allowed(state: DatacapState, owner: int, operator: int) -> int:
 def _allow(runtime: Runtime, owner: int, operator: int, amount: int) -> None:
     """Set an allowance; one of nothing has no entry."""
     state: DatacapState = runtime.state
-    mine = state.allowances.get(owner, Table())
-    mine = mine.with_({operator: amount}) if amount else mine.without([operator])
-    allowances = (
-        state.allowances.with_({owner: mine}) if mine else state.allowances.without([owner])
-    )
+    mine = {**state.allowances.get(owner, {}), operator: amount}
+    mine = {one: tokens for one, tokens in mine.items() if tokens}
+    every = state.allowances
+    allowances = every.with_({owner: mine}) if mine else every.without([owner])
     runtime.set_state(replace(state, allowances=allowances))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from devstack.chain.machine import Abort, Exit
 from devstack.chain.market_state import MarketState
-from devstack.chain.table import Table, replace
+from devstack.chain.table import replace
 from lotus_client.actors.market import DealProposal
 from lotus_client.types import EPOCHS_PER_DAY
 
@@ -56,18 +57,22 @@ def without_deal(state: MarketState, deal_id: int) -> MarketState:
 
 
 def _with_sectors(
-    state: MarketState, provider: int, sectors: Table[int, tuple[int, ...]]
+    state: MarketState, provider: int, changes: Mapping[int, tuple[int, ...]]
 ) -> MarketState:
+    """The state with these sectors' deals; a sector or provider without any has no entry."""
     every = state.provider_sectors
+    sectors = {**every.get(provider, {}), **changes}
+    sectors = {sector: deals for sector, deals in sectors.items() if deals}
     every = every.with_({provider: sectors}) if sectors else every.without([provider])
     return replace(state, provider_sectors=every)
 
 
 def _drop_from_sector(state: MarketState, provider: int, sector: int, deal_id: int) -> MarketState:
-    sectors = state.provider_sectors.get(provider, Table())
-    left = tuple(one for one in sectors.get(sector, ()) if one != deal_id)
-    sectors = sectors.with_({sector: left}) if left else sectors.without([sector])
-    return _with_sectors(state, provider, sectors)
+    held = state.provider_sectors.get(provider, {}).get(sector, ())
+    if deal_id not in held:
+        return state
+    left = tuple(one for one in held if one != deal_id)
+    return _with_sectors(state, provider, {sector: left})
 
 
 def add_to_sector(
@@ -76,18 +81,18 @@ def add_to_sector(
     """The state with more deals in a provider's sector; no deals leave it as it is."""
     if not deal_ids:
         return state
-    sectors = state.provider_sectors.get(provider, Table())
-    held = tuple(sorted({*sectors.get(sector, ()), *deal_ids}))
-    return _with_sectors(state, provider, sectors.with_({sector: held}))
+    before = state.provider_sectors.get(provider, {}).get(sector, ())
+    return _with_sectors(state, provider, {sector: tuple(sorted({*before, *deal_ids}))})
 
 
 def take_sector_deals(
     state: MarketState, provider: int, wanted: list[int]
 ) -> tuple[MarketState, list[int]]:
     """The state without these sectors' lists, and the deals that were in them."""
-    sectors = state.provider_sectors.get(provider, Table())
-    deals = [deal for sector in wanted for deal in sectors.get(sector, ())]
-    return _with_sectors(state, provider, sectors.without(wanted)), deals
+    sectors = state.provider_sectors.get(provider, {})
+    held = [sector for sector in wanted if sector in sectors]
+    deals = [deal for sector in held for deal in sectors[sector]]
+    return _with_sectors(state, provider, dict.fromkeys(held, ())), deals
 
 
 def first_cron_epoch(deal_id: int, start: int) -> int:

@@ -13,7 +13,8 @@ from devstack.chain.actors.market_deals import (
 )
 from devstack.chain.machine import Abort, Exit
 from devstack.chain.market_state import UNDEFINED, DealState, MarketState
-from devstack.chain.table import Table, replace
+from devstack.chain.table import replace
+from devstack.ipld import Hamt
 from lotus_client.actors.market import DealProposal
 
 __all__ = [
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 
-def _added(table: Table[int, int], who: int, amount: int) -> Table[int, int]:
+def _added(table: Hamt[int, int], who: int, amount: int) -> Hamt[int, int]:
     total = table.get(who, 0) + amount
     if total < 0:
         raise Abort(Exit.ILLEGAL_STATE, f"a balance of f0{who} would be negative")

@@ -14,7 +14,9 @@ from devstack.chain.actors.miner_state import (
     power_of,
     require_key,
 )
+from devstack.chain.actors.partitions import expire_partitions
 from devstack.chain.actors.power_calls import enroll_deadline_cron
+from devstack.chain.deadline_states import WindowPost
 from devstack.chain.machine import Abort, Exit, Runtime
 from devstack.chain.states import MinerState, Partition
 from devstack.chain.table import replace
@@ -70,10 +72,14 @@ def submit_post(runtime: Runtime, params: bytes) -> bytes:
     )
     assert deadline is not None
     change = Change(runtime, state)
+    recovers = False
     for partition in post.partitions:
-        _prove_partition(change, post.deadline, partition)
+        recovers |= _prove_partition(change, post.deadline, partition)
     posted = deadline.posted | frozenset(indexes)
     changed = replace(change.state.deadlines[post.deadline], posted=posted)
+    if not recovers:  # one that recovers power is checked at once, the others only when disputed
+        submission = WindowPost(frozenset(indexes), post.proofs)
+        changed = replace(changed, submissions=changed.submissions.appended(submission))
     change.state = replace(
         change.state, deadlines=change.state.deadlines.with_({post.deadline: changed})
     )
@@ -81,7 +87,8 @@ def submit_post(runtime: Runtime, params: bytes) -> bytes:
     return b""
 
 
-def _prove_partition(change: Change, deadline_index: int, proven: PoStPartition) -> None:
+def _prove_partition(change: Change, deadline_index: int, proven: PoStPartition) -> bool:
+    """Record a proof; whether it recovers power."""
     runtime, deadline = change.runtime, change.state.deadlines[deadline_index]
     runtime.require(
         proven.index < len(deadline.partitions), Exit.NOT_FOUND, f"no partition {proven.index}"
@@ -107,6 +114,7 @@ def _prove_partition(change: Change, deadline_index: int, proven: PoStPartition)
             faults=partition.faults.without(recovered).with_(new_faults),
         ),
     )
+    return bool(recovered)
 
 
 def _members(field: BitField) -> list[int]:
@@ -277,17 +285,17 @@ def end_deadline(runtime: Runtime) -> None:
 
 def _expire_pre_commits(change: Change) -> None:
     state = change.state
-    limit = policy.MAX_PROVE_COMMIT + policy.PRE_COMMIT_CLEAN_UP_DELAY
-    late = {
-        number: pre_commit
-        for number, pre_commit in state.pre_committed.items()
-        if change.runtime.epoch > pre_commit.epoch + limit
-    }
-    if not late:
+    due = [epoch for epoch in state.clean_ups if epoch <= change.runtime.epoch]
+    if not due:
         return
+    queued = [number for epoch in due for number in state.clean_ups[epoch]]
+    late = {
+        number: state.pre_committed[number] for number in queued if number in state.pre_committed
+    }
     lost = sum(pre_commit.deposit for pre_commit in late.values())
     change.state = replace(
         state,
+        clean_ups=state.clean_ups.without(due),
         pre_committed=state.pre_committed.without(late),
         pre_commit_deposits=state.pre_commit_deposits - lost,
     )
@@ -306,17 +314,18 @@ def _close(change: Change, index: int) -> tuple[int, list[int]]:
     fees = sum(change.state.sectors[number].daily_fee.value for number in live)
     day = policy.expected_reward(actors, power_of(change.state, live)[1], _DAY)
     owed = min(fees, day // 2) + policy.fault_fee(actors, power_of(change.state, faulty)[1])
+    if not live:
+        return 0, []
     for at, partition in enumerate(deadline.partitions):
-        after = partition
         if at not in deadline.posted and (partition.live - partition.faults.keys()):
-            after = _missed(change, partition)
-            change.set_partition(index, at, after)
+            change.set_partition(index, at, _missed(change, partition))
         elif partition.recoveries and at not in deadline.posted:
-            after = replace(partition, recoveries=frozenset())
-            change.set_partition(index, at, after)
-        ended += _expire(change, index, at, after)
-    closed = replace(change.state.deadlines[index], posted=frozenset())
+            change.set_partition(index, at, replace(partition, recoveries=frozenset()))
+    closed = change.state.deadlines[index].closed(change.state.sectors)
+    closed = expire_partitions(closed, change.runtime.epoch)
     change.state = replace(change.state, deadlines=change.state.deadlines.with_({index: closed}))
+    for at, partition in enumerate(closed.partitions):
+        ended += _expire(change, index, at, partition)
     return owed, ended
 
 

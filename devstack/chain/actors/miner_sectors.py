@@ -18,10 +18,12 @@ from devstack.chain.actors.miner_state import (
     deadline_now,
     require_key,
 )
+from devstack.chain.actors.partitions import quantize_up
 from devstack.chain.actors.power_calls import enroll_deadline_cron
 from devstack.chain.commd import CommDError, unsealed_cid
 from devstack.chain.machine import Exit, Runtime
-from devstack.chain.states import Partition, PreCommit
+from devstack.chain.states import MinerState, Partition, PreCommit
+from devstack.ipld import Amt
 from lotus_client.actors import events
 from lotus_client.actors.miner import (
     PreCommitSectorBatchParams,
@@ -76,17 +78,20 @@ def pre_commit_batch(runtime: Runtime, params: bytes) -> bytes:
     change.state = replace(
         state,
         pre_commit_deposits=state.pre_commit_deposits + deposit * len(wanted),
-        allocated=state.allocated.with_(dict.fromkeys(numbers, True)),
+        allocated=state.allocated.with_(numbers),
+        clean_ups=_cleaned_up_later(state, numbers, runtime.epoch),
         pre_committed=state.pre_committed.with_(
             {
                 sector.sector: PreCommit(
+                    sector.sector,
                     sector.seal_proof,
                     sector.sealed_cid,
+                    sector.seal_rand_epoch,
                     sector.expiration,
                     sector.unsealed_cid,
                     deposit,
                     runtime.epoch,
-                    bool(sector.deal_ids),
+                    sector.deal_ids,
                 )
                 for sector in wanted
             }
@@ -101,6 +106,14 @@ def pre_commit_batch(runtime: Runtime, params: bytes) -> bytes:
         now = deadline_now(state.proving_period_start, runtime.epoch)
         enroll_deadline_cron(runtime, now.last)
     return b""
+
+
+def _cleaned_up_later(state: MinerState, numbers: list[int], now: int) -> Amt[frozenset[int]]:
+    """The queue with these sectors, at the end of the deadline by which they must have been proven."""
+    limit = now + policy.MAX_PROVE_COMMIT + policy.PRE_COMMIT_CLEAN_UP_DELAY
+    due = quantize_up(limit, policy.CHALLENGE_WINDOW, state.proving_period_start)
+    queued = state.clean_ups.get(due, frozenset()).union(numbers)
+    return state.clean_ups.with_({due: queued})
 
 
 def _check_pre_commit(runtime: Runtime, sector: SectorPreCommitInfo) -> None:
@@ -262,7 +275,9 @@ def new_weights(runtime: Runtime, data: SectorData, claimed: int) -> Weights:
     if runtime.network_version >= 29:
         return Weights(plain, 0, policy.FULL_QA_POWER, size * 10)
     verified = claimed * duration
-    return Weights(plain, verified, 0, policy.qa_power(size, duration, verified))
+    return Weights(
+        plain, verified, policy.SIMPLE_QA_POWER, policy.qa_power(size, duration, verified)
+    )
 
 
 def _sector(runtime: Runtime, item: _Activation, claimed: int) -> SectorOnChainInfo:

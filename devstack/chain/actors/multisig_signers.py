@@ -7,7 +7,8 @@ from typing import Final
 from devstack.chain.actors.dispatch import Action, taking
 from devstack.chain.machine import Exit, Runtime
 from devstack.chain.states import MultisigState, Transaction
-from devstack.chain.table import Table, replace
+from devstack.chain.table import replace
+from devstack.ipld import Hamt
 from lotus_client.actors.methods import MultisigMethod as Method
 from lotus_client.actors.multisig import (
     AddSignerParams,
@@ -65,7 +66,7 @@ def _swap(runtime: Runtime, params: SwapSignerParams) -> bytes:
     return b""
 
 
-def _without_approvals(pending: Table[int, Transaction], signer: int) -> Table[int, Transaction]:
+def _without_approvals(pending: Hamt[int, Transaction], signer: int) -> Hamt[int, Transaction]:
     """Pending calls without that signer's approvals (builtin-actors `purge_approvals`)."""
     changed = {
         txn_id: replace(txn, approved=tuple(one for one in txn.approved if one != signer))

@@ -10,7 +10,7 @@ from devstack.chain.actors.init import next_actor_address
 from devstack.chain.actors.miner_state import new_miner
 from devstack.chain.actors.power_calls import DEADLINE_PAYLOAD
 from devstack.chain.machine import Abort, Exit, Runtime
-from devstack.chain.states import Actor, PowerState
+from devstack.chain.states import NO_CRON_EVENTS, Actor, PowerState
 from devstack.chain.table import replace
 from lotus_client import cbor
 from lotus_client.actors import wire
@@ -58,8 +58,10 @@ def _totals(runtime: Runtime) -> bytes:
 def _update_power(runtime: Runtime, change: UpdateClaimedPowerParams) -> bytes:
     _require_miner(runtime)
     state: PowerState = runtime.state
-    raw, qap = state.claims.get(runtime.caller, (0, 0))
-    raw, qap = raw + change.raw_delta, qap + change.qa_delta
+    before, qap = state.claims.get(runtime.caller, (0, 0))
+    raw, qap = before + change.raw_delta, qap + change.qa_delta
+    reached = raw >= CONSENSUS_MINER_MIN_POWER
+    had = before >= CONSENSUS_MINER_MIN_POWER
     runtime.require(raw >= 0 and qap >= 0, Exit.ILLEGAL_STATE, "power below zero")
     runtime.set_state(
         replace(
@@ -67,6 +69,7 @@ def _update_power(runtime: Runtime, change: UpdateClaimedPowerParams) -> bytes:
             claims=state.claims.with_({runtime.caller: (raw, qap)}),
             total_raw=state.total_raw + change.raw_delta,
             total_qap=state.total_qap + change.qa_delta,
+            above_minimum=state.above_minimum + reached - had,
         )
     )
     return b""
@@ -76,8 +79,14 @@ def _enroll(runtime: Runtime, epoch: int) -> bytes:
     _require_miner(runtime)
     runtime.require(epoch >= 0, Exit.ILLEGAL_ARGUMENT, "negative epoch")
     state: PowerState = runtime.state
-    queued = (*state.cron_queue.get(epoch, ()), runtime.caller)
-    runtime.set_state(replace(state, cron_queue=state.cron_queue.with_({epoch: queued})))
+    queued = state.cron_queue.get(epoch, NO_CRON_EVENTS).appended(runtime.caller)
+    runtime.set_state(
+        replace(
+            state,
+            cron_queue=state.cron_queue.with_({epoch: queued}),
+            first_cron_epoch=min(state.first_cron_epoch, epoch),
+        )
+    )
     return b""
 
 
@@ -99,7 +108,7 @@ def _tick(runtime: Runtime) -> bytes:
         ]
         told = cbor.encode([DEADLINE_PAYLOAD, *estimates])
         for epoch in due:
-            for miner in state.cron_queue[epoch]:
+            for miner in state.cron_queue[epoch].values():
                 runtime.send(Address.of_id(miner), MinerMethod.ON_DEFERRED_CRON_EVENT, told)
     state = runtime.state
     position, velocity = reward.smooth(state.power_position, state.power_velocity, state.total_qap)
@@ -111,6 +120,7 @@ def _tick(runtime: Runtime) -> bytes:
             this_epoch_pledge=state.total_pledge,
             power_position=position,
             power_velocity=velocity,
+            first_cron_epoch=runtime.epoch + 1,
         )
     )
     runtime.send(
@@ -134,7 +144,15 @@ def _create_miner(runtime: Runtime, params: CreateMinerParams) -> bytes:
     machine = runtime.machine
     robust = next_actor_address(machine)
     actor_id = machine.new_id(robust)
-    miner = new_miner(config, actor_id, owner, worker, runtime.epoch)
+    miner = new_miner(
+        config,
+        actor_id,
+        owner,
+        worker,
+        runtime.epoch,
+        peer_id=params.peer_id,
+        multiaddrs=params.multiaddrs,
+    )
     machine.set_actor(actor_id, Actor("storageminer", miner))
     state: PowerState = runtime.state
     runtime.set_state(replace(state, claims=state.claims.with_({actor_id: (0, 0)})))

@@ -37,9 +37,44 @@ _ALPHA: Final = 314_760_000_000_000_000_000_000_000_000_000_000
 _BETA: Final = 96_640_100_000_000_000_000_000_000_000_000
 
 
-def initial() -> RewardState:
-    """The state at genesis."""
-    return RewardState(0, FIRST_REWARD, FIRST_REWARD << 128, 0)
+# actors/reward/src/logic.rs: the baseline's growth per epoch in Q.128, and where it began, in bytes
+_BASELINE_EXPONENT: Final = 340_282_591_298_641_078_465_964_189_926_313_473_653
+_BASELINE_INITIAL: Final = 2_888_888_880_000_000_000
+_BASELINE_FIRST: Final = (_BASELINE_INITIAL << 256) // _BASELINE_EXPONENT >> 128
+
+
+def initial(power: int) -> RewardState:
+    """The state at genesis, of a network with that much raw power in bytes."""
+    before = RewardState(
+        -1,
+        FIRST_REWARD,
+        FIRST_REWARD << 128,
+        0,
+        effective_baseline_power=_BASELINE_INITIAL,
+        this_epoch_baseline_power=_BASELINE_FIRST,
+    )
+    return _with_baseline(before, 0, power)
+
+
+def _with_baseline(state: RewardState, epoch: int, power: int) -> RewardState:
+    """The next epoch's baseline and effective network time (State::update_to_next_epoch)."""
+    baseline = state.this_epoch_baseline_power * _BASELINE_EXPONENT >> 128
+    realized = state.cumsum_realized + min(baseline, power)
+    cumsum, effective = state.cumsum_baseline, state.effective_baseline_power
+    time = state.effective_network_time
+    while realized > cumsum:
+        time += 1
+        effective = effective * _BASELINE_EXPONENT >> 128
+        cumsum += effective
+    return replace(
+        state,
+        epoch=epoch,
+        this_epoch_baseline_power=baseline,
+        cumsum_realized=realized,
+        cumsum_baseline=cumsum,
+        effective_baseline_power=effective,
+        effective_network_time=time,
+    )
 
 
 def smooth(position: int, velocity: int, observed: int) -> tuple[int, int]:
@@ -55,10 +90,10 @@ def invoke(runtime: Runtime, method: int, params: bytes) -> bytes:
 
 
 def _this_epoch_reward(runtime: Runtime) -> bytes:
-    """The smoothed reward, and the baseline power: 0, for this network mints without one."""
+    """The smoothed reward, and the baseline power, by which nothing is paid here."""
     state: RewardState = runtime.state
     estimate = [wire.big_bytes(state.reward_position), wire.big_bytes(state.reward_velocity)]
-    return cbor.encode([estimate, wire.big_bytes(0)])
+    return cbor.encode([estimate, wire.big_bytes(state.this_epoch_baseline_power)])
 
 
 def _award(runtime: Runtime, award: AwardBlockRewardParams) -> bytes:
@@ -90,16 +125,15 @@ def _award(runtime: Runtime, award: AwardBlockRewardParams) -> bytes:
     return b""
 
 
-def _next_epoch(runtime: Runtime, _raw_power: int) -> bytes:
+def _next_epoch(runtime: Runtime, power: int) -> bytes:
     runtime.require_caller(4)
-    state: RewardState = runtime.state
+    state = _with_baseline(runtime.state, runtime.epoch + 1, power)
     reward = state.this_epoch_reward
     reward -= reward * _DECAY_NUMERATOR >> _DECAY_SHIFT
     position, velocity = smooth(state.reward_position, state.reward_velocity, reward)
     runtime.set_state(
         replace(
             state,
-            epoch=runtime.epoch + 1,
             this_epoch_reward=reward,
             reward_position=position,
             reward_velocity=velocity,

@@ -225,4 +225,4 @@ def test_the_reward_of_the_epoch_is_the_smoothed_one(chain: Direct) -> None:
     state = chain.state(2)
     estimate, baseline = cbor.decode(chain.ok("alice", 2, RewardMethod.THIS_EPOCH_REWARD))
     assert estimate[0] == cbor.encode_bigint(state.reward_position)
-    assert baseline == b""
+    assert baseline == cbor.encode_bigint(state.this_epoch_baseline_power)

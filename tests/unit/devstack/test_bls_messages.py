@@ -5,6 +5,7 @@ import pytest
 from devstack.chain import FIL, Network, PushRefused
 from devstack.chain.amt import message_meta
 from devstack.chain.mining import block_order
+from lotus_client import cbor
 from lotus_client.bls import BlsKey, aggregate_bls
 from lotus_client.crypto import Signature, SignatureType
 from lotus_client.messages import Message, SignedMessage
@@ -51,6 +52,22 @@ def test_a_block_lists_and_executes_bls_messages_first_and_carries_their_aggrega
         assert header.bls_aggregate == aggregate_bls([one.signature for one in bls])
     executed = [one.signature.type for one in network.messages_in_tipset(tipset.key)]
     assert executed[:2] == [SignatureType.BLS] * 2
+
+
+def test_bls_messages_are_kept_without_signature_under_the_headers_messages(
+    network: Network,
+) -> None:
+    key, bob = network.bls_key("one"), network.key("bob").address
+    bls, secp = network.send(key, bob, value=AttoFil(1)), network.send("alice", bob)
+    tipset = network.mine_epoch()
+    assert tipset is not None
+    listed = network.blocks.get(tipset.blocks[0].messages)
+    assert listed is not None
+    roots = cbor.decode(listed)
+    assert isinstance(roots, list)
+    assert all(network.blocks.get(root) for root in roots)  # type: ignore[arg-type]
+    assert network.blocks.get(bls) == network.message(bls).message.to_cbor()
+    assert network.blocks.get(secp) == network.message(secp).to_cbor()
 
 
 def test_the_order_within_each_kind_stays(network: Network) -> None:

@@ -330,8 +330,7 @@ def check_progress(before: StateTree, after: StateTree) -> None:
     assert after.actors[5].state.next_id >= before.actors[5].state.next_id
     assert after.actors[1].state.next_id >= before.actors[1].state.next_id
     for miner in (GENESIS, PROVIDER):
-        used = after.actors[miner].state.allocated.keys()
-        assert before.actors[miner].state.allocated.keys() <= used
+        assert before.actors[miner].state.allocated <= after.actors[miner].state.allocated
 
 
 # Claims and deals end only after months, which the runs rarely reach.
@@ -344,10 +343,10 @@ SEEN = {
 
 def test_random_messages_leave_the_state_sound() -> None:
     seen: set[str] = set()
-    for seed in range(8):
+    for seed in range(5):
         chaos = Chaos(seed)
         before = chaos.chain.machine.tree()
-        for _ in range(250):
+        for _ in range(160):
             chaos.step()
             seen |= set(chaos.chain.events)
             problems = check_invariants(chaos.chain.machine.tree())
