@@ -22,7 +22,8 @@
 | `key` | `{"name"}` | address of the account `name`; with `"secret": true` its key |
 | `grant-datacap` | `{"client": address, "bytes": n}` | |
 | `allocate` | `{"client": name, "piece_cid", "padded_size", "miner"?: n}` | allocation id |
-| `add-piece` | the payload's bytes; `?allocation=ID&miner=n` | sector number, piece |
+| `publish-deal` | `{"client": name, "piece_cid", "padded_size", "verified"?: true, "price"?, "collateral"?}` | deal id |
+| `add-piece` | the payload's bytes; `?allocation=ID` or `?deal=ID`, `&miner=n` | sector number, piece |
 
 An error is `{"error": "…"}` with status 400 (bad request) or 409 (the chain refused it).
 """
@@ -49,6 +50,7 @@ from devstack.control_body import (
 )
 from devstack.control_net import fork_shape
 from devstack.datacap import allocate_piece, grant_datacap
+from devstack.deals import DealTerms, publish_deal
 from devstack.node import FullNode
 from devstack.provider import PieceRejected, SealingProvider
 from devstack.sectors import Sector
@@ -79,6 +81,7 @@ def add_control_routes(
         "key": control.key,
         "grant-datacap": control.grant_datacap,
         "allocate": control.allocate,
+        "publish-deal": control.publish_deal,
     }
     for name, action in actions.items():
         app.router.add_post(f"/devstack/v1/{name}", route(node, action))
@@ -177,13 +180,32 @@ class _Control:
         )
         return {"allocation": number}
 
+    async def publish_deal(self, body: Json) -> Json:
+        terms = DealTerms(
+            verified=body.get("verified") is True,
+            price_per_epoch=AttoFil.parse(text(body, "price", "0")),
+            provider_collateral=AttoFil.parse(text(body, "collateral", "0")),
+        )
+        number = await publish_deal(
+            self._node,
+            self._node.chain.key(text(body, "client")),
+            self._provider,
+            Cid.parse(text(body, "piece_cid")),
+            PaddedPieceSize(integer(body, "padded_size", 128, 1 << 36)),
+            terms=terms,
+        )
+        return {"deal": number}
+
     async def add_piece(self, request: web.Request) -> web.Response:
         authorize(request, self._node)
         try:
-            number = request.query.get("allocation")
-            allocation = None if number is None else AllocationId(int(number))
+            number, deal = request.query.get("allocation"), request.query.get("deal")
             provider = self._of_miner(int(request.query.get("miner", "0")))
-            sector = await provider.add_piece(await request.read(), allocation)
+            sector = await provider.add_piece(
+                await request.read(),
+                None if number is None else AllocationId(int(number)),
+                deal=None if deal is None else int(deal),
+            )
         except PieceRejected as error:
             return web.json_response({"error": str(error)}, status=409)
         except ValueError as error:

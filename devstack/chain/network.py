@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -10,6 +11,7 @@ from devstack.chain import election, gas, mining
 from devstack.chain.actors.policy import CHALLENGE_WINDOW
 from devstack.chain.actors.power import CONSENSUS_MINER_MIN_POWER
 from devstack.chain.amt import array_root, message_meta
+from devstack.chain.blocks import BlockIndex
 from devstack.chain.config import NetworkConfig, derive_key
 from devstack.chain.event_index import EventIndex
 from devstack.chain.exchange import Exchange
@@ -36,9 +38,10 @@ from lotus_client.actors.methods import POWER, MinerMethod, PowerMethod
 from lotus_client.actors.miner import SubmitWindowedPoStParams
 from lotus_client.actors.system import CreatedActor, CreateMinerParams
 from lotus_client.address import Address
+from lotus_client.bls import BlsKey
 from lotus_client.chain import BlockHeader, HeadChange, TipSet, TipSetKey
 from lotus_client.cid import Cid
-from lotus_client.crypto import Secp256k1Key
+from lotus_client.crypto import Secp256k1Key, SigningKey
 from lotus_client.messages import Message, SignedMessage
 from lotus_client.state import ActorEvent, MessageLookup, Receipt
 from lotus_client.types import AttoFil, Epoch
@@ -59,8 +62,9 @@ class Network:
     def __init__(self, config: NetworkConfig | None = None) -> None:
         self.config = config or NetworkConfig()
         self._store = ChainStore()
-        self._keys: dict[Address, Secp256k1Key] = {}
+        self._keys: dict[Address, SigningKey] = {}
         self._names: list[str] = []
+        self._bls_names: list[str] = []
         self._salt = 0
         self._share = (
             1,
@@ -69,6 +73,7 @@ class Network:
         self._hooks: list[Callable[[Epoch], None]] = []
         self._subscribers: list[Callable[[list[HeadChange]], None]] = []
         self._events = EventIndex(self._store)
+        self.blocks = BlockIndex(self._store)
         self._prover = AutomaticProver(self)
         self.mpool = MessagePool(lambda: self._after(self.head).tree)
         for name in accounts_of(self.config):
@@ -134,16 +139,33 @@ class Network:
             self._names.append(name)
             if self._store.listener is not None:
                 self._store.listener.keyed(name)
-        return self._keys[key.address]
+        return key
+
+    def bls_key(self, name: str) -> BlsKey:
+        """The BLS key of that name, whose f3 account a transfer to it makes; same seed and name, same key."""
+        key = BlsKey.of_seed(
+            hashlib.sha256(f"devstack BLS|{self.config.seed}|{name}".encode()).digest()
+        )
+        if key.address not in self._keys:
+            self._keys[key.address] = key
+            self._bls_names.append(name)
+            if self._store.listener is not None:
+                self._store.listener.bls_keyed(name)
+        return key
 
     @property
     def key_names(self) -> tuple[str, ...]:
         """The accounts whose keys were made here, in their order."""
         return tuple(self._names)
 
+    @property
+    def bls_key_names(self) -> tuple[str, ...]:
+        """The names of the BLS keys that were made here, in their order."""
+        return tuple(self._bls_names)
+
     def send(
         self,
-        sender: str | Secp256k1Key,
+        sender: str | SigningKey,
         to: Address,
         method: int = 0,
         params: bytes = b"",
@@ -344,6 +366,7 @@ class Network:
         messages: Sequence[SignedMessage],
         winners: Sequence[Winner] | None = None,
     ) -> TipSet:
+        messages = mining.block_order(messages)
         outcome = self._after(parent)
         facts = ParentFacts(parent, self._weight(parent), outcome.tree.root, outcome.receipts_root)
         headers = [
@@ -408,7 +431,7 @@ class Network:
         following = self._store.after_height(height + 1, tipset.key)
         return self._after(self._store.parent(following)).tree
 
-    def _worker(self, tree: StateTree, miner: int) -> Secp256k1Key:
+    def _worker(self, tree: StateTree, miner: int) -> SigningKey:
         worker = tree.actors[tree.actors[miner].state.details.worker]
         key = self._keys.get(worker.state.address)
         if key is None:

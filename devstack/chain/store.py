@@ -31,6 +31,9 @@ class ChainListener(Protocol):
     def keyed(self, name: str) -> None:
         """The account `name` has its key."""
 
+    def bls_keyed(self, name: str) -> None:
+        """The BLS key of that name was made."""
+
     def proving(self, miner: int, enabled: bool) -> None:
         """The automatic prover works for a miner now, or no longer."""
 
@@ -148,6 +151,14 @@ class ChainStore:
         if found is None:
             raise ChainLookupError(f"loading tipset {key}: block not found")
         return found
+
+    def executed_keys(self) -> list[TipSetKey]:
+        """The tipsets whose outcome is known, in the order of their execution."""
+        return list(self._executed)
+
+    def find_block(self, cid: Cid) -> BlockHeader | None:
+        """A header, None when there is none of that CID."""
+        return self._blocks.get(cid)
 
     def block(self, cid: Cid) -> BlockHeader:
         """A header."""

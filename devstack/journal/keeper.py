@@ -16,7 +16,7 @@ from devstack.journal.records import (
 )
 from devstack.sectors import Sector
 from lotus_client.chain import TipSet
-from lotus_client.crypto import Secp256k1Key
+from lotus_client.crypto import SigningKey
 from lotus_client.messages import SignedMessage
 
 __all__ = ["Journal"]
@@ -55,13 +55,16 @@ class Journal:
     def keyed(self, name: str) -> None:
         self._put(["key", name])
 
+    def bls_keyed(self, name: str) -> None:
+        self._put(["bls-key", name])
+
     def proving(self, miner: int, enabled: bool) -> None:
         self._put(["prove", miner, enabled])
 
     def drawing(self, draws: int) -> None:
         self._put(["draws", draws])
 
-    def wallet(self, key: Secp256k1Key) -> None:
+    def wallet(self, key: SigningKey) -> None:
         """The node's wallet has a key more."""
         self._put(wallet_record(key))
 

@@ -12,9 +12,10 @@ from devstack.chain import AccountSpec, NetworkConfig, ProviderSpec, mining
 from devstack.journal.frames import JournalError
 from devstack.sectors import Sector, SectorPiece, SectorState, StagedPiece
 from lotus_client.actors.miner import VerifiedAllocationKey
+from lotus_client.bls import BlsKey
 from lotus_client.chain import BlockHeader, TipSet, TipSetKey
 from lotus_client.cid import Cid
-from lotus_client.crypto import Secp256k1Key
+from lotus_client.crypto import Secp256k1Key, SigningKey
 from lotus_client.messages import SignedMessage
 from lotus_client.types import AttoFil, Epoch, PaddedPieceSize, SectorNumber
 
@@ -115,7 +116,9 @@ def _piece_record(piece: SectorPiece) -> Record:
     if piece.staged is not None:
         made, key = piece.staged.commitment, piece.staged.allocation
         allocation = None if key is None else [key.client, key.id]
-        staged = [made.piece_cid, made.padded_size, made.payload_size, allocation]
+        staged = [
+            made.piece_cid, made.padded_size, made.payload_size, allocation, piece.staged.deal
+        ]  # fmt: skip
     return [piece.offset, piece.size, piece.piece_cid, staged]
 
 
@@ -149,21 +152,23 @@ def _piece_of(record: Record) -> SectorPiece:
     offset, size, cid, staged = record
     kept: StagedPiece | None = None
     if staged is not None:
-        piece_cid, padded, payload, allocation = staged
+        piece_cid, padded, payload, allocation, deal = staged
         commitment = PieceCommitment(piece_cid, PaddedPieceSize(padded), payload)
         key = None if allocation is None else VerifiedAllocationKey(*allocation)
-        kept = StagedPiece(b"", commitment, key)
+        kept = StagedPiece(b"", commitment, key, deal)
     return SectorPiece(offset, PaddedPieceSize(size), cid, kept)
 
 
-def wallet_record(key: Secp256k1Key) -> Record:
+def wallet_record(key: SigningKey) -> Record:
     """A key of the node's wallet, by the protocol of its address."""
     return ["wallet", key.address.protocol, key.secret]
 
 
-def wallet_key_of(record: Record) -> Secp256k1Key:
+def wallet_key_of(record: Record) -> SigningKey:
     """The key of such a record; JournalError for a kind of key that this version does not have."""
     match record:
         case [_, 1, bytes(secret)]:
             return Secp256k1Key(secret)
+        case [_, 3, bytes(secret)]:
+            return BlsKey(secret)
     raise JournalError("the chain's wallet has a key of a kind unknown to this version")

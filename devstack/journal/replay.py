@@ -13,7 +13,7 @@ from devstack.journal.frames import JournalError, read_frames, read_sealed
 from devstack.journal.records import config_of, key_of, sector_of, tipset_of, wallet_key_of
 from devstack.sectors import Sector
 from lotus_client.address import Address
-from lotus_client.crypto import Secp256k1Key
+from lotus_client.crypto import SigningKey
 from lotus_client.messages import SignedMessage
 
 __all__ = ["Restored", "restore_chain", "restore_journal"]
@@ -33,7 +33,7 @@ class Restored:
 
     network: Network
     sectors: dict[int, dict[int, Sector]] = field(default_factory=dict)  # provider -> number
-    wallet: list[Secp256k1Key] = field(default_factory=list)
+    wallet: list[SigningKey] = field(default_factory=list)
 
 
 def restore_journal(path: Path) -> Restored:
@@ -130,6 +130,8 @@ class _Player:
                 network.mpool.put_back(SignedMessage.from_cbor(raw))
             case ["key", str(name)]:
                 network.key(name)
+            case ["bls-key", str(name)]:
+                network.bls_key(name)
             case ["prove", int(miner), bool(enabled)]:
                 network.prove_automatically(Address.of_id(miner), enabled=enabled)
             case ["draws", int(draws)]:

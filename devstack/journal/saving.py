@@ -19,7 +19,7 @@ from devstack.journal.records import (
     wallet_record,
 )
 from devstack.sectors import Sector
-from lotus_client.crypto import Secp256k1Key
+from lotus_client.crypto import SigningKey
 
 __all__ = ["SavedProvider", "save_chain", "save_journal"]
 
@@ -31,7 +31,7 @@ SavedProvider = tuple[Sequence[Sector], Sequence[Path]]  # its sectors and its s
 def save_chain(
     path: Path,
     network: Network,
-    wallet: Iterable[Secp256k1Key],
+    wallet: Iterable[SigningKey],
     providers: Sequence[SavedProvider],
 ) -> int:
     """Write the chain, the wallet and the providers' sectors and files; the file's size in bytes.
@@ -47,7 +47,7 @@ def save_chain(
 def save_journal(
     path: Path,
     network: Network,
-    wallet: Iterable[Secp256k1Key],
+    wallet: Iterable[SigningKey],
     providers: Sequence[SavedProvider],
 ) -> int:
     """As `save_chain`, to be gone on with as a journal: the providers' files stay where they are.
@@ -87,7 +87,7 @@ def _write(path: Path, records: Iterable[list[Any]], *, sealed: bool) -> int:
 
 
 def _all_records(
-    network: Network, wallet: Iterable[Secp256k1Key], providers: Sequence[SavedProvider]
+    network: Network, wallet: Iterable[SigningKey], providers: Sequence[SavedProvider]
 ) -> Iterator[list[Any]]:
     yield from _records(network, wallet)
     for index, (sectors, paths) in enumerate(providers):
@@ -96,10 +96,11 @@ def _all_records(
             yield from _files(index, storage)
 
 
-def _records(network: Network, wallet: Iterable[Secp256k1Key]) -> Iterator[list[Any]]:
+def _records(network: Network, wallet: Iterable[SigningKey]) -> Iterator[list[Any]]:
     yield config_record(network.config)
     yield ["genesis", *key_cids(network.genesis.key)]
     yield from (["key", name] for name in network.key_names)
+    yield from (["bls-key", name] for name in network.bls_key_names)
     yield ["draws", network.draws]
     for tipset, messages in network.store.everything():
         if tipset.parents:

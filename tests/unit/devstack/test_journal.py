@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deals.commp import commp
 from devstack.chain import AccountSpec, ForkShape, Network, NetworkConfig
 from devstack.journal import Journal, JournalError, restore_chain, save_chain
 from devstack.journal.frames import MAGIC, frame, read_frames
-from devstack.journal.records import config_of, config_record
+from devstack.journal.records import config_of, config_record, sector_of, sector_record
 from devstack.journal.replay import restore_journal
+from devstack.sectors import (
+    Sector,
+    SectorState,
+    StagedPiece,
+    commd_of,
+    lay_out,
+    made_up_replica,
+)
+from lotus_client.actors.miner import VerifiedAllocationKey
 from lotus_client.address import Address
-from lotus_client.types import AttoFil, Epoch
+from lotus_client.types import AttoFil, Epoch, SectorNumber
 
 BOB = Address.of_id(103)
 
@@ -50,11 +61,14 @@ def assert_same(one: Network, other: Network) -> None:
 def test_a_saved_chain_comes_back_with_its_head_forks_nulls_and_mempool(tmp_path: Path) -> None:
     network = Network()
     busy(network)
-    size = save_chain(tmp_path / "chain", network, [network.key("alice")], [])
+    bls = network.bls_key("carol")
+    size = save_chain(tmp_path / "chain", network, [network.key("alice"), bls], [])
     assert (tmp_path / "chain").stat().st_size == size
     assert [path.name for path in tmp_path.iterdir()] == ["chain"]
     restored = restore_chain(tmp_path / "chain", lambda _: tmp_path / "data")
-    assert [key.secret for key in restored.wallet] == [network.key("alice").secret]
+    wallet = [(key.address, key.secret) for key in restored.wallet]
+    assert wallet == [(key.address, key.secret) for key in (network.key("alice"), bls)]
+    assert restored.network.bls_key_names == ("carol",)
     assert_same(network, restored.network)
 
 
@@ -200,3 +214,19 @@ def test_a_network_with_all_options_survives_as_a_record() -> None:
     assert config_of(config_record(config)) == config
     with pytest.raises(JournalError, match="unknown to this version"):
         config_of(["config", '{"flux": 1}'])
+
+
+@pytest.mark.parametrize(("allocation", "deal"), [(None, None), ((102, 7), None), ((102, 7), 3)])
+def test_a_sector_survives_as_a_record(
+    allocation: tuple[int, int] | None, deal: int | None
+) -> None:
+    made = commp(io.BytesIO(b"x" * 1000))
+    key = None if allocation is None else VerifiedAllocationKey(*allocation)
+    pieces = lay_out([StagedPiece(b"", made, key, deal)], 8 << 20)
+    commd = commd_of(pieces, 8 << 20)
+    number = SectorNumber(4)
+    sector = Sector(
+        number, pieces, commd, made_up_replica(1001, number, commd, b"t"), b"t", Epoch(3),
+        Epoch(99), SectorState.WAIT_SEED, {"precommit": commd}, "why",
+    )  # fmt: skip
+    assert sector_of(sector_record(0, sector)) == sector
