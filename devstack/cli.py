@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from devstack.flavours import Flavour
+from devstack.flavours.report import connections
 from lotus_client.api_info import ApiInfo
 from lotus_client.types import Epoch
 
@@ -45,14 +47,31 @@ def up(
         _DEFAULT_DATA_DIR
     ),
     api_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 1234,
-    miner_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 2345,
+    miner_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Of the provider's RPC; default 2345, for Curio 12300."
+        ),
+    ] = None,
+    market_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Of booster-http (default 7777) or Curio's market (12310)."
+        ),
+    ] = None,
+    *,
+    flavour: Annotated[Flavour, typer.Option(help="Which software the provider runs.")] = (
+        Flavour.LOTUS_MINER
+    ),
+    storage_paths: Annotated[
+        int, typer.Option(min=1, max=64, help="Paths that sectors are spread over.")
+    ] = 1,
     block_time: Annotated[
         float, typer.Option(min=0, help="Seconds between epochs; 0 mines on request only.")
     ] = 0,
     nv29_epoch: Annotated[
         int | None, typer.Option(min=1, help="First epoch of network version 29; default: never.")
     ] = None,
-    *,
     as_json: Json = False,
 ) -> None:
     """Start a full node with a storage provider and run until interrupted."""
@@ -62,7 +81,10 @@ def up(
     config = DevstackConfig(
         data_dir=data_dir,
         api_port=api_port,
-        miner_port=miner_port,
+        miner_port=flavour.default_rpc_port if miner_port is None else miner_port,
+        market_port=(flavour.default_market_port or 0) if market_port is None else market_port,
+        flavour=flavour,
+        storage_paths=storage_paths,
         block_seconds=block_time,
         network=_network(epoch, block_time),
     )
@@ -93,16 +115,15 @@ async def _run(config: DevstackConfig, as_json: bool) -> None:
         if as_json:
             _print_json(
                 {
-                    "FULLNODE_API_INFO": net.api_info,
-                    "MINER_API_INFO": net.miner_api_info,
+                    **connections(net),
                     "provider": str(net.provider.miner),
                     "network": net.network.config.name,
                     "data_dir": str(net.data_dir.absolute()),
                 }
             )
         else:
-            typer.echo(f"FULLNODE_API_INFO={net.api_info}")
-            typer.echo(f"MINER_API_INFO={net.miner_api_info}")
+            for name, value in connections(net).items():
+                typer.echo(f"{name}={value}")
             typer.echo(f"provider {net.provider.miner}, data in {net.data_dir}; Ctrl-C stops it")
         await stop.wait()
 
