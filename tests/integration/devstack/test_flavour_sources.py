@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from deals.sources import PieceNotHere, PieceUnavailable, Unavailable, make_source
@@ -57,3 +59,27 @@ async def test_storage_paths_of_every_flavour_are_readable(flavour: Flavour) -> 
         with pytest.raises(PieceUnavailable) as failure:
             await source.open(held(stock, 0, 0))
         assert failure.value.reason is Unavailable.NOT_UNSEALED
+
+
+@pytest.mark.parametrize("flavour", [Flavour.BOOST, Flavour.CURIO])
+async def test_market_servers_are_readable_piece_by_piece(flavour: Flavour) -> None:
+    async with stocked(flavour) as stock:
+        source = make_source("http", {"url": stock.net.market_url})
+        assert await asyncio.to_thread(source.problems) == ()
+        for (number, index), payload in {
+            (0, 0): TEXT,
+            (0, 1): BINARY,
+            (1, 0): small_car()[0],
+        }.items():
+            reader = await source.open(held(stock, number, index))
+            content = await asyncio.to_thread(reader.read)
+            assert content[: len(payload)] == payload
+            assert not any(content[len(payload) :])
+            reader.seek(1000)
+            assert await asyncio.to_thread(reader.read, 50) == content[1000:1050]
+            await asyncio.to_thread(reader.close)
+        stock.unsealed_file(stock.sectors[0]).unlink()
+        # Boost says 404 of a piece that is only sealed, Curio 500.
+        refusal = PieceNotHere if flavour is Flavour.BOOST else PieceUnavailable
+        with pytest.raises(refusal, match="sealed"):
+            await source.open(held(stock, 0, 0))
