@@ -24,7 +24,7 @@ from devstack.chain import (
 from devstack.control import add_control_routes
 from devstack.datacap import VERIFIER
 from devstack.flavours import Flavour, NotOfThisFlavour
-from devstack.flavours.serving import make_storage, market_app, rpc_table
+from devstack.flavours.serving import forget_storage, make_storage, market_app, rpc_table
 from devstack.miner_node import MinerNode
 from devstack.node import FullNode
 from devstack.provider import SealingProvider
@@ -189,6 +189,7 @@ class Devstack:
 
     def _make_miner(self) -> MinerNode:
         network, repo = self.network, self.data_dir / self.config.flavour.repo
+        forget_storage(repo)
         storage = make_storage(repo, self.config.storage_paths)
         spec = network.config.providers[0]
         provider = SealingProvider(network, network.providers[0], network.key(spec.worker), storage)

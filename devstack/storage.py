@@ -139,6 +139,11 @@ class StoragePaths:
         """The UUID of the first path."""
         return self.paths[0].id
 
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What `sectorstore.json` of the first path says."""
+        return self.paths[0].metadata
+
     def by_id(self, storage_id: str) -> StoragePath | None:
         """The path of this UUID."""
         return next((path for path in self.paths if path.id == storage_id), None)

@@ -18,18 +18,19 @@ from devstack.rpc.methods import MethodTable
 from devstack.rpc.miner import table_miner
 from devstack.storage import StoragePath, StoragePaths, write_storage_list
 
-__all__ = ["make_storage", "market_app", "rpc_table"]
+__all__ = ["forget_storage", "make_storage", "market_app", "rpc_table"]
+
+
+def forget_storage(repo: Path) -> None:
+    """Delete the storage paths of a provider's repo: sectors of an earlier chain mean nothing on another one."""
+    for root in (repo / "storage", *repo.glob("storage-*")):
+        if (root / "sectorstore.json").exists():
+            shutil.rmtree(root)
 
 
 def make_storage(repo: Path, count: int) -> StoragePaths:
-    """Fresh storage paths `storage`, `storage-2`, … in the provider's repo, and the list of them.
-
-    Sectors of an earlier chain mean nothing on this one: paths that are there already are emptied.
-    """
+    """The storage paths `storage`, `storage-2`, … in the provider's repo, made if they are missing, and the list of them."""
     roots = [repo / ("storage" if n == 1 else f"storage-{n}") for n in range(1, count + 1)]
-    for root in {*roots, *repo.glob("storage-*")}:
-        if (root / "sectorstore.json").exists():
-            shutil.rmtree(root)
     storage = StoragePaths([StoragePath(root) for root in roots])
     write_storage_list(repo, storage.paths)
     return storage
