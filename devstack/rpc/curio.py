@@ -18,7 +18,7 @@ from devstack.miner_node import MinerNode
 from devstack.rpc.errors import RpcError
 from devstack.rpc.methods import Method, MethodTable, Param
 from devstack.rpc.params import ADDRESS, UINT64, decode_object
-from devstack.rpc.storage_index import STORAGE_METHODS
+from devstack.rpc.storage_index import STORAGE_METHODS, STORAGE_STAT
 
 __all__ = ["CurioState", "curio_methods", "table_curio"]
 
@@ -99,5 +99,6 @@ def table_curio(state: CurioState) -> MethodTable[MinerNode]:
             Method("AllocatePieceToSector", Permission.WRITE, deal, _allocate),
             *curio_methods(state),
             *STORAGE_METHODS,
+            STORAGE_STAT,
         )
     )

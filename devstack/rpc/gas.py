@@ -9,17 +9,8 @@ from devstack.auth import Permission
 from devstack.node import FullNode
 from devstack.rpc.encode import amount_json, message_json
 from devstack.rpc.methods import Method
-from devstack.rpc.params import (
-    ADDRESS,
-    EPOCH,
-    MESSAGE,
-    MESSAGE_AS_SENT,
-    SEND_SPEC,
-    TIPSET_KEY,
-    UINT64,
-    SendSpec,
-    SentMessage,
-)
+from devstack.rpc.params import ADDRESS, EPOCH, MESSAGE, SEND_SPEC, TIPSET_KEY, UINT64, SendSpec
+from devstack.rpc.sent_message import MESSAGE_AS_SENT, SentMessage
 from lotus_client.address import Address
 from lotus_client.chain import TipSetKey
 from lotus_client.messages import Message

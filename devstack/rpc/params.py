@@ -28,7 +28,6 @@ __all__ = [
     "CID",
     "EPOCH",
     "MESSAGE",
-    "MESSAGE_AS_SENT",
     "OPTIONAL_BITFIELD",
     "OPTIONAL_MESSAGES",
     "SEND_SPEC",
@@ -39,7 +38,6 @@ __all__ = [
     "TIPSET_KEY",
     "UINT64",
     "SendSpec",
-    "SentMessage",
     "decode_address",
     "decode_bitfield",
     "decode_bytes",
@@ -174,18 +172,6 @@ def _decode_message(value: Any) -> Message:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class SentMessage:
-    """A message as its sender wrote it: Go tells params of no bytes (`""`) from null, and gives back what it got."""
-
-    message: Message
-    has_empty_params: bool
-
-
-def _decode_sent_message(value: Any) -> SentMessage:
-    return SentMessage(_decode_message(value), decode_object(value).get("Params") == "")
-
-
 def _decode_signature(value: Any) -> Signature:
     body = decode_object(value)
     return Signature(
@@ -228,7 +214,6 @@ OPTIONAL_BITFIELD = Param("*bitfield.BitField", decode_bitfield)
 OPTIONAL_MESSAGES = Param("[]*types.Message", lambda value: decode_list(value, _decode_message))
 SEND_SPEC = Param("*api.MessageSendSpec", _decode_send_spec)
 SIGNATURE = Param("*crypto.Signature", _decode_signature)
-MESSAGE_AS_SENT = Param("*types.Message", _decode_sent_message)
 SIGNED_MESSAGE = Param("*types.SignedMessage", _decode_signed_message)
 STRING = Param("string", decode_string)
 STRINGS = Param("[]string", lambda value: decode_list(value, decode_string))

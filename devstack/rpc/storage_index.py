@@ -13,7 +13,7 @@ from devstack.rpc.params import BOOL, STRING, UINT64, decode_int, decode_object
 from devstack.storage import FileType, StoragePath
 from lotus_client.types import ActorId, SectorNumber
 
-__all__ = ["STORAGE_METHODS", "stat_json"]
+__all__ = ["STORAGE_METHODS", "STORAGE_STAT", "stat_json"]
 
 Json = dict[str, Any]
 
@@ -129,10 +129,11 @@ def _decode_sector_id(value: Any) -> tuple[ActorId, SectorNumber]:
 _ADMIN: Final = Permission.ADMIN
 _SECTOR_ID: Final = Param("abi.SectorID", _decode_sector_id)
 
+STORAGE_STAT: Method[MinerNode] = Method("StorageStat", _ADMIN, (STRING,), _stat)
+
 STORAGE_METHODS: tuple[Method[MinerNode], ...] = (
     Method("StorageList", _ADMIN, (), _list),
     Method("StorageLocal", _ADMIN, (), _local),
     Method("StorageInfo", _ADMIN, (STRING,), _info),
-    Method("StorageStat", _ADMIN, (STRING,), _stat),
     Method("StorageFindSector", _ADMIN, (_SECTOR_ID, UINT64, UINT64, BOOL), _find_sector),
 )

@@ -14,15 +14,15 @@ from typing import Any
 
 import jsonschema
 
-_DATA = Path(__file__).parents[2] / "data"
+_DATA = Path(__file__).parents[2] / "data" / "lotus-openrpc"
 
 # Go's `omitempty`, and fields that are absent rather than null when there is nothing.
 _MAY_BE_ABSENT = frozenset({"InvokedActor", "Logs", "IpldOps", "Subcalls"})
 
 
-def load_document(name: str, source: str = "lotus-openrpc") -> dict[str, dict[str, Any]]:
-    """Method descriptions by full name, of `v1-full`, `v2-full` or `miner`, or of another folder of documents."""
-    document = json.loads(gzip.decompress((_DATA / source / f"{name}.json.gz").read_bytes()))
+def load_document(name: str) -> dict[str, dict[str, Any]]:
+    """Method descriptions by full name, of `v1-full`, `v2-full` or `miner`."""
+    document = json.loads(gzip.decompress((_DATA / f"{name}.json.gz").read_bytes()))
     return {method["name"]: method for method in document["methods"]}
 
 

@@ -122,15 +122,3 @@ def test_tokens_stay_valid_over_a_restart_and_ports_can_be_taken(tmp_path: Path)
         assert second.ask("status")["height"] > 0  # the clock mines
     finally:
         second.stop()
-
-
-def test_up_with_a_flavour_says_where_its_servers_are(tmp_path: Path) -> None:
-    curio = Running(tmp_path, "--flavour", "curio", "--market-port", "0", "--storage-paths", "2")
-    try:
-        assert "MINER_API_INFO" not in curio.info
-        assert curio.info["CURIO_API_INFO"].partition(":")[2].startswith("/ip4/127.0.0.1/tcp/")
-        with urllib.request.urlopen(curio.info["MARKET_URL"] + "/health") as response:
-            assert response.read() == b"Service is up and running"
-        assert (tmp_path / "curio" / "storage-2" / "sectorstore.json").exists()
-    finally:
-        assert curio.stop() == 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ from devstack.flavours.serving import rpc_table
 from lotus_client.cid import RAW, Cid
 from tests.integration.devstack.conftest import RawRpc
 from tests.integration.devstack.flavour_parts import BINARY, TEXT, Stocked, ask, small_car, stocked
-from tests.integration.devstack.openrpc import check_result, load_document
+from tests.integration.devstack.openrpc import check_result
+from tests.integration.devstack.test_cli import Running
 
 
 @pytest.fixture
@@ -32,6 +35,9 @@ async def curio() -> AsyncIterator[Stocked]:
 def curio_rpc(curio: Stocked, session: aiohttp.ClientSession) -> RawRpc:
     token = curio.net.curio_api_info.partition(":")[0]
     return RawRpc(session, f"http://127.0.0.1:{curio.net.miner_port}/rpc/v0", token)
+
+
+DOCUMENT = Path(__file__).parents[2] / "data" / "curio-openrpc" / "curio.json.gz"
 
 
 def piece_url(stock: Stocked, cid: object) -> str:
@@ -135,7 +141,8 @@ async def test_curio_serves_its_storage_and_nothing_of_a_lotus_miner(
 async def test_every_answer_has_the_shape_of_curios_own_document(
     curio: Stocked, curio_rpc: RawRpc
 ) -> None:
-    document = load_document("curio", "curio-openrpc")
+    described = json.loads(gzip.decompress(DOCUMENT.read_bytes()))["methods"]
+    document = {method["name"]: method for method in described}
     path = curio.net.provider.storage.id
     calls: dict[str, list[Any]] = {
         "StorageInfo": [path],
@@ -177,3 +184,15 @@ async def test_curios_repo_lies_where_a_miners_would(curio: Stocked) -> None:
     assert all((Path(entry["Path"]) / "sectorstore.json").exists() for entry in paths)
     assert (repo / "api").read_text().startswith("/ip4/127.0.0.1/tcp/")
     assert not (curio.net.data_dir / "miner").exists()
+
+
+def test_up_with_a_flavour_says_where_its_servers_are(tmp_path: Path) -> None:
+    up = Running(tmp_path, "--flavour", "curio", "--market-port", "0", "--storage-paths", "2")
+    try:
+        assert "MINER_API_INFO" not in up.info
+        assert up.info["CURIO_API_INFO"].partition(":")[2].startswith("/ip4/127.0.0.1/tcp/")
+        with urllib.request.urlopen(up.info["MARKET_URL"] + "/health") as response:
+            assert response.read() == b"Service is up and running"
+        assert (tmp_path / "curio" / "storage-2" / "sectorstore.json").exists()
+    finally:
+        assert up.stop() == 0

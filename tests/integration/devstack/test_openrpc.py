@@ -186,7 +186,6 @@ async def test_the_miner_and_v2_answers_have_the_shape_of_lotus_documents(
         "SectorsListInStates": [["Proving"]],
         "SectorsStatus": [samples.sector, True],
         "StorageInfo": [storage_id],
-        "StorageStat": [storage_id],
         "StorageFindSector": [{"Miner": miner_id, "Number": samples.sector}, 1, 0, False],
     }
     for name, method in MINER.items():
