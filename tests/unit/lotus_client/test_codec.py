@@ -19,7 +19,7 @@ from lotus_client.chain import BlockHeader, HeaderError, TipSet, TipSetKey
 from lotus_client.cid import Cid
 from lotus_client.errors import LotusDecodeError
 from lotus_client.miner_client import sector_status_from_json
-from lotus_client.transport.base import decode_json
+from lotus_client.transport.envelope import decode_json
 from lotus_client.types import AllocationId, AttoFil, ClaimId
 from tests.unit.lotus_client.chain_data import chain4, load
 
