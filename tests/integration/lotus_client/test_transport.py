@@ -12,10 +12,14 @@ import pytest
 
 from lotus_client.api_info import ApiInfo
 from lotus_client.errors import (
+    LotusActorNotFound,
+    LotusBusy,
     LotusConnectError,
     LotusDecodeError,
     LotusError,
+    LotusNoEndpoint,
     LotusNotSupported,
+    LotusPermissionMissing,
     LotusRpcError,
     LotusTimeout,
     LotusUnauthorized,
@@ -100,14 +104,14 @@ async def test_the_token_is_in_the_header_and_nowhere_else(server: LotusServer) 
         ("Deep", LotusDecodeError, "deeply"),
         ("NotANumber", LotusDecodeError, "NaN"),
         ("BadError", LotusDecodeError, "error"),
-        ("NotFound", LotusConnectError, "wrong URL"),
-        ("Redirect", LotusConnectError, "302"),
-        ("Busy", LotusConnectError, "429"),
+        ("NotFound", LotusNoEndpoint, "wrong URL"),
+        ("Redirect", LotusNoEndpoint, "302"),
+        ("Busy", LotusBusy, "429"),
         ("CutBody", LotusConnectError, "cannot reach"),
-        ("MpoolPush", LotusUnauthorized, "MpoolPush.*'write'"),
+        ("MpoolPush", LotusPermissionMissing, "MpoolPush.*'write'"),
         ("Absent", LotusNotSupported, "not found"),
         ("SwitchedOff", LotusNotSupported, "EnableActorEventsAPI"),
-        ("Fails", LotusRpcError, "actor not found"),
+        ("Fails", LotusActorNotFound, "actor not found"),
     ],
 )
 async def test_what_goes_wrong_over_http_is_told_apart(
