@@ -56,6 +56,11 @@ class ChainClient:
         """Release the sockets."""
         await self._transport.close()
 
+    @property
+    def node_in_use(self) -> str:
+        """The name of the one of several nodes that is asked now; "" where there is but one."""
+        return "" if self._failover is None else self._failover.current
+
     @asynccontextmanager
     async def pinned(self) -> AsyncIterator[str]:
         """All reads made inside come from one of several nodes; gives its name, or "" where there is but one.

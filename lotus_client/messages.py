@@ -6,6 +6,7 @@ Source: Lotus `chain/types/message.go`, `signedmessage.go`; checked against publ
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 from uuid import UUID
 
 from lotus_client import cbor
@@ -13,7 +14,6 @@ from lotus_client.address import Address, AddressError
 from lotus_client.cbor import CborError, decode_bigint, encode_bigint
 from lotus_client.cid import Cid, dag_cbor_cid
 from lotus_client.crypto import (
-    Secp256k1Key,
     Signature,
     SignatureError,
     SignatureType,
@@ -28,6 +28,12 @@ METHOD_SEND = 0  # a bare transfer of value: no actor code runs
 
 class MessageError(ValueError):
     """Bytes that are no message; says which field is wrong."""
+
+
+class MessageSigner(Protocol):
+    """A key that signs a message's CID bytes: `Secp256k1Key` and `BlsKey` do."""
+
+    def sign(self, data: bytes, /) -> Signature: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +148,7 @@ class Message:
             other, gas_limit=0, gas_fee_cap=nothing, gas_premium=nothing
         )
 
-    def signed_by(self, key: Secp256k1Key) -> SignedMessage:
+    def signed_by(self, key: MessageSigner) -> SignedMessage:
         """This message with the key's signature over its CID bytes."""
         return SignedMessage(self, key.sign(self.cid.raw))
 
