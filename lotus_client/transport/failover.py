@@ -176,7 +176,7 @@ class FailoverTransport:
             except LotusUnavailable as error:
                 self._note(state, error)
                 tried.append(state)
-                if given or self._pin.get() is not None or len(tried) == len(self._states):
+                if given or self._is_last(tried):
                     raise
             else:
                 self._well(state)
@@ -209,7 +209,7 @@ class FailoverTransport:
             except LotusUnavailable as error:
                 self._note(state, error)
                 tried.append(state)
-                if self._pin.get() is not None or len(tried) == len(self._states):
+                if self._is_last(tried):
                     raise
             except (LotusNotSupported, LotusStateUnavailable) as error:
                 if self._pin.get() is not None or method.startswith(V2):
@@ -242,7 +242,11 @@ class FailoverTransport:
             return error
 
     async def _chosen(self, tried: Sequence[_State] = ()) -> _State:
-        """The node to ask now: the pinned one, else the first usable one. All being at rest, the one that rests least."""
+        """The node to ask now: the pinned one, else the first usable one, else the one in use once more.
+
+        Raises:
+            LotusUnavailable: the one in use was tried, and no other may take over; says why.
+        """
         if (pinned := self._pin.get()) is not None:
             return pinned
         if len(self._states) == 1:
@@ -255,7 +259,10 @@ class FailoverTransport:
                 if await self._is_usable(state):
                     self._move_to(state)
                     return state
-            return min(left, key=lambda state: state.rest_until)
+            if self._current in left:
+                return self._current
+        reasons = "; ".join(f"{name}: {text}" for name, text in self.problems().items())
+        raise LotusUnavailable(f"none of the nodes can be asked: {reasons}")
 
     async def _is_usable(self, state: _State) -> bool:
         """Whether a node that is not in use may be: rested, of the same chain, and not behind."""
@@ -280,6 +287,9 @@ class FailoverTransport:
             raise LotusUnavailable(
                 f"{state.name} is behind: its head is {height}, another's was {self._highest}"
             )
+
+    def _is_last(self, tried: Sequence[_State]) -> bool:
+        return self._pin.get() is not None or len(tried) == len(self._states)
 
     def _move_to(self, state: _State) -> None:
         if state is self._current:
