@@ -116,9 +116,12 @@ class HeadStream:
 
     async def _hints(self) -> AsyncGenerator[Sequence[HeadChange], None]:
         """Batches of the node; an empty one asks for a look at its head, as there is nothing else to go by."""
-        async with aclosing(self._node.notify()) as batches:
+        async with (
+            aclosing(self._node.notify()) as told,
+            aclosing(_or_silence(told, self._settings.stall)) as batches,
+        ):
             try:
-                async for batch in _or_silence(batches, self._settings.stall):
+                async for batch in batches:
                     before = self.at
                     yield batch or ()
                     if batch is None and self.at is not before:
