@@ -1,6 +1,7 @@
 """Large answers, read in parts as they arrive: what is kept in memory is one part, whatever the node sends.
 
-ijson does the parsing: its C backend on yajl where it was built, else the slower ones it brings.
+ijson does the parsing: its C backend on yajl where it was built, else the slower ones it brings. That backend crashes the
+process at a number longer than Python converts (4300 digits, ijson 3.3 to 3.6), so such a number never reaches it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ __all__ = ["ItemReader"]
 
 # A claim or sector is a few hundred bytes. Nesting, texts and numbers are all bounded by the bytes they need.
 _MAX_ITEM_BYTES: Final = 1 << 20
+_MAX_DIGITS: Final = 600  # in a row: below what Python may be set to; the longest real number has some forty
+_DIGITS: Final = b"0123456789"
+_BLOCK: Final = _MAX_DIGITS // 2
 
 
 class ItemReader:
@@ -34,6 +38,7 @@ class ItemReader:
         )
         self._head: bytearray | None = bytearray()  # an error or an empty result, until an element
         self._since_item = 0
+        self._digits = 0  # that the bytes so far end with
 
     def feed(self, chunk: bytes) -> list[Any]:
         """The elements that became whole with these bytes.
@@ -41,6 +46,7 @@ class ItemReader:
         Raises:
             LotusDecodeError: not JSON, or one element is larger than any real one.
         """
+        self._refuse_long_number(chunk)
         try:
             self._parser.send(chunk)
         except StopIteration:
@@ -79,6 +85,21 @@ class ItemReader:
             pass
         except (ijson.JSONError, ValueError) as error:
             raise self._not_json(error) from error
+
+    def _refuse_long_number(self, chunk: bytes) -> None:
+        """Look for rows of digits without looking at every byte: a long one covers a whole block, or an end of the chunk."""
+        leading = len(chunk) - len(chunk.lstrip(_DIGITS))
+        longest = self._digits + leading
+        if len(chunk) > _MAX_DIGITS:
+            blocks = range(0, len(chunk) - _BLOCK + 1, _BLOCK)
+            if any(chunk[at : at + _BLOCK].isdigit() for at in blocks):
+                longest = _MAX_DIGITS + 1
+        if longest > _MAX_DIGITS:
+            raise LotusDecodeError(
+                self._method, "a number in the answer is longer than any real one"
+            )
+        whole = leading == len(chunk)
+        self._digits = longest if whole else len(chunk) - len(chunk.rstrip(_DIGITS))
 
     def _not_json(self, error: Exception) -> LotusDecodeError:
         return LotusDecodeError(self._method, f"the answer is not JSON: {str(error)[:200]}")
