@@ -10,19 +10,31 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from lotus_client.address import Address
-from lotus_client.chain import TipSet
-from lotus_client.chain_client import ChainClient
-from lotus_client.client import LotusClient
+from lotus_client.chain import TipSet, TipSetKey
 from lotus_client.errors import LotusActorNotFound, LotusStateUnavailable
+from lotus_client.node import NetworkParams
+from lotus_client.state import ActorState
 from lotus_client.types import AttoFil, Epoch
 
-__all__ = ["Disagreement", "compare_nodes"]
+__all__ = ["ComparedNode", "Disagreement", "compare_nodes"]
 
 _BELOW_THE_HEADS: Final = 5  # epochs; reorgs are rarely deeper (Lotus' own MessageConfidence)
 _MAY_DIFFER: Final = 10  # epochs between two heads that are both in sync
+
+
+class ComparedNode(Protocol):
+    """The reads that are needed; `LotusClient` has them."""
+
+    async def head(self) -> TipSet: ...
+    async def genesis(self) -> TipSet: ...
+    async def finalized_tipset(self) -> TipSet: ...
+    async def network_params(self) -> NetworkParams: ...
+    async def tipset_by_height(self, height: Epoch, tsk: TipSetKey, /) -> TipSet: ...
+    async def actor(self, address: Address, tsk: TipSetKey, /) -> ActorState: ...
+    async def mpool_nonce(self, address: Address, /) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +50,7 @@ class Disagreement:
 
 
 async def compare_nodes(
-    used: LotusClient, other: LotusClient, wallet: Address
+    used: ComparedNode, other: ComparedNode, wallet: Address
 ) -> tuple[Disagreement, ...]:
     """What the two nodes disagree about; empty if nothing. `used` is the one that payouts will be pushed to.
 
@@ -55,7 +67,7 @@ async def compare_nodes(
     return found or await _wallet(used, other, heads, wallet)
 
 
-async def _network(used: ChainClient, other: ChainClient) -> tuple[Disagreement, ...]:
+async def _network(used: ComparedNode, other: ComparedNode) -> tuple[Disagreement, ...]:
     first, second = await asyncio.gather(used.genesis(), other.genesis())
     if first.key != second.key:
         return (Disagreement("genesis", str(first.key), str(second.key)),)
@@ -69,7 +81,7 @@ async def _network(used: ChainClient, other: ChainClient) -> tuple[Disagreement,
 
 
 async def _finality(
-    used: LotusClient, other: LotusClient, heads: list[TipSet] | tuple[TipSet, TipSet]
+    used: ComparedNode, other: ComparedNode, heads: tuple[TipSet, TipSet]
 ) -> tuple[Disagreement, ...]:
     finals = await asyncio.gather(used.finalized_tipset(), other.finalized_tipset())
     for final, node, head, name in (
@@ -87,9 +99,9 @@ async def _finality(
 
 
 async def _wallet(
-    used: LotusClient,
-    other: LotusClient,
-    heads: list[TipSet] | tuple[TipSet, TipSet],
+    used: ComparedNode,
+    other: ComparedNode,
+    heads: tuple[TipSet, TipSet],
     wallet: Address,
 ) -> tuple[Disagreement, ...]:
     height = Epoch(max(0, min(head.height for head in heads) - _BELOW_THE_HEADS))
@@ -105,18 +117,25 @@ async def _wallet(
     if first != second:
         what = f"nonce and balance of {wallet} at {height}"
         return (Disagreement(what, _shown(first), _shown(second)),)
-    pools = await asyncio.gather(used.mpool_nonce(wallet), other.mpool_nonce(wallet))
+    pools = await asyncio.gather(_next_nonce(used, wallet), _next_nonce(other, wallet))
     if pools[1] > pools[0]:
         return (Disagreement(f"next nonce of {wallet}", str(pools[0]), str(pools[1])),)
     return ()
 
 
-async def _account(node: LotusClient, wallet: Address, at: TipSet) -> tuple[int, AttoFil]:
+async def _account(node: ComparedNode, wallet: Address, at: TipSet) -> tuple[int, AttoFil]:
     try:
         actor = await node.actor(wallet, at.key)
     except LotusActorNotFound:
         return 0, AttoFil(0)
     return actor.nonce, actor.balance
+
+
+async def _next_nonce(node: ComparedNode, wallet: Address) -> int:
+    try:
+        return await node.mpool_nonce(wallet)
+    except LotusActorNotFound:
+        return 0
 
 
 def _shown(account: tuple[int, AttoFil]) -> str:

@@ -92,6 +92,12 @@ class NodeCapabilities:
     missing_methods: tuple[str, ...] = ()
 
     @property
+    def software(self) -> str:
+        """What answers, for people: `gateway 1.36.2+mainnet`."""
+        known = self.agent is not Agent.UNKNOWN
+        return f"{self.agent if known else self.version.agent or self.agent} {self.version.version}"
+
+    @property
     def may_push(self) -> bool:
         """Whether `MpoolPush` will be taken: the token has `write`, or it is a gateway, which asks for no token."""
         if "MpoolPush" in self.missing_methods:

@@ -108,7 +108,7 @@ async def _store(config: Config) -> list[Check]:
 async def _node(config: Config, node: LotusClient) -> list[Check]:
     found = await node.probe()
     checks = [
-        Check("node", ok=True, detail=f"{found.agent} {found.version.version} answers"),
+        Check("node", ok=True, detail=f"{found.software} answers"),
         *await _other_nodes(config),
     ]
     try:
@@ -180,7 +180,7 @@ async def _other_nodes(config: Config) -> list[Check]:
         except (LotusError, SpPluginError) as error:
             checks.append(Check(f"node {name}", ok=False, detail=str(error)))
         else:
-            detail = f"{found.agent} {found.version.version} answers"
+            detail = f"{found.software} answers"
             checks.append(Check(f"node {name}", ok=True, detail=detail))
     return checks
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 import structlog
 
 from fil_plus.regimes import SOLSTICE
 from lotus_client.address import Address
-from lotus_client.agreement import compare_nodes
+from lotus_client.agreement import ComparedNode, compare_nodes
 from lotus_client.api_info import ApiInfo, ApiInfoError, token_permissions
 from lotus_client.cid import Cid
 from lotus_client.client import LotusClient
@@ -135,10 +136,16 @@ def _admin_problem(name: str) -> Problem:
     )
 
 
+class SeparateNode(ComparedNode, Protocol):
+    """A node to compare; `LotusClient` is one."""
+
+    async def close(self) -> None: ...
+
+
 class NodesAgree:
     """That at least two of several nodes tell the same of the chain and a wallet; asked before a payout is signed."""
 
-    def __init__(self, nodes: Mapping[str, LotusClient], used: Callable[[], str]) -> None:
+    def __init__(self, nodes: Mapping[str, SeparateNode], used: Callable[[], str]) -> None:
         """`nodes` are clients of one node each, by name; `used` names the one that messages are pushed to now."""
         self._nodes = dict(nodes)
         self._used = used
@@ -148,7 +155,7 @@ class NodesAgree:
 
         The nodes that do not answer are left out, as long as two do.
         """
-        answering: dict[str, LotusClient] = {}
+        answering: dict[str, SeparateNode] = {}
         away = []
         for name, node in self._nodes.items():
             try:

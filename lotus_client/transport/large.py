@@ -18,7 +18,9 @@ __all__ = ["ItemReader"]
 
 # A claim or sector is a few hundred bytes. Nesting, texts and numbers are all bounded by the bytes they need.
 _MAX_ITEM_BYTES: Final = 1 << 20
-_MAX_DIGITS: Final = 600  # in a row: below what Python may be set to; the longest real number has some forty
+_MAX_DIGITS: Final = (
+    600  # in a row: below what Python may be set to; the longest real number has some forty
+)
 _DIGITS: Final = b"0123456789"
 _BLOCK: Final = _MAX_DIGITS // 2
 
