@@ -39,7 +39,7 @@ async def client(devnet: Devstack) -> AsyncIterator[LotusClient]:
 async def test_the_probe_knows_the_devstack(devnet: Devstack, client: LotusClient) -> None:
     await devnet.advance(3)
     found = await client.probe()
-    assert (found.agent, found.version.agent) == (Agent.UNKNOWN, "devstack")
+    assert (found.agent, found.version.agent) == (Agent.UNKNOWN, "sp-plugin-devstack")
     assert found.finality is FinalitySource.RPC_V2
     assert found.has_actor_events is True
     assert found.has_receipt_events in (True, None)
