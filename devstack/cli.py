@@ -14,6 +14,7 @@ import typer
 from devstack import cli_faults, cli_net
 from devstack.cli_ask import (
     DEFAULT_DATA_DIR,
+    EXIT_BAD_INPUT,
     EXIT_FAILED,
     DataDir,
     Json,
@@ -22,6 +23,9 @@ from devstack.cli_ask import (
     print_json,
     show,
 )
+from devstack.flavours import Flavour
+from devstack.flavours.report import connections
+from devstack.real_lotus.command import DEFAULT_TAG, LotusKind, RealUp, check_options, run_real
 from lotus_client.types import Epoch
 
 if TYPE_CHECKING:  # the network takes a while to import; the other commands only talk to it
@@ -45,7 +49,24 @@ def up(
         DEFAULT_DATA_DIR
     ),
     api_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 1234,
-    miner_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 2345,
+    miner_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Of the provider's RPC; default 2345, for Curio 12300."
+        ),
+    ] = None,
+    market_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Of booster-http (default 7777) or Curio's market (12310)."
+        ),
+    ] = None,
+    flavour: Annotated[Flavour, typer.Option(help="Which software the provider runs.")] = (
+        Flavour.LOTUS_MINER
+    ),
+    storage_paths: Annotated[
+        int, typer.Option(min=1, max=64, help="Paths that sectors are spread over.")
+    ] = 1,
     block_time: Annotated[
         float, typer.Option(min=0, help="Seconds between epochs; 0 mines on request only.")
     ] = 0,
@@ -71,6 +92,12 @@ def up(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Begin anew, though the data directory has a chain.")
     ] = False,
+    lotus: Annotated[
+        LotusKind, typer.Option(help="This process, Lotus' programs on PATH, or their image.")
+    ] = LotusKind.EMBEDDED,
+    lotus_tag: Annotated[
+        str, typer.Option(help="With --lotus docker: release or channel of the image.")
+    ] = DEFAULT_TAG,
     as_json: Json = False,
 ) -> None:
     """Start full nodes with storage providers and run until interrupted.
@@ -78,6 +105,16 @@ def up(
     The data directory keeps the chain: started again on it, the devnet goes on where it stopped.
     """
     from devstack.journal import JournalError
+
+    miner_port = flavour.default_rpc_port if miner_port is None else miner_port
+    real = RealUp(lotus, data_dir, api_port, miner_port, nv29_epoch, lotus_tag)
+    try:
+        check_options(real, flavour, block_time, storage_paths)
+    except ValueError as error:
+        fail(str(error), EXIT_BAD_INPUT)
+    if lotus is not LotusKind.EMBEDDED:
+        _up_real(real, as_json)
+        return
     from devstack.stack import DevstackConfig
 
     epoch = None if nv29_epoch is None else Epoch(nv29_epoch)
@@ -86,6 +123,9 @@ def up(
         api_port=api_port,
         miner_port=miner_port,
         gateway_port=gateway_port,
+        market_port=(flavour.default_market_port or 0) if market_port is None else market_port,
+        flavour=flavour,
+        storage_paths=storage_paths,
         block_seconds=block_time,
         nodes=nodes,
         network=_network(epoch, block_time, providers, f3),
@@ -98,6 +138,23 @@ def up(
         asyncio.run(_run(config, as_json))
     except (OSError, JournalError) as error:
         fail(f"cannot start: {error}", EXIT_FAILED)
+
+
+def _up_real(wanted: RealUp, as_json: bool) -> None:
+    from devstack.real_lotus.errors import RealLotusError
+
+    show_info = print_json if as_json else _print_info
+    try:
+        asyncio.run(run_real(wanted, lambda line: typer.echo(line, err=as_json), show_info))
+    except RealLotusError as error:
+        fail(str(error), EXIT_FAILED)
+    except OSError as error:
+        fail(f"cannot start: {error}", EXIT_FAILED)
+
+
+def _print_info(values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        typer.echo(f"{name}={value}" if name.isupper() else f"{name} {value}")
 
 
 def _network(
@@ -130,8 +187,7 @@ async def _run(config: DevstackConfig, as_json: bool) -> None:
         if as_json:
             print_json(
                 {
-                    "FULLNODE_API_INFO": net.api_info,
-                    "MINER_API_INFO": net.miner_api_info,
+                    **connections(net),
                     "provider": str(net.provider.miner),
                     "network": net.network.config.name,
                     "nodes": [net.node_api_info(i) for i in range(len(net.nodes))],
@@ -141,8 +197,8 @@ async def _run(config: DevstackConfig, as_json: bool) -> None:
                 }
             )
         else:
-            typer.echo(f"FULLNODE_API_INFO={net.api_info}")
-            typer.echo(f"MINER_API_INFO={net.miner_api_info}")
+            for name, value in connections(net).items():
+                typer.echo(f"{name}={value}")
             for index in range(1, len(net.nodes)):
                 typer.echo(f"node {index}: {net.node_api_info(index)}")
             for index in range(1, len(net.miners)):

@@ -14,11 +14,11 @@ from devstack.control_net import add_net_routes
 from devstack.faults.gateway import GatewaySeam, gateway_table
 from devstack.faults.remote import strike_remote
 from devstack.faults.seam import FaultySeam
+from devstack.flavours.serving import rpc_table
 from devstack.node import FullNode
 from devstack.remote import add_remote_routes
 from devstack.rpc.dispatch import Dispatcher
 from devstack.rpc.methods import MethodTable
-from devstack.rpc.miner import table_miner
 from devstack.rpc.server import MAX_REQUEST_BYTES, RpcEndpoint
 from devstack.rpc.tables import table_v0, table_v1, table_v2
 from devstack.wallet import UnknownKey
@@ -80,7 +80,9 @@ def miner_app(net: Devstack, index: int) -> web.Application:
     miner = net.miners[index]
     seam = FaultySeam(net.faults, numbered("miner", index, ""))
     app = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=[strike_remote(seam)])
-    endpoint = RpcEndpoint(Dispatcher(table_miner(), miner, _EXPECTED, seam), miner.tokens)
+    endpoint = RpcEndpoint(
+        Dispatcher(rpc_table(net.config.flavour), miner, _EXPECTED, seam), miner.tokens
+    )
     app.router.add_route("*", "/rpc/v0", endpoint.handle)
     app.on_shutdown.append(endpoint.shut_down)
     add_remote_routes(app, miner)

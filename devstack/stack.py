@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +26,8 @@ from devstack.faults.files import FileFaults
 from devstack.faults.gateway import LOOKBACK_SECONDS
 from devstack.faults.sectors import SectorFaults
 from devstack.faults.stale import StaleHeads
+from devstack.flavours import Flavour, NotOfThisFlavour
+from devstack.flavours.serving import forget_storage, make_storage, market_app
 from devstack.journal import Journal, JournalError, Restored, restore_chain, save_chain
 from devstack.journal.replay import restore_journal
 from devstack.journal.saving import SavedProvider, save_journal
@@ -34,7 +35,6 @@ from devstack.miner_node import MinerNode
 from devstack.node import FullNode
 from devstack.provider import SealingProvider
 from devstack.serving import HOST, gateway_app, miner_app, node_app, numbered, serve
-from devstack.storage import StoragePath, write_storage_list
 from devstack.swarm import Swarm
 from devstack.wallet import Wallet
 from lotus_client.address import Address
@@ -56,7 +56,10 @@ class DevstackConfig:
 
     data_dir: Path | None = None  # None: a temporary one that goes away with the devnet
     api_port: int = 0
-    miner_port: int = 0
+    miner_port: int = 0  # of the provider's RPC: lotus-miner's, or Curio's
+    market_port: int = 0  # of booster-http or Curio's market server; without one it is not used
+    flavour: Flavour = Flavour.LOTUS_MINER
+    storage_paths: int = 1  # how many the provider spreads its sectors over
     gateway_port: int | None = None  # None: no gateway before the first node
     gateway_lookback_seconds: int = LOOKBACK_SECONDS
     block_seconds: float = 0.0
@@ -86,6 +89,7 @@ class Devstack:
         self.node_ports: list[int] = []
         self.miner_ports: list[int] = []
         self.gateway_port = 0
+        self.market_ports: list[int] = []
         self._cleanup = contextlib.AsyncExitStack()
 
     @property
@@ -130,11 +134,48 @@ class Devstack:
 
     @property
     def miner_api_info(self) -> str:
-        """`MINER_API_INFO` with an admin token."""
+        """`MINER_API_INFO` with an admin token.
+
+        Raises:
+            NotOfThisFlavour: Curio has no miner API; see `curio_api_info`.
+        """
+        return self._named_api_info(miner_api=True)
+
+    @property
+    def curio_api_info(self) -> str:
+        """`CURIO_API_INFO` with an admin token.
+
+        Raises:
+            NotOfThisFlavour: the provider does not run Curio.
+        """
+        return self._named_api_info(miner_api=False)
+
+    @property
+    def market_url(self) -> str:
+        """Where pieces are served over HTTP, without a slash at its end.
+
+        Raises:
+            NotOfThisFlavour: lotus-miner alone has no such server.
+        """
+        if self.market_port is None:
+            raise NotOfThisFlavour(f"the flavour {self.config.flavour} has no market server")
+        return f"http://{HOST}:{self.market_port}"
+
+    @property
+    def market_port(self) -> int | None:
+        """The first provider's market port; None without such a server."""
+        return self.market_ports[0] if self.market_ports else None
+
+    def _named_api_info(self, *, miner_api: bool) -> str:
+        flavour = self.config.flavour
+        if flavour.has_miner_api is not miner_api:
+            raise NotOfThisFlavour(
+                f"the flavour {flavour} has no {'miner' if miner_api else 'Curio'} API"
+            )
         return self.miner_node_api_info(0)
 
     def miner_node_api_info(self, index: int) -> str:
-        """`MINER_API_INFO` of one of the miner nodes, with an admin token."""
+        """The API info of one of the providers' nodes, lotus-miner or Curio, with an admin token."""
         token = self.miners[index].tokens.issue(ALL_PERMISSIONS)
         return f"{token}:/ip4/{HOST}/tcp/{self.miner_ports[index]}/http"
 
@@ -188,7 +229,10 @@ class Devstack:
 
     def _saved_providers(self) -> list[SavedProvider]:
         return [
-            (list(miner.provider.sectors.values()), [miner.provider.storage.root])
+            (
+                list(miner.provider.sectors.values()),
+                [path.root for path in miner.provider.storage.paths],
+            )
             for miner in self.miners
         ]
 
@@ -247,9 +291,7 @@ class Devstack:
                 raise JournalError(f"{self.data_dir} has a chain already: restore into another one")
             self.data_dir.mkdir(parents=True, exist_ok=True)
             self._forget_sectors()
-            return restore_chain(
-                self.config.restore, lambda index: self.data_dir / numbered("miner", index)
-            )
+            return restore_chain(self.config.restore, self._repo)
         if not self.config.keep or not journal.exists():
             return None
         earlier = restore_journal(journal)
@@ -267,10 +309,10 @@ class Devstack:
         return earlier
 
     def _forget_sectors(self) -> None:
-        for miner_dir in (self.data_dir / "miner", *self.data_dir.glob("miner-*")):
-            storage = miner_dir / "storage"
-            if (storage / "sectorstore.json").exists():
-                shutil.rmtree(storage)  # sectors of an earlier chain mean nothing on this one
+        """Sectors of an earlier chain mean nothing on this one."""
+        for name in {flavour.repo for flavour in Flavour}:
+            for repo in (self.data_dir / name, *self.data_dir.glob(f"{name}-*")):
+                forget_storage(repo)
 
     def _make_nodes(self, earlier: Restored | None, cleanup: contextlib.AsyncExitStack) -> None:
         names = self.config.wallet_accounts
@@ -323,15 +365,19 @@ class Devstack:
             port = config.miner_port + index if config.miner_port else 0
             self.miner_ports.append(await serve(miner_app(self, index), port, cleanup))
             miner.remote_url = f"http://{HOST}:{self.miner_ports[index]}/remote"
+            market = market_app(config.flavour, miner.provider)
+            if market is not None:
+                port = config.market_port + index if config.market_port else 0
+                self.market_ports.append(await serve(market, port, cleanup))
 
     def _write_repos(self, cleanup: contextlib.AsyncExitStack) -> None:
-        """The files that tools read in `$LOTUS_PATH` and `$LOTUS_MINER_PATH`; `api` goes away as a stopped Lotus'."""
+        """The files that tools read in `$LOTUS_PATH` and the provider's repo; `api` goes away as a stopped Lotus'."""
         repos = [
             (self.data_dir / numbered("lotus", index), port, node.tokens)
             for index, (node, port) in enumerate(zip(self.nodes, self.node_ports, strict=True))
         ]
         repos += [
-            (self.data_dir / numbered("miner", index), port, miner.tokens)
+            (self._repo(index), port, miner.tokens)
             for index, (miner, port) in enumerate(zip(self.miners, self.miner_ports, strict=True))
         ]
         for repo, port, tokens in repos:
@@ -341,15 +387,16 @@ class Devstack:
             file.write_text(tokens.issue(ALL_PERMISSIONS))
             cleanup.callback((repo / "api").unlink, missing_ok=True)
 
+    def _repo(self, index: int) -> Path:
+        """The repo of a provider's software."""
+        return self.data_dir / numbered(self.config.flavour.repo, index)
+
     def _make_miner(self, index: int) -> MinerNode:
-        network, miner_dir = self.network, self.data_dir / numbered("miner", index)
-        secret = _kept_secret(miner_dir)
-        storage = StoragePath(miner_dir / "storage")
-        write_storage_list(miner_dir, [storage])
-        spec = network.config.providers[index]
-        miner = network.providers[index]
-        provider = SealingProvider(network, miner, network.key(spec.worker), storage)
-        return MinerNode(network, provider, TokenIssuer(secret))
+        network, repo = self.network, self._repo(index)
+        storage = make_storage(repo, self.config.storage_paths)
+        worker = network.key(network.config.providers[index].worker)
+        provider = SealingProvider(network, network.providers[index], worker, storage)
+        return MinerNode(network, provider, TokenIssuer(_kept_secret(repo)))
 
 
 @contextlib.contextmanager
