@@ -94,6 +94,11 @@ class _Files:
         self._path: Path | None = None
         self._size = 0
 
+    def folder(self, miner: int, name: str) -> None:
+        if not 0 <= miner < 100 or not _FILE.fullmatch(name):
+            raise JournalError(f"the chain's folder {name!r} has no place in a storage path")
+        (self._repo_of(miner) / name).mkdir(parents=True, exist_ok=True)
+
     def begin(self, miner: int, name: str, size: int) -> None:
         if not 0 <= miner < 100 or not _FILE.fullmatch(name) or not 0 <= size <= _LARGEST_FILE:
             raise JournalError(f"the chain's file {name!r} has no place in a storage path")
@@ -141,6 +146,8 @@ class _Player:
             case ["sector", int(miner), *_]:
                 sector = sector_of(record)
                 self.restored.sectors.setdefault(miner, {})[sector.number] = sector
+            case ["folder", int(miner), str(name)] if self._files:
+                self._files.folder(miner, name)
             case ["file", int(miner), str(name), int(size)] if self._files:
                 self._files.begin(miner, name, size)
             case ["data", int(offset), bytes(data)] if self._files:

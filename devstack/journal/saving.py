@@ -116,6 +116,8 @@ def _records(network: Network, wallet: Iterable[SigningKey]) -> Iterator[list[An
 def _files(miner: int, storage: Path) -> Iterator[list[Any]]:
     for path in sorted(storage.rglob("*")):
         name = f"{storage.name}/{path.relative_to(storage).as_posix()}"
+        if path.is_dir() and path.parent.parent == storage:  # a cache, which may be empty
+            yield ["folder", miner, name]
         if path.is_file() and not path.name.startswith("."):  # dotted: what a fault took aside
             size = path.stat().st_size
             yield ["file", miner, name, size]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from devstack.chain import NetworkConfig
+from devstack.flavours import Flavour
 from devstack.journal import JournalError
 from devstack.sectors import SectorState
 from devstack.stack import Devstack, DevstackConfig
@@ -44,6 +45,22 @@ async def test_a_restored_devnet_has_the_chain_the_sectors_and_their_files(tmp_p
         await net.advance(30)
         assert net.network.head == expected  # it seals on as if nothing had happened
         assert net.provider.sectors[1].state is SectorState.PROVING  # type: ignore[index]
+
+
+async def test_a_curio_with_two_storage_paths_is_restored_with_both(tmp_path: Path) -> None:
+    file = tmp_path / "chain"
+    async with Devstack(DevstackConfig(flavour=Flavour.CURIO, storage_paths=2)) as net:
+        for payload in (b"first" * 100, b"second" * 100):
+            await net.provider.add_piece(payload)
+        await net.advance(20)
+        ids = [path.id for path in net.provider.storage.paths]
+        sectors = net.provider.storage.sectors()
+        await net.save(file)
+    config = DevstackConfig(flavour=Flavour.CURIO, storage_paths=2, restore=file)
+    async with Devstack(config) as net:
+        assert [path.id for path in net.provider.storage.paths] == ids
+        assert net.provider.storage.sectors() == sectors
+        assert [len(path.sectors()) for path in net.provider.storage.paths] == [1, 1]
 
 
 async def test_a_kept_data_directory_goes_on_and_another_network_is_refused(tmp_path: Path) -> None:
