@@ -289,6 +289,12 @@ class FakeHoldings:
     async def active_power(self, provider: ActorId, at: Epoch) -> int | None:
         return None
 
+    async def known_sectors(self, provider: ActorId) -> frozenset[SectorNumber]:
+        return frozenset()
+
+    async def gaps(self, provider: ActorId) -> tuple[Gap, ...]:
+        return self.unknown
+
     async def save_snapshot(self, provider: ActorId, snapshot: SectorSnapshot) -> None:
         self.snapshot = None if self.forget else snapshot.sectors
 

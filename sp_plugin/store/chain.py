@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import and_, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from deals.gaps import Gap
 from deals.held import fold_pieces, sector_of
 from deals.ports import ChainBatch, Cursor, CursorMoved, OwnBlock, SectorSnapshot, TipSetRef
 from deals.sectors import SectorHistory, SectorInterval
@@ -24,6 +25,7 @@ from lotus_client.types import ActorId, ClaimId, Epoch, PaddedPieceSize, SectorN
 from sp_plugin.store import sector_table
 from sp_plugin.store.base import Store
 from sp_plugin.store.chain_codec import decode_entries, encode_entries
+from sp_plugin.store.chain_gaps import load_gaps, save_gaps
 from sp_plugin.store.chain_tables import (
     cursors as _cursors,
 )
@@ -73,11 +75,16 @@ class ChainRepository:
             rows = (await connection.execute(query)).all()
         return tuple(TipSetRef(Epoch(height), key) for height, key in rows)
 
-    async def claims(self, provider: ActorId) -> dict[ClaimId, Claim]:
-        """The claims known now, removed ones left out."""
+    async def claims(
+        self, provider: ActorId, *, besides: Sequence[TipSetRef] = ()
+    ) -> dict[ClaimId, Claim]:
+        """The claims known now, removed ones left out; without what the tipsets `besides` brought."""
         claims: dict[ClaimId, Claim] = {}
+        left_out = {ref.key for ref in besides}
         async with self._store.reading() as connection:
             for event in await _load_events(connection, provider, []):
+                if event.at.tipset in left_out:
+                    continue
                 if isinstance(event, ClaimMade | ClaimUpdated):
                     claims[event.claim.id] = event.claim
                 elif isinstance(event, ClaimRemoved):
@@ -98,7 +105,10 @@ class ChainRepository:
                 )
             touched = await _forget(connection, batch.provider, batch.reverted)
             touched |= await _remember(connection, batch)
+            await save_gaps(connection, batch)
             await sector_table.drop_stale_snapshots(connection, batch)
+            if batch.snapshot is not None:
+                await sector_table.save_snapshot(connection, batch.provider, batch.snapshot)
             await _refold(connection, batch.provider, touched)
             await _write_cursor(connection, batch.provider, batch.after)
 
@@ -181,6 +191,16 @@ class ChainRepository:
         """When one sector counted for power, ascending."""
         async with self._store.reading() as connection:
             return await sector_table.intervals_of(connection, provider, sector)
+
+    async def known_sectors(self, provider: ActorId) -> frozenset[SectorNumber]:
+        """Every sector that an event or a full read has ever named."""
+        async with self._store.reading() as connection:
+            return await sector_table.known_sectors(connection, provider)
+
+    async def gaps(self, provider: ActorId) -> tuple[Gap, ...]:
+        """The epochs of which something is unknown, ascending."""
+        async with self._store.reading() as connection:
+            return await load_gaps(connection, provider)
 
     async def save_snapshot(self, provider: ActorId, snapshot: SectorSnapshot) -> None:
         """Record a full read: it holds from its epoch to that of the next one known."""

@@ -13,6 +13,7 @@ from fil_plus.power import sector_qap
 from lotus_client.state import SectorOnChainInfo
 from lotus_client.types import ActorId, Epoch, SectorNumber
 from sp_plugin.store.chain_codec import decode_sector, encode_sector
+from sp_plugin.store.chain_tables import events as _events
 from sp_plugin.store.chain_tables import intervals as _intervals
 from sp_plugin.store.chain_tables import snapshots as _snapshots
 
@@ -22,6 +23,7 @@ __all__ = [
     "drop_stale_snapshots",
     "history",
     "intervals_of",
+    "known_sectors",
     "save_snapshot",
 ]
 
@@ -73,6 +75,16 @@ async def intervals_of(
         .order_by(_intervals.c.from_epoch)
     )
     return tuple(map(_interval_of, await connection.execute(query)))
+
+
+async def known_sectors(connection: AsyncConnection, provider: ActorId) -> frozenset[SectorNumber]:
+    """Every sector that an event or a full read has ever named."""
+    named = select(_events.c.sector).where(
+        _events.c.provider == provider, _events.c.sector.is_not(None)
+    )
+    read = select(_intervals.c.sector).where(_intervals.c.provider == provider)
+    rows = await connection.execute(named.union(read))
+    return frozenset(SectorNumber(number) for number in rows.scalars())
 
 
 async def save_snapshot(
