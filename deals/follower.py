@@ -220,6 +220,8 @@ class ChainFollower:
         changed = move.gap is not None or any(
             isinstance(event, SectorUpdated | SectorTerminated) for event in events.typed
         )
+        # What a lost read had shown is to be seen again, also where it left the power as it was.
+        changed = changed or await self._store.has_stale_snapshot(batch)
         if changed:  # read before: a crash after `apply` must not forget that it was needed
             batch = replace(batch, snapshot=await self._snapshot(upto))
         await self._store.apply(batch)

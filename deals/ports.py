@@ -226,6 +226,10 @@ class ChainStore(SectorStore, Protocol):
         """The epochs of which something is unknown, ascending."""
         ...
 
+    async def has_stale_snapshot(self, batch: ChainBatch) -> bool:
+        """Whether sectors were read at a tipset that `batch` shows not to be on the chain: `apply` drops what was read there."""
+        ...
+
     async def apply(self, batch: ChainBatch) -> None:
         """Record `batch` in one transaction.
 

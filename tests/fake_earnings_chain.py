@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from deals.gaps import Gap
 from deals.ports import Cursor, OwnBlock, SectorSnapshot, TipSetRef
 from deals.sectors import SectorHistory, SectorInterval
 from fil_plus.attribution import ProducedPiece, UsedPiece
@@ -238,6 +239,7 @@ class FakeHoldings:
     chain: FakeEarningsChain
     snapshot: tuple[SectorOnChainInfo, ...] | None = None
     forget: bool = False
+    unknown: tuple[Gap, ...] = ()
 
     async def cursor(self, provider: ActorId) -> Cursor:
         head = self.chain.at(self.chain.head_epoch)

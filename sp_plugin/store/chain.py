@@ -91,6 +91,11 @@ class ChainRepository:
                     claims.pop(event.claim.id, None)
         return claims
 
+    async def has_stale_snapshot(self, batch: ChainBatch) -> bool:
+        """Whether sectors were read at a tipset that `batch` shows not to be on the chain: `apply` drops what was read there."""
+        async with self._store.reading() as connection:
+            return await sector_table.lowest_stale(connection, batch) is not None
+
     async def apply(self, batch: ChainBatch) -> None:
         """Record `batch` in one transaction.
 

@@ -24,6 +24,7 @@ __all__ = [
     "history",
     "intervals_of",
     "known_sectors",
+    "lowest_stale",
     "save_snapshot",
 ]
 
@@ -107,23 +108,28 @@ async def save_snapshot(
     )
 
 
-async def drop_stale_snapshots(connection: AsyncConnection, batch: ChainBatch) -> None:
-    """Undo full reads made at tipsets that `batch` shows not to be on the chain, and all above the lowest of them."""
+async def lowest_stale(connection: AsyncConnection, batch: ChainBatch) -> Epoch | None:
+    """The lowest height of a full read made at a tipset that `batch` shows not to be on the chain; None without one."""
     if batch.before is None:
-        return
+        return None
     there = {(ref.height, ref.key) for ref in (*batch.applied, batch.read_at)}
     changed_from = min(
         [ref.height for ref in batch.reverted], default=batch.before.tipset.height + 1
     )
-    mine = _snapshots.c.provider == batch.provider
     rows = await connection.execute(
         select(_snapshots.c.height, _snapshots.c.tipset).where(
-            mine, _snapshots.c.height >= changed_from
+            _snapshots.c.provider == batch.provider, _snapshots.c.height >= changed_from
         )
     )
-    stale = min([height for height, key in rows if (height, key) not in there], default=None)
+    return min([height for height, key in rows if (height, key) not in there], default=None)
+
+
+async def drop_stale_snapshots(connection: AsyncConnection, batch: ChainBatch) -> None:
+    """Undo full reads made at tipsets that `batch` shows not to be on the chain, and all above the lowest of them."""
+    stale = await lowest_stale(connection, batch)
     if stale is None:
         return
+    mine = _snapshots.c.provider == batch.provider
     intervals = _intervals.c.provider == batch.provider
     await connection.execute(delete(_intervals).where(intervals, _intervals.c.from_epoch >= stale))
     await connection.execute(
