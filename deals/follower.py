@@ -212,7 +212,7 @@ class ChainFollower:
     async def _advance(self, cursor: Cursor) -> FollowProgress:
         head = await self._node.head()
         upto = await self._next_stop(cursor, head)
-        if cursor.tipset.key in (upto.parents, upto.key):
+        if cursor.tipset.key == (upto.parents or upto.key):
             return await self._stand_still(cursor, upto)
         move = await self._router.route(cursor, upto)
         events = await self._read_events(move, upto)
@@ -271,7 +271,7 @@ class ChainFollower:
             reverted=move.reverted,
             applied=tuple(TipSetRef(tipset.height, tipset.key) for tipset in move.applied),
             events=events.raw,
-            expirations=await self._expirations(events.typed, upto),
+            expirations=await self._expirations(events.typed, move.reverted, upto),
             own_blocks=_own_blocks(self._provider, move.applied),
             gaps=tuple(gaps),
         )
@@ -300,16 +300,16 @@ class ChainFollower:
         return _well_formed(found, self._provider)
 
     async def _expirations(
-        self, typed: Sequence[TypedEvent], upto: TipSet
+        self, typed: Sequence[TypedEvent], reverted: Sequence[TipSetRef], upto: TipSet
     ) -> dict[SectorNumber, Epoch]:
-        """The ends of the sectors that got data; one that is gone already has none."""
-        numbers = sorted(
-            {
-                event.sector
-                for event in typed
-                if isinstance(event, SectorActivated | SectorUpdated) and event.pieces
-            }
-        )
+        """The ends of the sectors that got data, or lost what a fork had done to them; one that is gone already has none."""
+        named = await self._store.sectors_named_in(self._provider, reverted)
+        got = {
+            event.sector
+            for event in typed
+            if isinstance(event, SectorActivated | SectorUpdated) and event.pieces
+        }
+        numbers = sorted(got | named)
         if not numbers:
             return {}
         try:

@@ -226,6 +226,12 @@ class ChainStore(SectorStore, Protocol):
         """The epochs of which something is unknown, ascending."""
         ...
 
+    async def sectors_named_in(
+        self, provider: ActorId, tipsets: Sequence[TipSetRef]
+    ) -> frozenset[SectorNumber]:
+        """The sectors that events of `tipsets` name: what is known of them is to be read again when these are reverted."""
+        ...
+
     async def has_stale_snapshot(self, batch: ChainBatch) -> bool:
         """Whether sectors were read at a tipset that `batch` shows not to be on the chain: `apply` drops what was read there."""
         ...

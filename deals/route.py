@@ -106,13 +106,21 @@ class Router:
         ]
         applied = [change.tipset for change in changes if change.type == "apply"]
         if not applied:  # the head went back to a tipset that is processed already
-            return Move((*lost, *reverted), (), TipSetRef(upto.height, upto.key))
+            return await self._back_before(upto, (*lost, *reverted))
         if applied.pop().key != upto.key:
             raise ChainChanged
         tip = applied[-1] if applied else await self._node.tipset(upto.parents)
         if upto.parents != tip.key:
             raise ChainChanged
         return Move((*lost, *reverted), tuple(applied), TipSetRef(tip.height, tip.key))
+
+    async def _back_before(self, upto: TipSet, reverted: tuple[TipSetRef, ...]) -> Move:
+        """Down to the parent of `upto`, which is not executed now; genesis has none."""
+        here = TipSetRef(upto.height, upto.key)
+        if not upto.parents:
+            return Move(reverted, (), here)
+        parent = await self._node.tipset(upto.parents)
+        return Move((*reverted, here), (), TipSetRef(parent.height, parent.key))
 
     async def _common_ancestor(self, upto: TipSet) -> tuple[TipSetRef, tuple[TipSetRef, ...]]:
         """The newest processed tipset below `upto`, and the processed ones above it, newest first.

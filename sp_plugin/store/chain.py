@@ -7,10 +7,10 @@ evidence; tipsets only as long as a reorg could reach them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import and_, delete, insert, or_, select, update
+from sqlalchemy import Table, and_, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deals.gaps import Gap
@@ -91,6 +91,18 @@ class ChainRepository:
                     claims.pop(event.claim.id, None)
         return claims
 
+    async def sectors_named_in(
+        self, provider: ActorId, tipsets: Sequence[TipSetRef]
+    ) -> frozenset[SectorNumber]:
+        """The sectors that events of `tipsets` name."""
+        named: set[SectorNumber] = set()
+        async with self._store.reading() as connection:
+            for ref in tipsets:
+                named |= await _sectors_beside(
+                    connection, provider, _brought_by(_events, provider, ref)
+                )
+        return frozenset(named)
+
     async def has_stale_snapshot(self, batch: ChainBatch) -> bool:
         """Whether sectors were read at a tipset that `batch` shows not to be on the chain: `apply` drops what was read there."""
         async with self._store.reading() as connection:
@@ -114,6 +126,7 @@ class ChainRepository:
             await sector_table.drop_stale_snapshots(connection, batch)
             if batch.snapshot is not None:
                 await sector_table.save_snapshot(connection, batch.provider, batch.snapshot)
+                touched |= await _renewed_ends(connection, batch.snapshot, batch.provider)
             await _refold(connection, batch.provider, touched)
             await _write_cursor(connection, batch.provider, batch.after)
 
@@ -211,6 +224,10 @@ class ChainRepository:
         """Record a full read: it holds from its epoch to that of the next one known."""
         async with self._store.transaction() as connection:
             await sector_table.save_snapshot(connection, provider, snapshot)
+            cursor = await _read_cursor(connection, provider)
+            if cursor is not None and snapshot.at > cursor.tipset.height:  # the newest state
+                touched = await _renewed_ends(connection, snapshot, provider)
+                await _refold(connection, provider, touched)
 
 
 async def _read_cursor(connection: AsyncConnection, provider: ActorId) -> Cursor | None:
@@ -249,18 +266,18 @@ async def _forget(
     """Delete what the reverted tipsets brought; gives the sectors whose events went."""
     touched: set[SectorNumber] = set()
     for ref in reverted:
-        for table, epoch in (
-            (_events, _events.c.height),
-            (_own_blocks, _own_blocks.c.epoch),
-            (_tipsets, _tipsets.c.height),
-        ):
-            same = and_(
-                table.c.provider == provider, epoch == ref.height, table.c.tipset == ref.key
-            )
+        for table in (_events, _own_blocks, _tipsets):
+            same = _brought_by(table, provider, ref)
             if table is _events:
                 touched |= await _sectors_beside(connection, provider, same)
             await connection.execute(delete(table).where(same))
     return touched
+
+
+def _brought_by(table: Table, provider: ActorId, ref: TipSetRef) -> Any:
+    """The rows of a table that one tipset brought."""
+    epoch = table.c.epoch if table is _own_blocks else table.c.height
+    return and_(table.c.provider == provider, epoch == ref.height, table.c.tipset == ref.key)
 
 
 async def _sectors_beside(
@@ -321,14 +338,55 @@ async def _remember(connection: AsyncConnection, batch: ChainBatch) -> set[Secto
                 for block in batch.own_blocks
             ],
         )
-    for sector, expiration in batch.expirations.items():
-        same = and_(_sector_ends.c.provider == provider, _sector_ends.c.sector == sector)
-        await connection.execute(delete(_sector_ends).where(same))
+    return touched | await _write_ends(connection, provider, batch.expirations)
+
+
+async def _write_ends(
+    connection: AsyncConnection, provider: ActorId, ends: Mapping[SectorNumber, Epoch]
+) -> set[SectorNumber]:
+    """Record the ends of sectors; gives those whose end is new."""
+    before = await _ends_of(connection, provider, sorted(ends))
+    changed = {sector: end for sector, end in ends.items() if before.get(sector) != end}
+    ordered = sorted(changed)
+    for start in range(0, len(ordered), _CHUNK):
+        same = _sector_ends.c.sector.in_(ordered[start : start + _CHUNK])
         await connection.execute(
-            insert(_sector_ends).values(provider=provider, sector=sector, expiration=expiration)
+            delete(_sector_ends).where(_sector_ends.c.provider == provider, same)
         )
-        touched.add(sector)
-    return touched
+    if ordered:
+        await connection.execute(
+            insert(_sector_ends),
+            [
+                {"provider": provider, "sector": sector, "expiration": changed[sector]}
+                for sector in ordered
+            ],
+        )
+    return set(ordered)
+
+
+async def _ends_of(
+    connection: AsyncConnection, provider: ActorId, sectors: Sequence[SectorNumber]
+) -> dict[SectorNumber, Epoch]:
+    """The ends recorded of some sectors."""
+    ends: dict[SectorNumber, Epoch] = {}
+    for start in range(0, len(sectors), _CHUNK):
+        rows = await connection.execute(
+            select(_sector_ends.c.sector, _sector_ends.c.expiration).where(
+                _sector_ends.c.provider == provider,
+                _sector_ends.c.sector.in_(sectors[start : start + _CHUNK]),
+            )
+        )
+        ends |= {SectorNumber(sector): Epoch(end) for sector, end in rows}
+    return ends
+
+
+async def _renewed_ends(
+    connection: AsyncConnection, snapshot: SectorSnapshot, provider: ActorId
+) -> set[SectorNumber]:
+    """Take over from a full read the ends of sectors with data: an extension emits nothing."""
+    ends = {info.number: info.expiration for info in snapshot.sectors}
+    known = await _ends_of(connection, provider, sorted(ends))
+    return await _write_ends(connection, provider, {sector: ends[sector] for sector in known})
 
 
 async def _refold(
@@ -339,12 +397,7 @@ async def _refold(
     for start in range(0, len(ordered), _CHUNK):
         chunk = ordered[start : start + _CHUNK]
         events = await _load_events(connection, provider, chunk)
-        ends = await connection.execute(
-            select(_sector_ends.c.sector, _sector_ends.c.expiration).where(
-                _sector_ends.c.provider == provider, _sector_ends.c.sector.in_(chunk)
-            )
-        )
-        expirations = {SectorNumber(sector): Epoch(end) for sector, end in ends}
+        expirations = await _ends_of(connection, provider, chunk)
         same = and_(_pieces.c.provider == provider, _pieces.c.sector.in_(chunk))
         sizes = await connection.execute(
             select(_pieces.c.key, _pieces.c.payload_size).where(
