@@ -20,6 +20,8 @@ from typing import Any
 import structlog
 
 from deals.follower import ChainFollower
+from deals.held import fold_pieces
+from fil_plus.events import parse_event
 from lotus_client.chain import TipSet
 from lotus_client.errors import LotusConnectError, LotusTimeout
 from lotus_client.types import ClaimId, Epoch, SectorNumber
@@ -42,7 +44,10 @@ from tests.fakes_chain import (
 
 __all__ = ["Episode", "NervousNode", "run_episode"]
 
-_LONGEST = 160  # tipsets of a chain before the next episode begins
+_SCRATCH_EVERY = 8  # steps between rebuilds by a whole new follower; the oracles of `check` run at each
+_LONGEST = 120  # tipsets of a chain before the next episode begins
+_STEPS = 40  # of an episode, at most
+_TABLES = [table for table in metadata.sorted_tables if table.name.startswith("chain_")]
 
 
 class Killed(Exception):
@@ -111,6 +116,7 @@ class Episode:
         self.folder = folder
         self._number = 0
         self._salt = 0
+        self._checked = 0
         self._stood: list[TipSet] = []  # heads at which the follower has caught up
 
     async def open(self) -> None:
@@ -280,7 +286,20 @@ class Episode:
             truth = await self.chain.active_sectors(PROVIDER, stood.key)
             known = await self.repository.active_sectors(PROVIDER, stood.height)
             assert list(known or ()) == truth, f"sectors at {stood.height}"
-        await self._check_from_scratch()
+        await self._check_pieces(done, head)
+        self._checked += 1
+        if self._checked % _SCRATCH_EVERY == 0:
+            await self._check_from_scratch()
+
+    async def _check_pieces(self, done: list[TipSet], head: TipSet) -> None:
+        """The held pieces are those that all events of the chain fold to."""
+        events = [event for tipset in done for event in self.chain.events.get(tipset.key, [])]
+        typed = [value for event in events if (value := parse_event(event, PROVIDER)) is not None]
+        world = self.chain._world_at(head.key)  # noqa: SLF001
+        ends = {number: info.expiration for number, info in world.sectors.items()}
+        folded = fold_pieces(PROVIDER, typed, ends)
+        pieces = await self.repository.held_pieces(PROVIDER)
+        assert {piece.key: piece for piece in pieces} == folded
 
     async def _check_from_scratch(self) -> None:
         path = self.folder / "scratch.db"
@@ -336,7 +355,7 @@ async def run_episode(seed: int, steps: int) -> int:
 async def _open(path: Path) -> Store:
     store = Store(f"sqlite+aiosqlite:///{path}")
     async with store.transaction() as connection:
-        await connection.run_sync(metadata.create_all)
+        await connection.run_sync(metadata.create_all, tables=_TABLES)
     return store
 
 
@@ -349,7 +368,7 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     end, seed, steps = time.monotonic() + given.seconds, given.seed, 0
     while time.monotonic() < end:
-        steps += asyncio.run(run_episode(seed, 500))
+        steps += asyncio.run(run_episode(seed, _STEPS))
         seed += 1
     sys.stdout.write(
         f"{steps} steps in {seed - given.seed} episodes: the index was right after each\n"
