@@ -34,7 +34,7 @@ from deals.ports import (
     SectorSnapshot,
     TipSetRef,
 )
-from deals.route import FollowError, Move, Router, first_within_reach
+from deals.route import FollowError, Move, NothingBelow, Router, first_within_reach
 from deals.sectors import check_sectors, read_sectors, sectors_of
 from fil_plus.events import (
     EventError,
@@ -211,10 +211,16 @@ class ChainFollower:
 
     async def _advance(self, cursor: Cursor) -> FollowProgress:
         head = await self._node.head()
-        upto = await self._next_stop(cursor, head)
+        upto = await self._next_stop(cursor, head, above=cursor.tipset.height)
         if cursor.tipset.key == (upto.parents or upto.key):
             return await self._stand_still(cursor, upto)
-        move = await self._router.route(cursor, upto)
+        try:
+            move = await self._router.route(cursor, upto)
+        except NothingBelow:
+            if upto.key == head.key:
+                raise
+            upto = await self._next_stop(cursor, head, above=upto.height)
+            move = await self._router.route(cursor, upto)
         events = await self._read_events(move, upto)
         batch = await self._batch(cursor, move, upto, events)
         changed = move.gap is not None or any(
@@ -237,9 +243,9 @@ class ChainFollower:
             at_head=upto.key == head.key,
         )
 
-    async def _next_stop(self, cursor: Cursor, head: TipSet) -> TipSet:
-        """The tipset to go to: the head, or one about a range above the cursor."""
-        limit = cursor.tipset.height + self._range
+    async def _next_stop(self, cursor: Cursor, head: TipSet, *, above: Epoch) -> TipSet:
+        """The tipset to go to from the cursor: the head, or one about a range above a height."""
+        limit = above + self._range
         while limit < head.height:
             try:
                 upto = await self._node.tipset_after_height(Epoch(limit), head.key)

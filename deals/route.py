@@ -14,13 +14,20 @@ from lotus_client.chain import HeadChange, TipSet
 from lotus_client.errors import LotusNotSupported, LotusRpcError
 from lotus_client.types import ActorId, Epoch
 
-__all__ = ["FollowError", "Move", "Router", "first_within_reach"]
+__all__ = ["FollowError", "Move", "NothingBelow", "Router", "first_within_reach"]
 
 _log = structlog.get_logger(__name__)
 
 
 class FollowError(Exception):
     """Following cannot go on without a person: says what is wrong and what to do."""
+
+
+class NothingBelow(LotusRpcError):
+    """Of the chain of the tipset to go to, it alone is within reach: one further up has to be gone to."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__("ChainGetTipSet", 1, f"no tipset below can be read: {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,7 @@ class Router:
         Raises:
             FollowError: the two have nothing in common.
             ChainChanged: the node went to another chain meanwhile.
+            NothingBelow: `upto` is the lowest tipset that can be read.
         """
         base = cursor.tipset
         lost: tuple[TipSetRef, ...] = ()
@@ -175,7 +183,7 @@ class Router:
         low = Epoch(cursor.tipset.height + 1)
         first, why = await first_within_reach(low, upto, can_read, self._node)
         if first.key == upto.key:
-            raise LotusRpcError("ChainGetTipSet", 1, f"nothing below the head can be read: {why}")
+            raise NothingBelow(why)
         base = TipSetRef(first.height, first.key)
         changes = [HeadChange("apply", first), *await self._walk_back(base, upto)]
         undone = tuple(
