@@ -44,7 +44,9 @@ from tests.fakes_chain import (
 
 __all__ = ["Episode", "NervousNode", "run_episode"]
 
-_SCRATCH_EVERY = 8  # steps between rebuilds by a whole new follower; the oracles of `check` run at each
+_SCRATCH_EVERY = (
+    8  # steps between rebuilds by a whole new follower; the oracles of `check` run at each
+)
 _LONGEST = 120  # tipsets of a chain before the next episode begins
 _STEPS = 40  # of an episode, at most
 _TABLES = [table for table in metadata.sorted_tables if table.name.startswith("chain_")]
@@ -110,7 +112,7 @@ class Episode:
     """One chain and the follower that wanders over it."""
 
     def __init__(self, seed: int, folder: Path) -> None:
-        self.chance = random.Random(seed)  # noqa: S311  repeatable, not secret
+        self.chance = random.Random(seed)
         self.chain = FakeChain()
         self.node = NervousNode(self.chain, self.chance)
         self.folder = folder
@@ -164,7 +166,7 @@ class Episode:
         self.mine(self.chance.randint(1, max(1, depth + 2)))
 
     def rewind(self, depth: int) -> int:
-        depth = min(depth, len(self.chain._chain(None)) - 1)  # noqa: SLF001  the fake is ours
+        depth = min(depth, len(self.chain._chain(None)) - 1)
         self.chain.rewind(depth)
         return depth
 
@@ -173,8 +175,20 @@ class Episode:
         for _ in range(count):
             self._salt += 1
             what = self.chance.choice(
-                ("plain", "win", "claim", "deal", "ddo", "update", "extend", "remove")
-                + ("terminate", "fault", "recover", "many")
+                [
+                    "plain",
+                    "win",
+                    "claim",
+                    "deal",
+                    "ddo",
+                    "update",
+                    "extend",
+                    "remove",
+                    "terminate",
+                    "fault",
+                    "recover",
+                    "many",
+                ]
             )
             emitted, world = self._happening(what)
             self.chain.mine(
@@ -264,7 +278,7 @@ class Episode:
 
     async def check(self) -> None:
         """Compare with the chain itself, and with a follower that sees it for the first time."""
-        chain = self.chain._chain(None)[::-1]  # noqa: SLF001
+        chain = self.chain._chain(None)[::-1]
         head = chain[-1]
         done = chain[:-1] or chain  # the cursor's child must be known
         cursor = await self.repository.cursor(PROVIDER)
@@ -295,7 +309,7 @@ class Episode:
         """The held pieces are those that all events of the chain fold to."""
         events = [event for tipset in done for event in self.chain.events.get(tipset.key, [])]
         typed = [value for event in events if (value := parse_event(event, PROVIDER)) is not None]
-        world = self.chain._world_at(head.key)  # noqa: SLF001
+        world = self.chain._world_at(head.key)
         ends = {number: info.expiration for number, info in world.sectors.items()}
         folded = fold_pieces(PROVIDER, typed, ends)
         pieces = await self.repository.held_pieces(PROVIDER)
@@ -327,7 +341,7 @@ class Episode:
     @property
     def is_long(self) -> bool:
         """Whether a new chain should be begun."""
-        return len(self.chain._chain(None)) > _LONGEST  # noqa: SLF001
+        return len(self.chain._chain(None)) > _LONGEST
 
 
 async def run_episode(seed: int, steps: int) -> int:

@@ -445,7 +445,11 @@ def play(chain, names, number):
 @settings(
     max_examples=15,
     deadline=None,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking takes minutes; the soak's seeds are short already
+    phases=[
+        Phase.explicit,
+        Phase.reuse,
+        Phase.generate,
+    ],  # shrinking takes minutes; the soak's seeds are short already
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps, steps, st.lists(steps, min_size=1, max_size=3))
