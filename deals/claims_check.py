@@ -15,7 +15,7 @@ import structlog
 from deals.event_sources.state import diff_claims
 from deals.gaps import Gap, GapKind, out_of_reach
 from deals.ports import ChainBatch, ChainNode, ChainStore, Cursor, TipSetRef
-from fil_plus.events import ClaimMade, ClaimRemoved, ClaimUpdated, TypedEvent
+from fil_plus.events import ClaimMade, ClaimRemoved, ClaimUpdated, TypedEvent, parse_event
 from lotus_client.chain import TipSet
 from lotus_client.errors import LotusRpcError
 from lotus_client.state import ActorEvent, Claim
@@ -44,9 +44,7 @@ class ClaimsCheck:
         self._provider = provider
         self._every = every
 
-    async def reconciled(
-        self, batch: ChainBatch, typed: Sequence[TypedEvent], upto: TipSet, *, known: bool
-    ) -> ChainBatch:
+    async def reconciled(self, batch: ChainBatch, upto: TipSet, *, known: bool) -> ChainBatch:
         """`batch`, with the changes that its events do not tell of; `known` says whether it has all events of its tipsets.
 
         While the state cannot be read the claims stay due; the gaps in the store remember it over a restart.
@@ -65,17 +63,21 @@ class ClaimsCheck:
             read_at is None and not behind
         ):  # a reorg took the last read along; nothing is missing for it
             return replace(batch, after=replace(batch.after, claims_read_at=upto.height))
-        changes = await self._changes(batch, typed, upto)
+        changes = await self._changes(batch, upto)
         if changes is None:
             return batch
         after = replace(batch.after, claims_read_at=upto.height)
         if changes and not behind:
             batch = self._missed(batch, read_at, len(changes))
-        return replace(batch, events=(*batch.events, *changes), after=after)
+        typed = (parse_event(event, self._provider) for event in changes)
+        return replace(
+            batch,
+            events=(*batch.events, *changes),
+            typed=(*batch.typed, *(event for event in typed if event is not None)),
+            after=after,
+        )
 
-    async def _changes(
-        self, batch: ChainBatch, typed: Sequence[TypedEvent], upto: TipSet
-    ) -> list[ActorEvent] | None:
+    async def _changes(self, batch: ChainBatch, upto: TipSet) -> list[ActorEvent] | None:
         """What the state says that the events do not; None if the node has that state no more."""
         try:
             now = await self._node.claims(self._provider, upto.key)
@@ -84,7 +86,7 @@ class ClaimsCheck:
                 raise
             return None
         known = await self._store.claims(self._provider, besides=batch.reverted)
-        return diff_claims(_after(known, typed), now, batch.after.tipset)
+        return diff_claims(_after(known, batch.typed), now, batch.after.tipset)
 
     def _missed(self, batch: ChainBatch, read_at: Epoch | None, count: int) -> ChainBatch:
         """The node said that it had told of all events, and has not."""

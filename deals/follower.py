@@ -277,11 +277,12 @@ class ChainFollower:
             reverted=move.reverted,
             applied=tuple(TipSetRef(tipset.height, tipset.key) for tipset in move.applied),
             events=events.raw,
+            typed=events.typed,
             expirations=await self._expirations(events.typed, move.reverted, upto),
             own_blocks=_own_blocks(self._provider, move.applied),
             gaps=tuple(gaps),
         )
-        return await self._claims.reconciled(batch, events.typed, upto, known=events.known)
+        return await self._claims.reconciled(batch, upto, known=events.known)
 
     def _unknown_events(self, move: Move) -> Gap:
         status = self._reader.status

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from deals.gaps import Gap
+from fil_plus.events import TypedEvent
 from lotus_client.address import Address
 from lotus_client.cbor import CborValue
 from lotus_client.chain import HeadChange, TipSet, TipSetKey
@@ -97,6 +98,7 @@ class ChainBatch:
     reverted: tuple[TipSetRef, ...] = ()
     applied: tuple[TipSetRef, ...] = ()
     events: tuple[ActorEvent, ...] = ()
+    typed: tuple[TypedEvent, ...] = ()  # the same events, parsed; may be left out
     expirations: Mapping[SectorNumber, Epoch] = field(default_factory=dict)
     own_blocks: tuple[OwnBlock, ...] = ()
     gaps: tuple[Gap, ...] = ()

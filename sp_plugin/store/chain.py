@@ -8,9 +8,9 @@ evidence; tipsets only as long as a reorg could reach them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Table, and_, delete, insert, or_, select, update
+from sqlalchemy import Table, Text, and_, delete, insert, or_, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deals.gaps import Gap
@@ -19,12 +19,13 @@ from deals.ports import ChainBatch, Cursor, CursorMoved, OwnBlock, SectorSnapsho
 from deals.sectors import SectorHistory, SectorInterval
 from fil_plus.events import ClaimMade, ClaimRemoved, ClaimUpdated, TypedEvent, parse_event
 from fil_plus.pieces import HeldPiece, Provenance, ProvenanceKind
+from lotus_client.chain import TipSetKey
 from lotus_client.cid import Cid
 from lotus_client.state import ActorEvent, Claim, SectorOnChainInfo
 from lotus_client.types import ActorId, ClaimId, Epoch, PaddedPieceSize, SectorNumber
 from sp_plugin.store import sector_table
 from sp_plugin.store.base import Store
-from sp_plugin.store.chain_codec import decode_entries, encode_entries
+from sp_plugin.store.chain_codec import decode_entries, encode_entries, parse_tipset_key
 from sp_plugin.store.chain_gaps import load_gaps, save_gaps
 from sp_plugin.store.chain_tables import (
     cursors as _cursors,
@@ -46,6 +47,8 @@ from sp_plugin.store.chain_tables import (
 )
 
 __all__ = ["ChainRepository"]
+
+Fresh: TypeAlias = Mapping[tuple[str, bytes], TypedEvent | None]
 
 _KEPT_EPOCHS: Final = (
     2000  # of tipsets below the cursor: twice the 900 epochs of finality, and some
@@ -82,7 +85,7 @@ class ChainRepository:
         claims: dict[ClaimId, Claim] = {}
         left_out = {ref.key for ref in besides}
         async with self._store.reading() as connection:
-            for event in await _load_events(connection, provider, []):
+            for event in await _load_events(connection, provider, [], {}):
                 if event.at.tipset in left_out:
                     continue
                 if isinstance(event, ClaimMade | ClaimUpdated):
@@ -121,13 +124,14 @@ class ChainRepository:
                     "run only one sidecar for a provider"
                 )
             touched = await _forget(connection, batch.provider, batch.reverted)
-            touched |= await _remember(connection, batch)
+            typed = _typed(batch)
+            touched |= await _remember(connection, batch, typed)
             await save_gaps(connection, batch)
             await sector_table.drop_stale_snapshots(connection, batch)
             if batch.snapshot is not None:
                 await sector_table.save_snapshot(connection, batch.provider, batch.snapshot)
                 touched |= await _renewed_ends(connection, batch.snapshot, batch.provider)
-            await _refold(connection, batch.provider, touched)
+            await _refold(connection, batch.provider, touched, _by_row(batch, typed))
             await _write_cursor(connection, batch.provider, batch.after)
 
     async def held_pieces(
@@ -227,7 +231,7 @@ class ChainRepository:
             cursor = await _read_cursor(connection, provider)
             if cursor is not None and snapshot.at > cursor.tipset.height:  # the newest state
                 touched = await _renewed_ends(connection, snapshot, provider)
-                await _refold(connection, provider, touched)
+                await _refold(connection, provider, touched, {})
 
 
 async def _read_cursor(connection: AsyncConnection, provider: ActorId) -> Cursor | None:
@@ -293,7 +297,24 @@ async def _sectors_beside(
     return {SectorNumber(sector) for sector in rows.scalars() if sector is not None}
 
 
-async def _remember(connection: AsyncConnection, batch: ChainBatch) -> set[SectorNumber]:
+def _typed(batch: ChainBatch) -> tuple[TypedEvent | None, ...]:
+    """The batch's events as values, in step with `events`."""
+    if len(batch.typed) == len(batch.events):
+        return batch.typed
+    return tuple(parse_event(event, batch.provider) for event in batch.events)
+
+
+def _by_row(batch: ChainBatch, typed: Sequence[TypedEvent | None]) -> Fresh:
+    """What the batch's events are stored as, with their values: they need not be parsed again."""
+    return {
+        (str(event.message), encode_entries(event.emitter, event.entries)): value
+        for event, value in zip(batch.events, typed, strict=True)
+    }
+
+
+async def _remember(
+    connection: AsyncConnection, batch: ChainBatch, typed: Sequence[TypedEvent | None]
+) -> set[SectorNumber]:
     """Write what the batch brings; gives the sectors of its events."""
     provider = batch.provider
     if batch.applied:
@@ -306,9 +327,8 @@ async def _remember(connection: AsyncConnection, batch: ChainBatch) -> set[Secto
         )
     touched: set[SectorNumber] = set()
     rows = []
-    for event in batch.events:
-        typed = parse_event(event, provider)
-        sector = None if typed is None else sector_of(typed)
+    for event, value in zip(batch.events, typed, strict=True):
+        sector = None if value is None else sector_of(value)
         if sector is not None:
             touched.add(sector)
         rows.append(
@@ -390,13 +410,13 @@ async def _renewed_ends(
 
 
 async def _refold(
-    connection: AsyncConnection, provider: ActorId, sectors: set[SectorNumber]
+    connection: AsyncConnection, provider: ActorId, sectors: set[SectorNumber], fresh: Fresh
 ) -> None:
-    """Write the pieces of `sectors` anew from their events."""
+    """Write the pieces of `sectors` anew from their events, of which `fresh` are known as values."""
     ordered = sorted(sectors)
     for start in range(0, len(ordered), _CHUNK):
         chunk = ordered[start : start + _CHUNK]
-        events = await _load_events(connection, provider, chunk)
+        events = await _load_events(connection, provider, chunk, fresh)
         expirations = await _ends_of(connection, provider, chunk)
         same = and_(_pieces.c.provider == provider, _pieces.c.sector.in_(chunk))
         sizes = await connection.execute(
@@ -416,10 +436,19 @@ async def _refold(
 
 
 async def _load_events(
-    connection: AsyncConnection, provider: ActorId, sectors: list[SectorNumber]
+    connection: AsyncConnection,
+    provider: ActorId,
+    sectors: list[SectorNumber],
+    fresh: Fresh,
 ) -> list[TypedEvent]:
     """All events of `sectors` (of all, if empty) and of the messages they came in, in chain order."""
-    query = select(_events).where(_events.c.provider == provider)
+    columns = _events.c
+    query = select(
+        columns.height,
+        type_coerce(columns.tipset, Text).label("tipset"),  # parsed only where it is needed
+        type_coerce(columns.message, Text).label("message"),
+        columns.entries,
+    ).where(columns.provider == provider)
     if sectors:
         messages = select(_events.c.message).where(
             _events.c.provider == provider, _events.c.sector.in_(sectors)
@@ -427,10 +456,16 @@ async def _load_events(
         query = query.where(or_(_events.c.sector.in_(sectors), _events.c.message.in_(messages)))
     rows = await connection.execute(query.order_by(_events.c.height, _events.c.id))
     events = []
+    tipsets: dict[str, TipSetKey] = {}
     for row in rows:
-        emitter, entries = decode_entries(row.entries)
-        event = ActorEvent(emitter, entries, False, Epoch(row.height), row.tipset, row.message)
-        typed = parse_event(event, provider)
+        typed = fresh.get((row.message, row.entries))
+        if typed is None or typed.at.epoch != row.height:
+            if row.tipset not in tipsets:
+                tipsets[row.tipset] = parse_tipset_key(row.tipset)
+            emitter, entries = decode_entries(row.entries)
+            key, message = tipsets[row.tipset], Cid.parse(row.message)
+            event = ActorEvent(emitter, entries, False, Epoch(row.height), key, message)
+            typed = parse_event(event, provider)
         if typed is not None:
             events.append(typed)
     return events
