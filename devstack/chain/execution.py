@@ -124,7 +124,7 @@ def apply_message(machine: Machine, signed: SignedMessage) -> Invocation:
     if refused or sender is None:
         receipt = Receipt(refused or int(Exit.SENDER_INVALID), b"", 0, None)
         return Invocation(signed.cid, message, receipt, GasOutputs(), _NO_TRACE, "message refused")
-    used = gas.gas_used(message, len(signed.to_cbor()))
+    used = gas.gas_used(message, signed.chain_length)
     out_of_gas = used > message.gas_limit
     outputs = gas.gas_outputs(message, min(used, message.gas_limit))
     actor = machine.actors[sender]
