@@ -48,7 +48,7 @@ from lotus_client.address import Address
 from lotus_client.chain import HeadChange, TipSet
 from lotus_client.errors import LotusRpcError, LotusUnavailable
 from lotus_client.state import ActorEvent
-from lotus_client.types import ActorId, Epoch, SectorNumber
+from lotus_client.types import EPOCHS_PER_DAY, ActorId, Epoch, SectorNumber
 
 __all__ = ["ChainFollower", "FollowError", "FollowProgress", "HeadNotifier"]
 
@@ -278,7 +278,7 @@ class ChainFollower:
             applied=tuple(TipSetRef(tipset.height, tipset.key) for tipset in move.applied),
             events=events.raw,
             typed=events.typed,
-            expirations=await self._expirations(events.typed, move.reverted, upto),
+            expirations=await self._expirations(cursor, events.typed, move.reverted, upto),
             own_blocks=_own_blocks(self._provider, move.applied),
             gaps=tuple(gaps),
         )
@@ -307,15 +307,27 @@ class ChainFollower:
         return _well_formed(found, self._provider)
 
     async def _expirations(
-        self, typed: Sequence[TypedEvent], reverted: Sequence[TipSetRef], upto: TipSet
+        self,
+        cursor: Cursor,
+        typed: Sequence[TypedEvent],
+        reverted: Sequence[TipSetRef],
+        upto: TipSet,
     ) -> dict[SectorNumber, Epoch]:
-        """The ends of the sectors that got data, or lost what a fork had done to them; one that is gone already has none."""
+        """The ends of the sectors that got data, or lost what a fork had done to them; one that is gone already has none.
+
+        Once a day also of those that are about to end: they may have been extended, which emits nothing.
+        """
         named = await self._store.sectors_named_in(self._provider, reverted)
         got = {
             event.sector
             for event in typed
             if isinstance(event, SectorActivated | SectorUpdated) and event.pieces
         }
+        before, now = cursor.tipset.height, upto.height
+        if before // EPOCHS_PER_DAY != now // EPOCHS_PER_DAY:
+            named |= await self._store.sectors_ending(
+                self._provider, before, Epoch(now + 2 * EPOCHS_PER_DAY)
+            )
         numbers = sorted(got | named)
         if not numbers:
             return {}

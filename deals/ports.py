@@ -234,6 +234,12 @@ class ChainStore(SectorStore, Protocol):
         """The sectors that events of `tipsets` name: what is known of them is to be read again when these are reverted."""
         ...
 
+    async def sectors_ending(
+        self, provider: ActorId, first: Epoch, last: Epoch
+    ) -> frozenset[SectorNumber]:
+        """The sectors with data that end at `first` to `last` as far as known: an extension may have come, and emits nothing."""
+        ...
+
     async def has_stale_snapshot(self, batch: ChainBatch) -> bool:
         """Whether sectors were read at a tipset that `batch` shows not to be on the chain: `apply` drops what was read there."""
         ...

@@ -106,6 +106,17 @@ class ChainRepository:
                 )
         return frozenset(named)
 
+    async def sectors_ending(
+        self, provider: ActorId, first: Epoch, last: Epoch
+    ) -> frozenset[SectorNumber]:
+        """The sectors with data that end at `first` to `last` as far as known."""
+        ends = _sector_ends.c
+        query = select(ends.sector).where(
+            ends.provider == provider, ends.expiration >= first, ends.expiration <= last
+        )
+        async with self._store.reading() as connection:
+            return frozenset(map(SectorNumber, (await connection.execute(query)).scalars()))
+
     async def has_stale_snapshot(self, batch: ChainBatch) -> bool:
         """Whether sectors were read at a tipset that `batch` shows not to be on the chain: `apply` drops what was read there."""
         async with self._store.reading() as connection:

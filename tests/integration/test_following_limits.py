@@ -1,5 +1,7 @@
 """Following on nodes that do not serve everything: no events API, no events at all, a gateway's limits, pruned state."""
 
+from dataclasses import replace
+
 import pytest
 
 from deals.event_sources import SourceName
@@ -212,6 +214,27 @@ async def test_a_start_from_before_what_the_node_has_begins_where_it_can_and_say
     assert await keys(repository) == ["claim:1"]
     (gap,) = await repository.gaps(PROVIDER)
     assert (gap.from_epoch, gap.to_epoch, gap.kind) == (20, 300, GapKind.CHAIN)
+
+
+async def test_a_sector_that_was_extended_without_an_event_keeps_its_pieces(repository):
+    chain = FakeChain()
+    chain.mine(nulls=600_000)
+    watcher = follower(chain, repository, start_at=Epoch(0))
+    await watcher.catch_up()
+    assert play(chain, ["ddo"], 0) == 1
+    chain.mine()
+    await watcher.catch_up()
+    (piece,) = await repository.held_pieces(PROVIDER)
+    end = piece.to_epoch
+    world = chain.world()
+    longer = replace(world.sectors[SectorNumber(1)], expiration=Epoch(end + 100_000))
+    world.sectors[SectorNumber(1)] = longer
+    chain.mine(change=world)
+    chain.mine(nulls=end - chain.current.height - 3_000)  # a day before it would have ended
+    chain.mine()
+    await watcher.catch_up()
+    (piece,) = await repository.held_pieces(PROVIDER)
+    assert piece.to_epoch == end + 100_000
 
 
 async def test_errors_that_say_nothing_of_age_are_not_taken_for_a_gap(repository):
