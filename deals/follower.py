@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from deals.applied import AppliedEvents, own_blocks, well_formed
 from deals.claims_check import ClaimsCheck, read_still_counts
 from deals.event_sources import (
     EventReader,
@@ -30,24 +31,19 @@ from deals.ports import (
     ChainNode,
     ChainStore,
     Cursor,
-    OwnBlock,
     SectorSnapshot,
     TipSetRef,
 )
 from deals.route import FollowError, Move, NothingBelow, Router, first_within_reach
 from deals.sectors import check_sectors, read_sectors, sectors_of
 from fil_plus.events import (
-    EventError,
     SectorActivated,
     SectorTerminated,
     SectorUpdated,
     TypedEvent,
-    parse_event,
 )
-from lotus_client.address import Address
 from lotus_client.chain import HeadChange, TipSet
 from lotus_client.errors import LotusRpcError, LotusUnavailable
-from lotus_client.state import ActorEvent
 from lotus_client.types import EPOCHS_PER_DAY, ActorId, Epoch, SectorNumber
 
 __all__ = ["ChainFollower", "FollowError", "FollowProgress", "HeadNotifier"]
@@ -259,7 +255,9 @@ class ChainFollower:
             limit = upto.height + self._range  # only null rounds up to there
         return head
 
-    async def _batch(self, cursor: Cursor, move: Move, upto: TipSet, events: _Events) -> ChainBatch:
+    async def _batch(
+        self, cursor: Cursor, move: Move, upto: TipSet, events: AppliedEvents
+    ) -> ChainBatch:
         finalized = min((await self._node.finalized_tipset()).height, move.to.height)
         after = Cursor(
             move.to,
@@ -279,7 +277,7 @@ class ChainFollower:
             events=events.raw,
             typed=events.typed,
             expirations=await self._expirations(cursor, events.typed, move.reverted, upto),
-            own_blocks=_own_blocks(self._provider, move.applied),
+            own_blocks=own_blocks(self._provider, move.applied),
             gaps=tuple(gaps),
         )
         return await self._claims.reconciled(batch, upto, known=events.known)
@@ -297,14 +295,14 @@ class ChainFollower:
             cursor.tipset, upto.height, 0, 0, 0, 0, full_read=full_read, at_head=True
         )
 
-    async def _read_events(self, move: Move, upto: TipSet) -> _Events:
+    async def _read_events(self, move: Move, upto: TipSet) -> AppliedEvents:
         """The well-formed events of the applied tipsets in chain order; not known if only the state is left to ask."""
         if not move.applied:
-            return _Events()
+            return AppliedEvents()
         found = await self._reader.read(Stretch(move.applied, upto))
         if found is None:
-            return _Events(known=False)
-        return _well_formed(found, self._provider)
+            return AppliedEvents(known=False)
+        return well_formed(found, self._provider)
 
     async def _expirations(
         self,
@@ -376,39 +374,3 @@ class ChainFollower:
             return False
         self._sectors_failed = at.height if read is None else None
         return bool(read)
-
-
-@dataclass(frozen=True, slots=True)
-class _Events:
-    """Events of a move as they are and typed, and how many were malformed; `known` is false if none could be read."""
-
-    raw: tuple[ActorEvent, ...] = ()
-    typed: tuple[TypedEvent, ...] = ()
-    malformed: int = 0
-    known: bool = True
-
-
-def _well_formed(events: list[ActorEvent], provider: ActorId) -> _Events:
-    good, typed, malformed = [], [], 0
-    for event in events:
-        try:
-            value = parse_event(event, provider)
-        except EventError as error:
-            # one bad event must not stop everything: the power check shows what it hides
-            _log.error("malformed_event", error=str(error), height=event.height)
-            malformed += 1
-            continue
-        if value is not None and not event.reverted:
-            good.append(event)
-            typed.append(value)
-    return _Events(tuple(good), tuple(typed), malformed)
-
-
-def _own_blocks(provider: ActorId, tipsets: tuple[TipSet, ...]) -> tuple[OwnBlock, ...]:
-    miner = Address.of_id(provider)
-    return tuple(
-        OwnBlock(tipset.height, tipset.key, cid, block.win_count, block.to_cbor())
-        for tipset in tipsets
-        for cid, block in zip(tipset.key.cids, tipset.blocks, strict=True)
-        if block.miner == miner
-    )

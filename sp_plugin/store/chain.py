@@ -7,26 +7,33 @@ evidence; tipsets only as long as a reorg could reach them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Final
 
-from sqlalchemy import Table, Text, and_, delete, insert, or_, select, type_coerce, update
+from sqlalchemy import Table, and_, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deals.gaps import Gap
-from deals.held import fold_pieces, sector_of
+from deals.held import sector_of
 from deals.ports import ChainBatch, Cursor, CursorMoved, OwnBlock, SectorSnapshot, TipSetRef
 from deals.sectors import SectorHistory, SectorInterval
 from fil_plus.events import ClaimMade, ClaimRemoved, ClaimUpdated, TypedEvent, parse_event
-from fil_plus.pieces import HeldPiece, Provenance, ProvenanceKind
-from lotus_client.chain import TipSetKey
+from fil_plus.pieces import HeldPiece
 from lotus_client.cid import Cid
-from lotus_client.state import ActorEvent, Claim, SectorOnChainInfo
-from lotus_client.types import ActorId, ClaimId, Epoch, PaddedPieceSize, SectorNumber
+from lotus_client.state import Claim, SectorOnChainInfo
+from lotus_client.types import ActorId, ClaimId, Epoch, SectorNumber
 from sp_plugin.store import sector_table
 from sp_plugin.store.base import Store
-from sp_plugin.store.chain_codec import decode_entries, encode_entries, parse_tipset_key
+from sp_plugin.store.chain_codec import encode_entries
 from sp_plugin.store.chain_gaps import load_gaps, save_gaps
+from sp_plugin.store.chain_pieces import (
+    Fresh,
+    load_events,
+    piece_of,
+    refold,
+    renewed_ends,
+    write_ends,
+)
 from sp_plugin.store.chain_tables import (
     cursors as _cursors,
 )
@@ -48,12 +55,10 @@ from sp_plugin.store.chain_tables import (
 
 __all__ = ["ChainRepository"]
 
-Fresh: TypeAlias = Mapping[tuple[str, bytes], TypedEvent | None]
 
 _KEPT_EPOCHS: Final = (
     2000  # of tipsets below the cursor: twice the 900 epochs of finality, and some
 )
-_CHUNK: Final = 500  # values in one IN (…): SQLite's limit on parameters is far above
 
 
 class ChainRepository:
@@ -85,7 +90,7 @@ class ChainRepository:
         claims: dict[ClaimId, Claim] = {}
         left_out = {ref.key for ref in besides}
         async with self._store.reading() as connection:
-            for event in await _load_events(connection, provider, [], {}):
+            for event in await load_events(connection, provider, [], {}):
                 if event.at.tipset in left_out:
                     continue
                 if isinstance(event, ClaimMade | ClaimUpdated):
@@ -141,8 +146,8 @@ class ChainRepository:
             await sector_table.drop_stale_snapshots(connection, batch)
             if batch.snapshot is not None:
                 await sector_table.save_snapshot(connection, batch.provider, batch.snapshot)
-                touched |= await _renewed_ends(connection, batch.snapshot, batch.provider)
-            await _refold(connection, batch.provider, touched, _by_row(batch, typed))
+                touched |= await renewed_ends(connection, batch.snapshot, batch.provider)
+            await refold(connection, batch.provider, touched, _by_row(batch, typed))
             await _write_cursor(connection, batch.provider, batch.after)
 
     async def held_pieces(
@@ -166,14 +171,14 @@ class ChainRepository:
             query = query.where(_pieces.c.sector == sector)
         async with self._store.reading() as connection:
             rows = (await connection.execute(query)).all()
-        return tuple(map(_piece_of, rows))
+        return tuple(map(piece_of, rows))
 
     async def held_piece(self, provider: ActorId, key: str) -> HeldPiece | None:
         """The piece of that key, or None."""
         query = select(_pieces).where(_pieces.c.provider == provider, _pieces.c.key == key)
         async with self._store.reading() as connection:
             row = (await connection.execute(query)).one_or_none()
-        return None if row is None else _piece_of(row)
+        return None if row is None else piece_of(row)
 
     async def set_payload_size(self, provider: ActorId, key: str, payload_size: int) -> None:
         """Record a piece's payload size once its bytes have been read; kept when the piece is folded anew."""
@@ -241,8 +246,8 @@ class ChainRepository:
             await sector_table.save_snapshot(connection, provider, snapshot)
             cursor = await _read_cursor(connection, provider)
             if cursor is not None and snapshot.at > cursor.tipset.height:  # the newest state
-                touched = await _renewed_ends(connection, snapshot, provider)
-                await _refold(connection, provider, touched, {})
+                touched = await renewed_ends(connection, snapshot, provider)
+                await refold(connection, provider, touched, {})
 
 
 async def _read_cursor(connection: AsyncConnection, provider: ActorId) -> Cursor | None:
@@ -369,146 +374,4 @@ async def _remember(
                 for block in batch.own_blocks
             ],
         )
-    return touched | await _write_ends(connection, provider, batch.expirations)
-
-
-async def _write_ends(
-    connection: AsyncConnection, provider: ActorId, ends: Mapping[SectorNumber, Epoch]
-) -> set[SectorNumber]:
-    """Record the ends of sectors; gives those whose end is new."""
-    before = await _ends_of(connection, provider, sorted(ends))
-    changed = {sector: end for sector, end in ends.items() if before.get(sector) != end}
-    ordered = sorted(changed)
-    for start in range(0, len(ordered), _CHUNK):
-        same = _sector_ends.c.sector.in_(ordered[start : start + _CHUNK])
-        await connection.execute(
-            delete(_sector_ends).where(_sector_ends.c.provider == provider, same)
-        )
-    if ordered:
-        await connection.execute(
-            insert(_sector_ends),
-            [
-                {"provider": provider, "sector": sector, "expiration": changed[sector]}
-                for sector in ordered
-            ],
-        )
-    return set(ordered)
-
-
-async def _ends_of(
-    connection: AsyncConnection, provider: ActorId, sectors: Sequence[SectorNumber]
-) -> dict[SectorNumber, Epoch]:
-    """The ends recorded of some sectors."""
-    ends: dict[SectorNumber, Epoch] = {}
-    for start in range(0, len(sectors), _CHUNK):
-        rows = await connection.execute(
-            select(_sector_ends.c.sector, _sector_ends.c.expiration).where(
-                _sector_ends.c.provider == provider,
-                _sector_ends.c.sector.in_(sectors[start : start + _CHUNK]),
-            )
-        )
-        ends |= {SectorNumber(sector): Epoch(end) for sector, end in rows}
-    return ends
-
-
-async def _renewed_ends(
-    connection: AsyncConnection, snapshot: SectorSnapshot, provider: ActorId
-) -> set[SectorNumber]:
-    """Take over from a full read the ends of sectors with data: an extension emits nothing."""
-    ends = {info.number: info.expiration for info in snapshot.sectors}
-    known = await _ends_of(connection, provider, sorted(ends))
-    return await _write_ends(connection, provider, {sector: ends[sector] for sector in known})
-
-
-async def _refold(
-    connection: AsyncConnection, provider: ActorId, sectors: set[SectorNumber], fresh: Fresh
-) -> None:
-    """Write the pieces of `sectors` anew from their events, of which `fresh` are known as values."""
-    ordered = sorted(sectors)
-    for start in range(0, len(ordered), _CHUNK):
-        chunk = ordered[start : start + _CHUNK]
-        events = await _load_events(connection, provider, chunk, fresh)
-        expirations = await _ends_of(connection, provider, chunk)
-        same = and_(_pieces.c.provider == provider, _pieces.c.sector.in_(chunk))
-        sizes = await connection.execute(
-            select(_pieces.c.key, _pieces.c.payload_size).where(
-                same, _pieces.c.payload_size.is_not(None)
-            )
-        )
-        payload_sizes = {row.key: row.payload_size for row in sizes}
-        await connection.execute(delete(_pieces).where(same))
-        rows = [
-            _piece_row(piece, payload_sizes.get(piece.key))
-            for piece in fold_pieces(provider, events, expirations).values()
-            if piece.sector in chunk  # others of the same messages are only there for their deals
-        ]
-        if rows:
-            await connection.execute(insert(_pieces), rows)
-
-
-async def _load_events(
-    connection: AsyncConnection,
-    provider: ActorId,
-    sectors: list[SectorNumber],
-    fresh: Fresh,
-) -> list[TypedEvent]:
-    """All events of `sectors` (of all, if empty) and of the messages they came in, in chain order."""
-    columns = _events.c
-    query = select(
-        columns.height,
-        type_coerce(columns.tipset, Text).label("tipset"),  # parsed only where it is needed
-        type_coerce(columns.message, Text).label("message"),
-        columns.entries,
-    ).where(columns.provider == provider)
-    if sectors:
-        messages = select(_events.c.message).where(
-            _events.c.provider == provider, _events.c.sector.in_(sectors)
-        )
-        query = query.where(or_(_events.c.sector.in_(sectors), _events.c.message.in_(messages)))
-    rows = await connection.execute(query.order_by(_events.c.height, _events.c.id))
-    events = []
-    tipsets: dict[str, TipSetKey] = {}
-    for row in rows:
-        typed = fresh.get((row.message, row.entries))
-        if typed is None or typed.at.epoch != row.height:
-            if row.tipset not in tipsets:
-                tipsets[row.tipset] = parse_tipset_key(row.tipset)
-            emitter, entries = decode_entries(row.entries)
-            key, message = tipsets[row.tipset], Cid.parse(row.message)
-            event = ActorEvent(emitter, entries, False, Epoch(row.height), key, message)
-            typed = parse_event(event, provider)
-        if typed is not None:
-            events.append(typed)
-    return events
-
-
-def _piece_of(row: Any) -> HeldPiece:
-    return HeldPiece(
-        provider=ActorId(row.provider),
-        piece_cid=row.piece_cid,
-        padded_size=PaddedPieceSize(row.padded_size),
-        payload_size=row.payload_size,
-        sector=SectorNumber(row.sector),
-        offset=row.offset,
-        provenance=Provenance(ProvenanceKind(row.kind), row.record),
-        client=None if row.client is None else ActorId(row.client),
-        from_epoch=Epoch(row.from_epoch),
-        to_epoch=Epoch(row.to_epoch),
-    )
-
-
-def _piece_row(piece: HeldPiece, payload_size: int | None) -> dict[str, Any]:
-    return {
-        "provider": piece.provider,
-        "key": piece.key,
-        "piece_cid": piece.piece_cid,
-        "padded_size": piece.padded_size,
-        "payload_size": payload_size,
-        "sector": piece.sector,
-        "offset": piece.offset,
-        "kind": piece.provenance.kind.value,
-        "record": piece.provenance.id,
-        "client": piece.client,
-        "from_epoch": piece.from_epoch,
-        "to_epoch": piece.to_epoch,
-    }
+    return touched | await write_ends(connection, provider, batch.expirations)
