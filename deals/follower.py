@@ -290,6 +290,10 @@ class ChainFollower:
 
     async def _stand_still(self, cursor: Cursor, upto: TipSet) -> FollowProgress:
         """Nothing to process; a head that only replaced its sibling still changes what is read at it."""
+        here = ChainBatch(self._provider, cursor, cursor, TipSetRef(upto.height, upto.key))
+        if await self._store.has_stale_snapshot(here):
+            # dropped now: later it would take along what is read at this head
+            await self._store.apply(replace(here, snapshot=await self._snapshot(upto)))
         full_read = await self._check_sectors(upto, changed=False)
         return FollowProgress(
             cursor.tipset, upto.height, 0, 0, 0, 0, full_read=full_read, at_head=True

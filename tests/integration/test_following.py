@@ -173,6 +173,35 @@ async def test_a_head_that_replaced_its_sibling_replaces_what_was_read_there(rep
     assert await repository.active_power(PROVIDER, chain.current.height) == 0
 
 
+async def test_what_was_read_at_a_lost_head_does_not_take_along_what_its_sibling_showed(repository):
+    chain = FakeChain()
+    mine_claim(chain, 1, 7)
+    mine_claim(chain, 2, 8)
+    watcher = follower(chain, repository, start_at=Epoch(0))
+    await watcher.catch_up()
+    before = chain.current
+    chain.mine(salt=1)
+    world = (
+        chain.world()
+    )  # at its height a proof is missed, which shows only if its round has a block
+    world.active = frozenset()
+    chain.worlds[before.key] = world
+    await watcher.catch_up()  # read at height 3
+    restored = chain.world()
+    restored.active = frozenset({SectorNumber(8)})
+    chain.worlds[before.key] = restored
+    chain.rewind(1)
+    stood = chain.mine(nulls=2)
+    await watcher.catch_up()  # read at height 5, with the same parent
+    later = chain.world()
+    later.active = frozenset({SectorNumber(7), SectorNumber(8)})
+    chain.mine(change=later)
+    chain.mine()
+    await watcher.catch_up()
+    known = await repository.active_sectors(PROVIDER, stood.height)
+    assert [info.number for info in known] == [8]
+
+
 async def test_null_rounds_are_passed_over_even_if_longer_than_a_range(repository):
     chain = FakeChain()
     watcher = follower(chain, repository, range_epochs=10, start_at=Epoch(0))
