@@ -195,6 +195,8 @@ class PreCommit(State):
     deposit: int
     epoch: int
     has_deals: bool = False
+    seal_rand_epoch: int = 0
+    deal_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

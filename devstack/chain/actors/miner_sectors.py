@@ -90,6 +90,8 @@ def pre_commit_batch(runtime: Runtime, params: bytes) -> bytes:
                     deposit,
                     runtime.epoch,
                     bool(sector.deal_ids),
+                    sector.seal_rand_epoch,
+                    sector.deal_ids,
                 )
                 for sector in wanted
             }
