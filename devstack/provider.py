@@ -23,7 +23,7 @@ from devstack.sectors import (
     made_up_replica,
     open_payload,
 )
-from devstack.storage import PieceBytes, StoragePath
+from devstack.storage import FileType, PieceBytes, StoragePath
 from lotus_client import cbor
 from lotus_client.actors.methods import MinerMethod
 from lotus_client.actors.miner import (
@@ -125,6 +125,17 @@ class SealingProvider:
             raise
         self._unsettled.add(sector.number)
         return sector
+
+    async def unseal(self, number: SectorNumber) -> None:
+        """Write the sector's unsealed file again if it is gone.
+
+        Raises:
+            KeyError: no such sector.
+        """
+        sector = self.sectors[number]
+        path = self.storage.file(FileType.UNSEALED, self.miner.actor_id, number)
+        if not path.exists():
+            await asyncio.to_thread(self._write, sector)
 
     def _allocation(self, number: AllocationId | None) -> Allocation | None:
         if number is None:

@@ -26,7 +26,7 @@ from devstack.control import add_control_routes
 from devstack.datacap import VERIFIER
 from devstack.miner_node import MinerNode
 from devstack.node import FullNode
-from devstack.provider import SealingProvider
+from devstack.provider import PieceRejected, SealingProvider
 from devstack.remote import add_remote_routes
 from devstack.rpc.dispatch import Dispatcher
 from devstack.rpc.methods import MethodTable
@@ -34,6 +34,7 @@ from devstack.rpc.miner import table_miner
 from devstack.rpc.server import MAX_REQUEST_BYTES, RpcEndpoint
 from devstack.rpc.tables import table_v0, table_v1, table_v2
 from devstack.storage import StoragePath, write_storage_list
+from devstack.streams import PushedStreams, add_stream_routes
 from devstack.wallet import UnknownKey, Wallet
 from lotus_client.chain import HeadChange, TipSet
 
@@ -43,7 +44,7 @@ _HOST: Final = "127.0.0.1"
 _SHUTDOWN_SECONDS: Final = 2.0
 
 # What the chain and the wallet say no with; their texts are the answer.
-_EXPECTED: Final = (ChainLookupError, PushRefused, MessageFailed, UnknownKey)
+_EXPECTED: Final = (ChainLookupError, PushRefused, MessageFailed, PieceRejected, UnknownKey)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +158,8 @@ class Devstack:
         write_storage_list(miner_dir, [storage])
         spec = network.config.providers[0]
         provider = SealingProvider(network, network.providers[0], network.key(spec.worker), storage)
-        return MinerNode(network, provider, TokenIssuer(_kept_secret(miner_dir)))
+        tokens, streams = TokenIssuer(_kept_secret(miner_dir)), PushedStreams(miner_dir / "pushed")
+        return MinerNode(network, provider, tokens, streams=streams)
 
     def _node_app(self) -> web.Application:
         app = web.Application(client_max_size=MAX_REQUEST_BYTES)
@@ -180,6 +182,7 @@ class Devstack:
         app.router.add_route("*", "/rpc/v0", endpoint.handle)
         app.on_shutdown.append(endpoint.shut_down)
         add_remote_routes(app, self.miner)
+        add_stream_routes(app, self.miner.streams, self.miner.tokens)
         return app
 
     @staticmethod

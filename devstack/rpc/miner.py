@@ -7,6 +7,8 @@ from typing import Any
 
 from devstack.auth import Permission
 from devstack.miner_node import MinerNode
+from devstack.rpc import miner_daemon, miner_data
+from devstack.rpc.discover import with_discover
 from devstack.rpc.encode import address_json, amount_json, bytes_json, cid_json
 from devstack.rpc.errors import RpcError
 from devstack.rpc.methods import Method, MethodTable, Param
@@ -217,9 +219,11 @@ _SECTOR_ID = Param("abi.SectorID", _decode_sector_id)
 
 def table_miner() -> MethodTable[MinerNode]:
     """What the miner node serves on `/rpc/v0`."""
-    return MethodTable(
+    return with_discover(
         (
             *AUTH_METHODS,
+            *miner_daemon.METHODS,
+            *miner_data.METHODS,
             Method("Version", _READ, (), _version),
             Method("ActorAddress", _READ, (), _actor_address),
             Method("ActorSectorSize", _READ, (ADDRESS,), _sector_size),
