@@ -13,7 +13,15 @@ from devstack.rpc.errors import RpcError
 from devstack.rpc.methods import Method
 from devstack.rpc.params import BOOL, STRING, STRINGS
 
-__all__ = ["AUTH_METHODS", "METHODS", "METHODS_V0", "HasTokens", "time_json", "version_json"]
+__all__ = [
+    "AUTH_METHODS",
+    "ETH_METHODS",
+    "METHODS",
+    "METHODS_V0",
+    "HasTokens",
+    "time_json",
+    "version_json",
+]
 
 # major << 16 | minor << 8 | patch; Lotus `api/version.go` at 1.36.
 _API_VERSION_V1: Final = 2 << 16 | 3 << 8
@@ -127,13 +135,17 @@ AUTH_METHODS: tuple[Method[Any], ...] = (
     Method("AuthVerify", _READ, (STRING,), _auth_verify),
 )
 
+ETH_METHODS: tuple[Method[FullNode], ...] = (
+    Method("EthChainId", _READ, (), _chain_id, aliases=("eth_chainId",)),
+)
+
 _COMMON: tuple[Method[FullNode], ...] = (
     *AUTH_METHODS,
     Method("Session", _READ, (), _session),
     Method("StartTime", _READ, (), _start_time),
     Method("SyncState", _READ, (), _sync_state),
     Method("NodeStatus", _READ, (BOOL,), _node_status),
-    Method("EthChainId", _READ, (), _chain_id, aliases=("eth_chainId",)),
+    *ETH_METHODS,
 )
 
 METHODS: tuple[Method[FullNode], ...] = (*_COMMON, Method("Version", _READ, (), _version_v1))

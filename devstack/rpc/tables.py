@@ -86,5 +86,5 @@ def table_v0() -> MethodTable[FullNode]:
 
 
 def table_v2() -> MethodTable[FullNode]:
-    """`/rpc/v2`: tipsets by selector, and what surrounds the chain."""
-    return with_discover((*chain_v2.METHODS, *daemon.METHODS, *misc.METHODS, *net.METHODS))
+    """`/rpc/v2`: tipsets by selector. Lotus' v2 has no `Common` group: neither versions nor tokens."""
+    return MethodTable((*chain_v2.METHODS, *misc.ETH_METHODS))
