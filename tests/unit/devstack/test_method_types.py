@@ -56,8 +56,10 @@ GOLDEN: list[tuple[str, int, str, Any]] = [
     (
         "init",
         2,
-        "82d82a5827000155a0e40220a1417337429892da48c66fc986eb954142f762fc9e5d9c79f26cc50b388583134b848242006442"
-        "0065020000",
+        (
+            "82d82a5827000155a0e40220a1417337429892da48c66fc986eb954142f762fc9e5d9c79f26cc50b388583134b"
+            "8482420064420065020000"
+        ),
         {
             "CodeCID": {"/": "bafk2bzacecquc4zxikmjfwsiyzx4tbxlsvauf53c7spf3hdz6jwmkczyqwbrg"},
             "ConstructorParams": "hIJCAGRCAGUCAAA=",
