@@ -45,6 +45,7 @@ class FullNode:
             asyncio.Event()
         )  # by the API's Shutdown; whoever started the node acts on it
         self.peer_id = fresh_peer_id()
+        self.protected_peers: set[str] = set()
         self._closing: list[Subscription] = []
         self._mining = asyncio.Lock()
 

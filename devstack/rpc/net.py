@@ -11,7 +11,7 @@ from devstack.auth import Permission
 from devstack.node import FullNode
 from devstack.rpc.errors import RpcError
 from devstack.rpc.methods import Method
-from devstack.rpc.params import STRING
+from devstack.rpc.params import STRING, STRINGS
 
 __all__ = ["METHODS"]
 
@@ -49,6 +49,26 @@ def _connectedness(_node: FullNode, _peer: str) -> int:
     return _NOT_CONNECTED
 
 
+def _agent_version(_node: FullNode, _peer: str) -> NoReturn:
+    raise RpcError(1, "item not found")  # the peerstore's word for a peer it has never met
+
+
+def _disconnect(_node: FullNode, _peer: str) -> None:
+    """There is no connection to end."""
+
+
+def _protect(node: FullNode, peers: list[str]) -> None:
+    node.protected_peers.update(peers)
+
+
+def _unprotect(node: FullNode, peers: list[str]) -> None:
+    node.protected_peers.difference_update(peers)
+
+
+def _protected(node: FullNode) -> list[str]:
+    return sorted(node.protected_peers)
+
+
 def _find_peer(_node: FullNode, _peer: str) -> NoReturn:
     raise RpcError(1, "routing: not found")
 
@@ -62,6 +82,11 @@ METHODS: tuple[Method[FullNode], ...] = (
     Method("NetBandwidthStats", _READ, (), _bandwidth),
     Method("NetBandwidthStatsByPeer", _READ, (), _by_name),
     Method("NetBandwidthStatsByProtocol", _READ, (), _by_name),
+    Method("NetAgentVersion", _READ, (STRING,), _agent_version),
+    Method("NetDisconnect", Permission.WRITE, (STRING,), _disconnect),
+    Method("NetProtectAdd", Permission.ADMIN, (STRINGS,), _protect),
+    Method("NetProtectList", _READ, (), _protected),
+    Method("NetProtectRemove", Permission.ADMIN, (STRINGS,), _unprotect),
     Method("NetConnectedness", _READ, (STRING,), _connectedness),
     Method("NetFindPeer", _READ, (STRING,), _find_peer),
     Method("NetPeers", _READ, (), _nobody),

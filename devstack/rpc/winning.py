@@ -1,4 +1,4 @@
-"""`MinerGetBaseInfo`: what a miner needs to try for a block. Source: Lotus `chain/stmgr/actors.go`.
+"""`MinerGetBaseInfo`: what a miner needs to try for a block; blocks of others are not taken. Source: Lotus `chain/stmgr/actors.go`.
 
 The sector is drawn as the proofs library draws it; who really wins a devnet epoch is drawn by `devstack.chain.election`.
 """
@@ -6,7 +6,7 @@ The sector is drawn as the proofs library draws it; who really wins a devnet epo
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, NoReturn
 
 from devstack.auth import Permission
 from devstack.chain import StateView
@@ -21,7 +21,7 @@ from devstack.node import FullNode
 from devstack.rpc.encode import address_json, amount_json, cid_json
 from devstack.rpc.errors import RpcError
 from devstack.rpc.methods import Method
-from devstack.rpc.params import ADDRESS, EPOCH, TIPSET_KEY
+from devstack.rpc.params import ADDRESS, ANY, EPOCH, TIPSET_KEY
 from devstack.rpc.randomness import beacon_entry_json
 from devstack.rpc.resolve import defined, existing_id
 from lotus_client import cbor
@@ -106,6 +106,13 @@ def _sector_json(sector: SectorOnChainInfo) -> Json:
     }
 
 
+def _not_supported(_node: FullNode, _block: Any) -> NoReturn:
+    # The devnet makes its blocks itself; it has no VRF and no proof to judge anybody else's by.
+    raise RpcError(1, "method not supported")
+
+
 METHODS: tuple[Method[FullNode], ...] = (
     Method("MinerGetBaseInfo", Permission.READ, (ADDRESS, EPOCH, TIPSET_KEY), _base_info),
+    Method("MinerCreateBlock", Permission.WRITE, (ANY,), _not_supported),
+    Method("SyncSubmitBlock", Permission.WRITE, (ANY,), _not_supported),
 )

@@ -126,6 +126,10 @@ FULL: dict[str, Params] = {
     "MsigGetVested": lambda w: _msig(w, w.included, w.head),
     "MsigGetVestingSchedule": lambda w: _msig(w, w.head),
     "MsigGetPending": lambda w: _msig(w, w.head),
+    "NetAgentVersion": lambda _: ["16Uiu2HAmNobody"],
+    "NetDisconnect": lambda _: ["16Uiu2HAmNobody"],
+    "NetProtectAdd": lambda _: [["16Uiu2HAmNobody"]],
+    "NetProtectRemove": lambda _: [["16Uiu2HAmOther"]],
     "NetConnectedness": lambda _: ["16Uiu2HAmNobody"],
     "NetFindPeer": lambda _: ["16Uiu2HAmNobody"],
     "NodeStatus": lambda _: [True],
@@ -251,6 +255,9 @@ MINER: dict[str, Params] = {
 _F3_OFF = (4, "f3 is disabled")
 _PAYCH_OFF = (13, "payment channels disabled (EnablePaymentChannelManager=false)")
 ERRORS: dict[str, tuple[int, str]] = {
+    "MinerCreateBlock": (1, "method not supported"),
+    "SyncSubmitBlock": (1, "method not supported"),
+    "NetAgentVersion": (1, "item not found"),
     "NetFindPeer": (1, "routing: not found"),
     "StateAllMinerFaults": (1, "fixme"),
     **dict.fromkeys(

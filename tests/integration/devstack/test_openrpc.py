@@ -188,7 +188,7 @@ async def test_mpool_sub_tells_what_comes_and_goes(
 
 
 async def test_what_is_not_served_answers_as_an_unknown_method(rpc: RawRpc) -> None:
-    for method in ("SyncSubmitBlock", "MinerCreateBlock", "ChainPrune"):
+    for method in ("ClientStartDeal", "ChainPrune", "NetConnect"):
         refused = await rpc.answer(method)
         assert refused["error"] == {
             "code": -32601,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+_VOID = {"type": "null"}
 _TEXT = {"type": "string"}
 _COUNT = {"type": "integer"}
 _LIST = {"type": "array"}
@@ -63,9 +64,13 @@ UNDOCUMENTED: dict[str, tuple[dict[str, Any], str]] = {
     "NetBandwidthStatsByPeer": (_MAP, _NET),
     "NetBandwidthStatsByProtocol": (_MAP, _NET),
     "NetConnectedness": (_COUNT, _NET),
+    "NetDisconnect": (_VOID, _NET),
     "NetPeers": (_LIST, _NET),
+    "NetProtectAdd": (_VOID, _NET),
+    "NetProtectList": ({"const": ["16Uiu2HAmNobody"]}, _NET),
+    "NetProtectRemove": (_VOID, _NET),
     "Session": ({"type": "string", "pattern": "^[0-9a-f-]{36}$"}, _COMMON),
-    "Shutdown": ({"type": "null"}, _COMMON),
+    "Shutdown": (_VOID, _COMMON),
     "StartTime": ({"type": "string", "pattern": "^2.*Z$"}, _COMMON),
     "StateSearchMsgLimited": (_LOOKUP, _V0_ONLY),
     "StateWaitMsgLimited": (_LOOKUP, _V0_ONLY),
@@ -97,6 +102,7 @@ FOREST_DIFFERS: dict[str, str] = {
 }
 
 _ALONE = "the devnet has no peers"
+_VOID_RESULT = "has no result"
 _UNSEALED = "nothing is sealed, so there are no workers"
 
 EMPTY: dict[str, str] = {
@@ -105,7 +111,10 @@ EMPTY: dict[str, str] = {
     "NetBandwidthStatsByProtocol": _ALONE,
     "NetPeers": _ALONE,
     "SectorsRefs": "by market deal; the world's pieces are direct ones",
-    "Shutdown": "has no result",
+    "NetDisconnect": _VOID_RESULT,
+    "NetProtectAdd": _VOID_RESULT,
+    "NetProtectRemove": _VOID_RESULT,
+    "Shutdown": _VOID_RESULT,
     "WorkerJobs": _UNSEALED,
     "WorkerStats": _UNSEALED,
 }
