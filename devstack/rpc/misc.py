@@ -15,7 +15,6 @@ from devstack.rpc.params import BOOL, STRING, STRINGS
 
 __all__ = [
     "AUTH_METHODS",
-    "ETH_METHODS",
     "METHODS",
     "METHODS_V0",
     "HasTokens",
@@ -135,17 +134,13 @@ AUTH_METHODS: tuple[Method[Any], ...] = (
     Method("AuthVerify", _READ, (STRING,), _auth_verify),
 )
 
-ETH_METHODS: tuple[Method[FullNode], ...] = (
-    Method("EthChainId", _READ, (), _chain_id, aliases=("eth_chainId",)),
-)
-
 _COMMON: tuple[Method[FullNode], ...] = (
     *AUTH_METHODS,
     Method("Session", _READ, (), _session),
     Method("StartTime", _READ, (), _start_time),
     Method("SyncState", _READ, (), _sync_state),
     Method("NodeStatus", _READ, (BOOL,), _node_status),
-    *ETH_METHODS,
+    Method("EthChainId", _READ, (), _chain_id, aliases=("eth_chainId",)),
 )
 
 METHODS: tuple[Method[FullNode], ...] = (*_COMMON, Method("Version", _READ, (), _version_v1))

@@ -87,4 +87,5 @@ def table_v0() -> MethodTable[FullNode]:
 
 def table_v2() -> MethodTable[FullNode]:
     """`/rpc/v2`: tipsets by selector. Lotus' v2 has no `Common` group: neither versions nor tokens."""
-    return MethodTable((*chain_v2.METHODS, *misc.ETH_METHODS))
+    chain_id = (method for method in misc.METHODS if method.name == "EthChainId")
+    return MethodTable((*chain_v2.METHODS, *chain_id))
