@@ -27,6 +27,7 @@ _DEFAULT_MAX_FEE: Final = AttoFil(7 * 10**16)
 _PREMIUM_BLOCKS: Final = 10
 _FEE_CAP_BLOCKS: Final = 20
 _SIGNATURE_ROOM: Final = 80  # bytes that signing adds to a message on chain, at most
+_USUAL_SIGNATURE: Final = 70
 _BLOCK_GAS_TARGET: Final = BLOCK_GAS_LIMIT // 2
 
 
@@ -38,7 +39,7 @@ def with_estimated_gas(node: FullNode, message: Message, spec: SendSpec) -> Mess
     """
     if message.gas_limit == 0:
         limit = int(_limit(node, message, TipSetKey()) * node.mpool_config.gas_over_estimation)
-        message = replace(message, gas_limit=limit)
+        message = replace(message, gas_limit=min(limit, BLOCK_GAS_LIMIT))
     if message.gas_premium.value == 0:
         message = replace(
             message, gas_premium=AttoFil(_premium(node, _PREMIUM_BLOCKS, TipSetKey()))
@@ -58,10 +59,13 @@ def _capped(message: Message, spec: SendSpec) -> Message:
 
 
 def _limit(node: FullNode, message: Message, key: TipSetKey) -> int:
-    run = node.network.call(message, key)
+    run = node.network.call(replace(message, gas_limit=0), key)
     if run.receipt.exit_code:
         raise MessageFailed(run.receipt.exit_code, f"method {message.method} of {message.to}")
-    return gas_used(message, len(message.to_cbor()) + _SIGNATURE_ROOM)
+    size = len(message.to_cbor())
+    # The run reckons with a signature of the usual size.
+    room = gas_used(message, size + _SIGNATURE_ROOM) - gas_used(message, size + _USUAL_SIGNATURE)
+    return run.receipt.gas_used + room
 
 
 def _fee_cap(message: Message, queue_blocks: int) -> AttoFil:
