@@ -107,6 +107,7 @@ _VOID_RESULT = "has no result"
 _UNSEALED = "nothing is sealed, so there are no workers"
 
 EMPTY: dict[str, str] = {
+    "EthAccounts": "Lotus keeps no keys of Ethereum accounts",
     "LogAlerts": "nothing is alarming",
     "NetBandwidthStatsByPeer": _ALONE,
     "NetBandwidthStatsByProtocol": _ALONE,
