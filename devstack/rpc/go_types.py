@@ -41,6 +41,7 @@ __all__ = [
     "TEXT",
     "UINT",
     "GoType",
+    "MethodTypes",
     "maybe",
     "slice_of",
     "struct",
@@ -53,6 +54,9 @@ class GoType:
 
     to_json: Callable[[Any], Any]
     to_cbor: Callable[[Any], Any]
+
+
+MethodTypes = tuple[GoType, GoType]  # a method's params and its return
 
 
 def _address_to_json(value: Any) -> str:

@@ -17,16 +17,16 @@ from devstack.rpc.go_types import (
     EMPTY,
     INT,
     SIGNATURE,
-    TEXT,
     UINT,
     GoType,
+    MethodTypes,
     maybe,
     slice_of,
     struct,
 )
-from devstack.rpc.miner_method_types import BATCH, MINER_METHODS, MethodTypes
+from devstack.rpc.miner_method_types import BATCH, MINER_METHODS
+from devstack.rpc.token_method_types import DATACAP_METHODS, MARKET_METHODS
 from lotus_client.actors.methods import (
-    DatacapMethod,
     InitMethod,
     MultisigMethod,
     PowerMethod,
@@ -115,22 +115,6 @@ _VERIFREG: Final[dict[int, MethodTypes]] = {
     VerifregMethod.REMOVE_EXPIRED_CLAIMS_EXPORTED: _REMOVE_CLAIMS,
 }
 
-_DATACAP: Final[dict[int, MethodTypes]] = {
-    DatacapMethod.NAME: (EMPTY, TEXT),
-    DatacapMethod.SYMBOL: (EMPTY, TEXT),
-    DatacapMethod.TOTAL_SUPPLY: (EMPTY, BIG),
-    DatacapMethod.BALANCE: (ADDRESS, BIG),
-    DatacapMethod.TRANSFER: (
-        struct(To=ADDRESS, Amount=BIG, OperatorData=BYTES),
-        struct(FromBalance=BIG, ToBalance=BIG, RecipientData=BYTES),
-    ),
-    DatacapMethod.BURN: (struct(Amount=BIG), struct(Balance=BIG)),
-    DatacapMethod.MINT: (
-        struct(To=ADDRESS, Amount=BIG, Operators=slice_of(ADDRESS)),
-        struct(Balance=BIG, Supply=BIG, RecipientData=BYTES),
-    ),
-}
-
 _CREATE_MINER: Final = (
     struct(
         Owner=ADDRESS, Worker=ADDRESS, WindowPoStProofType=INT, Peer=BYTES,
@@ -168,10 +152,11 @@ _SEND: Final[MethodTypes] = (EMPTY, EMPTY)
 _BY_CODE: Final[dict[str, dict[int, MethodTypes]]] = {
     "account": _ACCOUNT,
     "cron": _CRON,
-    "datacap": _DATACAP,
+    "datacap": DATACAP_METHODS,
     "init": _INIT,
     "multisig": _MULTISIG,
     "reward": _REWARD,
+    "storagemarket": MARKET_METHODS,
     "storageminer": MINER_METHODS,
     "storagepower": _POWER,
     "verifiedregistry": _VERIFREG,

@@ -14,16 +14,14 @@ from devstack.rpc.go_types import (
     EMPTY,
     INT,
     UINT,
-    GoType,
+    MethodTypes,
     maybe,
     slice_of,
     struct,
 )
-from lotus_client.actors.methods import MinerMethod
+from lotus_client.actors.methods import MinerMethod, frc42_method
 
-__all__ = ["BATCH", "MINER_METHODS", "MethodTypes"]
-
-MethodTypes = tuple[GoType, GoType]
+__all__ = ["BATCH", "MINER_METHODS"]
 
 BATCH: Final = struct(SuccessCount=UINT, FailCodes=slice_of(struct(Idx=UINT, Code=INT)))
 
@@ -86,6 +84,17 @@ MINER_METHODS: Final[dict[int, MethodTypes]] = {
     21: (EMPTY, EMPTY),
     22: (EMPTY, EMPTY),
     MinerMethod.CHANGE_OWNER_ADDRESS: (ADDRESS, EMPTY),
+    frc42_method("ChangeWorkerAddress"): _CHANGE_WORKER,
+    frc42_method("ChangePeerID"): _CHANGE_PEER,
+    frc42_method("ChangeMultiaddrs"): _CHANGE_ADDRESSES,
+    frc42_method("ChangeOwnerAddress"): (ADDRESS, EMPTY),
+    frc42_method("ChangeBeneficiary"): _CHANGE_BENEFICIARY,
+    frc42_method("ConfirmChangeWorkerAddress"): (EMPTY, EMPTY),
+    frc42_method("RepayDebt"): (EMPTY, EMPTY),
+    frc42_method("GetOwner"): (EMPTY, struct(Owner=ADDRESS, Proposed=maybe(ADDRESS))),
+    frc42_method("IsControllingAddress"): (ADDRESS, BOOL),
+    frc42_method("GetSectorSize"): (EMPTY, UINT),
+    frc42_method("GetAvailableBalance"): (EMPTY, BIG),
     MinerMethod.PRE_COMMIT_SECTOR_BATCH2: (struct(Sectors=slice_of(_PRE_COMMIT)), EMPTY),
     30: _CHANGE_BENEFICIARY,
     32: (

@@ -23,6 +23,7 @@ from lotus_client.cid import Cid
 from lotus_client.types import PaddedPieceSize
 
 PIECE = "baga6ea4seaqimrrmdbqi6yomnkjpwonkeuvmcmqzgf4dnosdsagetxcddify4di"
+COUNTING = Cid(bytes.fromhex("0181e203922020") + bytes(range(32)))
 
 GOLDEN: list[tuple[str, int, str, Any]] = [
     (
@@ -66,6 +67,32 @@ GOLDEN: list[tuple[str, int, str, Any]] = [
         },
     ),
     ("datacap", 3261979605, "420065", "t0101"),
+    ("storagemarket", 2, "420065", "t0101"),
+    (
+        "storagemarket",
+        4,
+        f"8181828bd82a582800{COUNTING.raw.hex()}1a00100000f54200654300e807656c6162656c1907d01a0007f0d04040404201ff",
+        {
+            "Deals": [
+                {
+                    "Proposal": {
+                        "PieceCID": {"/": str(COUNTING)},
+                        "PieceSize": 1 << 20,
+                        "VerifiedDeal": True,
+                        "Client": "t0101",
+                        "Provider": "t01000",
+                        "Label": "label",
+                        "StartEpoch": 2000,
+                        "EndEpoch": 520400,
+                        "StoragePricePerEpoch": "0",
+                        "ProviderCollateral": "0",
+                        "ClientCollateral": "0",
+                    },
+                    "ClientSignature": {"Type": 1, "Data": "/w=="},
+                }
+            ]
+        },
+    ),
     ("storageminer", 16, "814300ffff", {"AmountRequested": str(0xFFFF)}),
 ]
 
@@ -86,6 +113,8 @@ def test_returns_are_read_as_lotus_does() -> None:
         "TxnID": 0, "Applied": True, "Code": 0, "Ret": None,
     }  # fmt: skip
     assert return_json("multisig", 2, pending)["Applied"] is False
+    published = bytes.fromhex("828100410c")
+    assert return_json("storagemarket", 4, published) == {"IDs": [0], "ValidDeals": [0, 1]}
     claims = bytes.fromhex("8381018201804400100000")
     assert return_json("verifiedregistry", 8, claims) == {
         "Considered": [1],
