@@ -1,6 +1,6 @@
 """One call of every method that the devnet serves: its parameters in a `World`, by method.
 
-A method that takes no parameters needs no case. Add a line per new method: to `FULL` for the node's paths (`V0` where v0
+A method that takes no parameters needs no case; a case may also stand here before its method is served. Add a line per new method: to `FULL` for the node's paths (`V0` where v0
 takes other parameters), to `V2` or `MINER` for those. What answers with an error on this devnet stands in `ERRORS`.
 """
 
@@ -50,6 +50,14 @@ def _msig(world: World, *rest: Any) -> list[Any]:
     return [world.msig, *rest]
 
 
+def _state_root(world: World) -> dict[str, str]:
+    return link(world.net.network.head.blocks[0].parent_state_root)
+
+
+def _miner_head(world: World) -> dict[str, str]:
+    return link(world.net.network.state().actor(world.net.provider.miner).head)
+
+
 FULL: dict[str, Params] = {
     "AuthNew": lambda _: [["read", "write"]],
     "AuthVerify": lambda w: [w.net.token()],
@@ -64,6 +72,10 @@ FULL: dict[str, Params] = {
     "ChainGetParentMessages": lambda w: [w.executed[0]],
     "ChainGetParentReceipts": lambda w: [w.executed[0]],
     "ChainGetEvents": lambda w: [w.events_root],
+    "ChainGetNode": lambda w: [f"/ipfs/{_state_root(w)['/']}/1/@Ha:{w.miner}/@state"],
+    "ChainHasObj": lambda w: [_state_root(w)],
+    "ChainReadObj": lambda w: [_state_root(w)],
+    "ChainStatObj": lambda w: [_miner_head(w), None],
     "ChainSetHead": lambda w: [w.executed],
     "ChainTipSetWeight": lambda w: [w.head],
     "F3GetCertificate": lambda _: [1],
@@ -134,6 +146,9 @@ FULL: dict[str, Params] = {
     "NetFindPeer": lambda _: ["16Uiu2HAmNobody"],
     "NodeStatus": lambda _: [True],
     "StateAccountKey": lambda w: [w.client, w.head],
+    "StateActorCodeCIDs": lambda _: [28],
+    "StateActorManifestCID": lambda _: [28],
+    "StateListActors": lambda w: [w.head],
     "StateAllMinerFaults": lambda w: [10, w.head],
     "StateCall": lambda w: [w.message(), w.head],
     "StateCirculatingSupply": lambda w: [w.head],
