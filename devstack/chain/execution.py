@@ -127,7 +127,7 @@ def apply_message(machine: Machine, signed: SignedMessage) -> Invocation:
     One that should not have been included (wrong nonce, unknown or poor sender) has no effect but its receipt; the
     block's miner is not punished for it, as the devnet's mempool never selects one.
     """
-    return _apply(machine, signed.message, signed.cid, len(signed.to_cbor()))
+    return _apply(machine, signed.message, signed.cid, signed.chain_length)
 
 
 def apply_unsigned(machine: Machine, message: Message) -> Invocation:

@@ -94,7 +94,7 @@ class MessagePool:
         """The sender's id, if the message may be on this chain at all."""
         message = signed.message
         size = len(signed.to_cbor())
-        used = gas.gas_used(message, size)
+        used = gas.gas_used(message, signed.chain_length)
         for good, why in (
             (size <= _MAX_MESSAGE_SIZE, f"message too large ({size} bytes)"),
             (message.version == 0, "'Version' unsupported"),
@@ -117,8 +117,8 @@ class MessagePool:
                 "'To' is not an f410 address",
             ),
             (
-                signed.signature.type is SignatureType.SECP256K1,
-                "this network takes secp256k1 messages only",
+                signed.signature.type in (SignatureType.SECP256K1, SignatureType.BLS),
+                "this network takes secp256k1 and BLS messages only",
             ),
         ):
             if not good:

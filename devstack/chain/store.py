@@ -78,6 +78,14 @@ class ChainStore:
             raise ChainLookupError(f"loading tipset {key}: block not found")
         return found
 
+    def executed_keys(self) -> list[TipSetKey]:
+        """The tipsets whose outcome is known, in the order of their execution."""
+        return list(self._executed)
+
+    def find_block(self, cid: Cid) -> BlockHeader | None:
+        """A header, None when there is none of that CID."""
+        return self._blocks.get(cid)
+
     def block(self, cid: Cid) -> BlockHeader:
         """A header."""
         found = self._blocks.get(cid)

@@ -48,7 +48,7 @@ def _deposit(node: FullNode, _miner: MaybeAddress, seal_proof: int, key: TipSetK
 
 
 def _pledge(node: FullNode, _miner: MaybeAddress, seal_proof: int, key: TipSetKey) -> str:
-    # Deals named in pre-commits are the only data that this call knows of, and the devnet takes none.
+    # Left out: the weight of verified deals that the pre-commit names, the only data that this call knows of.
     return _with_margin(initial_pledge(state_at(node, key).tree.actors, _size_of(seal_proof)))
 
 

@@ -48,8 +48,7 @@ def _deadline_json(state: MinerState, deadline: Deadline) -> Json:
     )
     return {
         "PostSubmissions": bitfield_json(deadline.posted),
-        # No proof can be disputed here: the devnet takes every well-formed one for valid.
-        "DisputableProofCount": 0,
+        "DisputableProofCount": len(deadline.submissions_snapshot),
         "DailyFee": amount_json(fee),
     }
 

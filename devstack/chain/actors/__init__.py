@@ -12,7 +12,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from devstack.chain.actors import basic, datacap, init, miner, multisig, power, reward, verifreg
+from devstack.chain.actors import (
+    basic,
+    datacap,
+    init,
+    market,
+    miner,
+    multisig,
+    power,
+    reward,
+    verifreg,
+)
 from devstack.chain.machine import ActorCode
 
 __all__ = ["CODE"]
@@ -23,7 +33,7 @@ CODE: Final[dict[str, ActorCode]] = {
     "reward": reward.invoke,
     "cron": basic.cron,
     "storagepower": power.invoke,
-    "storagemarket": basic.market,
+    "storagemarket": market.invoke,
     "verifiedregistry": verifreg.invoke,
     "datacap": datacap.invoke,
     "account": basic.account,

@@ -9,6 +9,7 @@ from typing import Any
 
 from devstack.chain.states import CODE_CIDS
 from devstack.datacap import allocate_piece, grant_datacap
+from devstack.deals import DealTerms, publish_deal
 from devstack.stack import Devstack
 from lotus_client.actors.methods import INIT, InitMethod, MinerMethod, MultisigMethod
 from lotus_client.actors.miner import SectorDeclaration, SectorDeclarations
@@ -18,7 +19,7 @@ from lotus_client.address import Address
 from lotus_client.bitfield import BitField
 from lotus_client.cbor import encode
 from lotus_client.chain import TipSetKey
-from lotus_client.cid import Cid
+from lotus_client.cid import Cid, dag_cbor_cid
 from lotus_client.messages import Message, SignedMessage
 from lotus_client.types import AttoFil, Epoch, PaddedPieceSize, SectorNumber
 
@@ -59,6 +60,8 @@ class World:
     included: list[dict[str, str]]  # the one that includes it
     height: Epoch  # of `included`
     events_root: dict[str, str]
+    deal: int  # verified, published, not active: its allocation is pending
+    deal_cid: dict[str, str]
 
     @property
     def head(self) -> list[dict[str, str]]:
@@ -140,6 +143,7 @@ async def build_world(net: Devstack) -> World:
     executed = network.tipset(found.tipset)
     included = network.tipset(executed.parents)
     assert found.receipt.events_root is not None
+    deal, deal_cid = await _publish_deal(net)
     network.send("alice", network.key("bob").address, value=AttoFil(1))
     commit = network.message(sector.messages["commit"]).message
     return World(
@@ -158,7 +162,28 @@ async def build_world(net: Devstack) -> World:
         links(included.key),
         included.height,
         link(found.receipt.events_root),
+        deal,
+        link(deal_cid),
     )
+
+
+async def _publish_deal(net: Devstack) -> tuple[int, Cid]:
+    """A verified market deal of alice's with money on both sides; its id and its proposal's CID."""
+    piece = (await net.provider.stage_piece(b"dealt" * 1000)).commitment
+    terms = DealTerms(
+        verified=True, price_per_epoch=AttoFil(3), provider_collateral=AttoFil(FIL), label="a deal"
+    )
+    number = await publish_deal(
+        net.node,
+        net.network.key("alice"),
+        net.provider,
+        piece.piece_cid,
+        PaddedPieceSize(piece.padded_size),
+        terms=terms,
+    )
+    await net.advance(1)
+    proposal, _ = net.network.state().market.deal(number)
+    return number, dag_cbor_cid(proposal.to_cbor())
 
 
 def _make_msig(net: Devstack) -> tuple[Address, Cid]:
