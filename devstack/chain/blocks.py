@@ -17,7 +17,7 @@ from devstack.ipld import Amt, AmtKind, Linked
 from lotus_client import cbor
 from lotus_client.actors.events import entries_value
 from lotus_client.chain import TipSetKey
-from lotus_client.cid import DAG_CBOR, Cid, dag_cbor_cid
+from lotus_client.cid import DAG_CBOR, RAW, Cid, dag_cbor_cid
 from lotus_client.messages import SignedMessage
 
 __all__ = ["BlockIndex"]
@@ -80,7 +80,7 @@ class BlockIndex:
 
     def find(self, cid: Cid) -> Linked | None:
         """The state, map or list behind a CID."""
-        if cid.codec != DAG_CBOR:
+        if cid.codec not in (DAG_CBOR, RAW):  # a contract's code is a raw block
             return None
         if cid not in self._found:
             for key in reversed(self._store.executed_keys()):

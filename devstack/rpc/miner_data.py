@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,28 +107,10 @@ def _refs(_node: MinerNode) -> Json:
     return {}  # by market deal, of which this miner's sectors have none
 
 
-def _check_path(node: MinerNode, storage_id: str, problem: str) -> None:
-    if storage_id != node.provider.storage.id:
-        raise RpcError(1, problem)
-
-
 def _redeclare(node: MinerNode, storage_id: str, _drop_missing: bool) -> None:
-    if storage_id:  # null means all paths; what lies in them is looked up with each call
-        _check_path(node, storage_id, f"path not registered: {storage_id}")
-
-
-def _stat(node: MinerNode, storage_id: str) -> Json:
-    _check_path(node, storage_id, "fsstat: path not found")
-    usage = shutil.disk_usage(node.provider.storage.root)
-    # Lotus counts `Used` and `Reserved` only of paths with a limit of their own.
-    return {
-        "Capacity": usage.total,
-        "Available": usage.free,
-        "FSAvailable": usage.free,
-        "Reserved": 0,
-        "Max": node.provider.storage.metadata["MaxStorage"],
-        "Used": 0,
-    }
+    # null means all paths; what lies in them is looked up with each call
+    if storage_id and node.provider.storage.by_id(storage_id) is None:
+        raise RpcError(1, f"path not registered: {storage_id}")
 
 
 def _decode_stream(value: Any) -> _Stream:
@@ -176,5 +157,4 @@ METHODS: tuple[Method[MinerNode], ...] = (
         _unseal_piece,
     ),
     Method("StorageRedeclareLocal", _ADMIN, (STRING, BOOL), _redeclare),
-    Method("StorageStat", _ADMIN, (STRING,), _stat),
 )
