@@ -82,7 +82,7 @@ def _off_chain(node: MinerNode, sector: Sector) -> Json:
         "CommD": cid_json(sector.commd),
         "CommR": cid_json(sector.sealed_cid),
         "Proof": None if commit is None else bytes_json(node.provider.proof),
-        "Deals": [0 for _ in pieces],
+        "Deals": [(piece.staged and piece.staged.deal) or 0 for piece in sector.pieces],
         "Pieces": pieces,
         "Ticket": {"Value": bytes_json(sector.ticket), "Epoch": sector.ticket_epoch},
         "Seed": {"Value": None, "Epoch": 0},  # nothing is sealed, so no seed was ever drawn
@@ -114,7 +114,7 @@ def _piece_json(sector: Sector, piece: SectorPiece) -> Json:
         key = allocation and {"Client": allocation.client, "ID": allocation.id}
         body["DealInfo"] = {
             "PublishCid": None,
-            "DealID": 0,
+            "DealID": piece.staged.deal or 0,
             "DealProposal": None,
             "DealSchedule": {"StartEpoch": sector.ticket_epoch, "EndEpoch": sector.expiration},
             "PieceActivationManifest": {

@@ -72,10 +72,12 @@ def _padded(size: int) -> int:
 
 
 async def _add_piece(
-    node: MinerNode, size: int, stream: _Stream, allocation: AllocationId | None
+    node: MinerNode, size: int, stream: _Stream, kept_for: tuple[AllocationId | None, int | None]
 ) -> Json:
     _padded(size)
-    sector = await node.provider.add_piece(await _saved(node, stream, size), allocation)
+    allocation, deal = kept_for
+    payload = await _saved(node, stream, size)
+    sector = await node.provider.add_piece(payload, allocation, deal=deal)
     piece = next(piece for piece in sector.pieces if piece.staged is not None)
     return {"Sector": sector.number, "Offset": piece.offset}
 
@@ -103,8 +105,16 @@ async def _unseal_sector(node: MinerNode, number: SectorNumber) -> None:
     await node.provider.unseal(number)
 
 
-def _refs(_node: MinerNode) -> Json:
-    return {}  # by market deal, of which this miner's sectors have none
+def _refs(node: MinerNode) -> Json:
+    """Where the data of each market deal is. Offsets are padded, sizes are not."""
+    return {
+        str(piece.staged.deal): [
+            {"SectorID": number, "Offset": piece.offset, "Size": piece.size * 127 // 128}
+        ]
+        for number, sector in sorted(node.provider.sectors.items())
+        for piece in sector.pieces
+        if piece.staged is not None and piece.staged.deal is not None
+    }
 
 
 def _redeclare(node: MinerNode, storage_id: str, _drop_missing: bool) -> None:
@@ -125,14 +135,16 @@ def _decode_stream(value: Any) -> _Stream:
     return _Stream(uuid.UUID(info))
 
 
-def _decode_deal_info(value: Any) -> AllocationId | None:
-    """The allocation of a direct deal; market deals are not taken."""
+def _decode_deal_info(value: Any) -> tuple[AllocationId | None, int | None]:
+    """The allocation of a direct deal, or the id of a published market deal, whose proposal the chain has."""
     body = decode_object(value)
     if body.get("DealProposal") is not None:
-        raise ValueError("this miner takes no market deals")
+        return None, decode_int(body.get("DealID"), 0)
     manifest = body.get("PieceActivationManifest")
     key = None if manifest is None else decode_object(manifest).get("VerifiedAllocationKey")
-    return None if key is None else AllocationId(decode_int(decode_object(key).get("ID"), 0))
+    if key is None:
+        return None, None
+    return AllocationId(decode_int(decode_object(key).get("ID"), 0)), None
 
 
 def _decode_sector_ref(value: Any) -> SectorNumber:

@@ -11,10 +11,12 @@ import aiohttp
 
 from deals.commp import commp
 from devstack.chain.randomness import WINNING_POST, beacon_entry, draw_from_digest
+from devstack.deals import publish_deal
 from devstack.sectors import open_payload
 from devstack.stack import Devstack
 from devstack.storage import FileType
 from lotus_client import cbor
+from lotus_client.types import PaddedPieceSize
 from tests.integration.devstack.conftest import RawRpc
 
 NO_DEAL = {
@@ -61,9 +63,27 @@ async def test_streams_that_make_no_sense_are_refused(
     zeros = {"Type": "null", "Info": "1016"}
     refused = await miner_rpc.answer("ComputeDataCid", 1000, zeros)
     assert "multiple of 127" in refused["error"]["message"]
-    market = NO_DEAL | {"DealProposal": {}}
+    market = NO_DEAL | {"DealProposal": {}, "DealID": 7}
     refused = await miner_rpc.answer("SectorAddPieceToAny", 1016, zeros, market)
-    assert "no market deals" in refused["error"]["message"]
+    assert refused["error"]["code"] == 1
+
+
+async def test_a_market_deals_data_is_added_and_found_again(
+    devnet: Devstack, miner_rpc: RawRpc
+) -> None:
+    zeros = {"Type": "null", "Info": "1016"}
+    staged = await devnet.provider.stage_piece(bytes(1016))
+    deal = await publish_deal(
+        devnet.node, devnet.network.key("alice"), devnet.provider,
+        staged.commitment.piece_cid, PaddedPieceSize(1024),
+    )  # fmt: skip
+    assert await miner_rpc("SectorsRefs") == {}
+    info = NO_DEAL | {"DealProposal": {}, "DealID": deal}
+    added = await miner_rpc("SectorAddPieceToAny", 1016, zeros, info)
+    place = {"SectorID": added["Sector"], "Offset": added["Offset"], "Size": 1016}
+    assert await miner_rpc("SectorsRefs") == {str(deal): [place]}
+    status = await miner_rpc("SectorsStatus", added["Sector"], False)
+    assert status["Deals"][0] == status["Pieces"][0]["DealInfo"]["DealID"] == deal
 
 
 async def test_unsealing_writes_the_sector_again(devnet: Devstack, miner_rpc: RawRpc) -> None:
