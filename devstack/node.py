@@ -11,9 +11,12 @@ from typing import Final
 from devstack.auth import TokenIssuer
 from devstack.chain import ForkShape, Network, PushRefused
 from devstack.heads import HeadFeed
+from devstack.mpool_config import MpoolConfig
+from devstack.peer_id import fresh_peer_id
+from devstack.rpc.subscription import Subscription
 from devstack.wallet import Wallet
 from lotus_client.address import Address
-from lotus_client.chain import HeadChange, TipSet
+from lotus_client.chain import HeadChange, TipSet, TipSetKey
 from lotus_client.messages import SignedMessage
 
 __all__ = ["EpochsNotReached", "FullNode"]
@@ -41,6 +44,13 @@ class FullNode:
         self.sent_by_uuid: dict[str, SignedMessage] = {}  # MessageSendSpec.MsgUuid is idempotent
         self.mine_epoch: Callable[..., TipSet | None] = network.mine_epoch
         self.skip_epoch: Callable[[Address], TipSet | None] = network.skip_epoch
+        self.mpool_config = MpoolConfig()
+        self.shutdown_asked = (
+            asyncio.Event()
+        )  # by the API's Shutdown; whoever started the node acts on it
+        self.peer_id = fresh_peer_id()
+        self.protected_peers: set[str] = set()
+        self._closing: list[Subscription] = []
         self._mining = asyncio.Lock()
 
     async def advance(
@@ -97,6 +107,18 @@ class FullNode:
             self.heads.flush()
             return changes
 
+    async def set_head(self, key: TipSetKey) -> list[HeadChange]:
+        """Make a known tipset the head; the changes.
+
+        Raises:
+            ChainLookupError: no such tipset.
+        """
+        async with self._mining:
+            self.heads.flush()
+            changes = self.chain.set_head(key)
+            self.heads.flush()
+            return changes
+
     async def mine_on_clock(self, block_seconds: float) -> None:
         """Mine an epoch every `block_seconds` until cancelled."""
         while True:
@@ -131,6 +153,14 @@ class FullNode:
             return address
         return self.network.pending_state().account_key(address)
 
+    def closing(self) -> Subscription:
+        """A stream without values that ends when the node does."""
+        stream = Subscription(1, self._closing.remove)
+        self._closing.append(stream)
+        return stream
+
     def close(self) -> None:
         """End all streams."""
+        for stream in list(self._closing):
+            stream.close()
         self.heads.close()

@@ -32,7 +32,7 @@ from devstack.sectors import (
     made_up_replica,
     open_payload,
 )
-from devstack.storage import PieceBytes, StoragePaths
+from devstack.storage import FileType, PieceBytes, StoragePaths
 from lotus_client import cbor
 from lotus_client.actors.market import DealProposal
 from lotus_client.actors.methods import MARKET, MinerMethod
@@ -178,6 +178,20 @@ class SealingProvider:
             self.sectors[sector.number] = sector
             if not sector.state.is_failed:
                 self._unsettled.add(sector.number)
+
+    async def unseal(self, number: SectorNumber) -> None:
+        """Write the sector's unsealed file again if it is gone.
+
+        Raises:
+            KeyError: no such sector.
+            PieceRejected: the devnet was restarted since, and payloads are kept in the unsealed files only.
+        """
+        sector = self.sectors[number]
+        path = self.storage.file(FileType.UNSEALED, self.miner.actor_id, number)
+        if not path.exists():
+            if any(piece.staged and piece.staged.payload == b"" for piece in sector.pieces):
+                raise PieceRejected(f"sector {number} is from before a restart: its data is gone")
+            await asyncio.to_thread(self._write, sector)
 
     def _allocation(self, number: AllocationId | None) -> Allocation | None:
         if number is None:

@@ -16,11 +16,13 @@ from devstack.faults.remote import strike_remote
 from devstack.faults.seam import FaultySeam
 from devstack.flavours.serving import rpc_table
 from devstack.node import FullNode
+from devstack.provider import PieceRejected
 from devstack.remote import add_remote_routes
 from devstack.rpc.dispatch import Dispatcher
 from devstack.rpc.methods import MethodTable
 from devstack.rpc.server import MAX_REQUEST_BYTES, RpcEndpoint
 from devstack.rpc.tables import table_v0, table_v1, table_v2
+from devstack.streams import add_stream_routes
 from devstack.wallet import UnknownKey
 
 if TYPE_CHECKING:
@@ -32,7 +34,14 @@ HOST: Final = "127.0.0.1"
 _SHUTDOWN_SECONDS: Final = 2.0
 
 # What the chain and the wallet say no with; their texts are the answer.
-_EXPECTED: Final = (ChainLookupError, ForkRefused, PushRefused, MessageFailed, UnknownKey)
+_EXPECTED: Final = (
+    ChainLookupError,
+    ForkRefused,
+    PushRefused,
+    MessageFailed,
+    PieceRejected,
+    UnknownKey,
+)
 
 
 async def serve(app: web.Application, port: int, cleanup: contextlib.AsyncExitStack) -> int:
@@ -86,6 +95,7 @@ def miner_app(net: Devstack, index: int) -> web.Application:
     app.router.add_route("*", "/rpc/v0", endpoint.handle)
     app.on_shutdown.append(endpoint.shut_down)
     add_remote_routes(app, miner)
+    add_stream_routes(app, miner.streams, miner.tokens)
     return app
 
 

@@ -35,6 +35,7 @@ from devstack.miner_node import MinerNode
 from devstack.node import FullNode
 from devstack.provider import SealingProvider
 from devstack.serving import HOST, gateway_app, miner_app, node_app, numbered, serve
+from devstack.streams import PushedStreams
 from devstack.swarm import Swarm
 from devstack.wallet import Wallet
 from lotus_client.address import Address
@@ -396,7 +397,8 @@ class Devstack:
         storage = make_storage(repo, self.config.storage_paths)
         worker = network.key(network.config.providers[index].worker)
         provider = SealingProvider(network, network.providers[index], worker, storage)
-        return MinerNode(network, provider, TokenIssuer(_kept_secret(repo)))
+        tokens, streams = TokenIssuer(_kept_secret(repo)), PushedStreams(repo / "pushed")
+        return MinerNode(network, provider, tokens, streams=streams)
 
 
 @contextlib.contextmanager

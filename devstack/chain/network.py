@@ -15,7 +15,7 @@ from devstack.chain.blocks import BlockIndex
 from devstack.chain.config import NetworkConfig, derive_key
 from devstack.chain.event_index import EventIndex
 from devstack.chain.exchange import Exchange
-from devstack.chain.execution import Executed, call_message, execute
+from devstack.chain.execution import Executed, call_message, compute_on, execute
 from devstack.chain.finality import FINALITY, Finality
 from devstack.chain.forks import Forks, ForkShape
 from devstack.chain.genesis import FIRST_MINER, GENESIS_WORKER, accounts_of, genesis_state
@@ -440,6 +440,10 @@ class Network:
             )
         return key
 
+    def weight(self, key: TipSetKey | None = None) -> int:
+        """The weight of the chain up to and with this tipset (ChainTipSetWeight)."""
+        return self._weight(self.tipset(key))
+
     def _weight(self, tipset: TipSet) -> int:
         """The weight of the chain up to and with this tipset."""
         if not tipset.parents:
@@ -491,8 +495,27 @@ class Network:
             run.messages,
         )  # fmt: skip
 
+    def compute(
+        self, height: Epoch, messages: Sequence[Message], key: TipSetKey | None = None
+    ) -> TipSetExecution:
+        """The tipset executed with traces, then these messages at `height` on top of it, without cron (StateCompute)."""
+        done = self.execution(key)
+        if not messages:
+            return done
+        tipset = self.tipset(key)
+        environment = self._environment(tipset, height, tracing=True)
+        tree, runs = compute_on(self._after(tipset).tree, environment, messages)
+        return replace(done, state_root=tree.root, invocations=(*done.invocations, *runs))
+
+    def call_on_parent(self, message: Message, key: TipSetKey | None = None) -> Invocation:
+        """The message run on the state before the tipset's own messages and thrown away, as StateCall does."""
+        tipset = self.tipset(key)
+        before = self._store.parent(tipset) if tipset.parents else tipset
+        environment = self._environment(tipset, tipset.height, tracing=True)
+        return call_message(self._after(before).tree, environment, message)
+
     def call(self, message: Message, key: TipSetKey | None = None) -> Invocation:
-        """The message run on the tipset's *post* state and thrown away (StateCall); no signature, nonce or gas needed."""
+        """The message run on the tipset's *post* state and thrown away; no signature, nonce or gas needed."""
         tipset = self.tipset(key)
         environment = self._environment(tipset, tipset.height + 1, tracing=True)
         return call_message(self._after(tipset).tree, environment, message)

@@ -9,7 +9,15 @@ from typing import Any, Final, Generic, TypeVar
 from devstack.auth import Permission
 from devstack.rpc.errors import RpcError
 
-__all__ = ["Caller", "Method", "MethodTable", "Param", "RawParams", "method_name"]
+__all__ = [
+    "NAMESPACE",
+    "Caller",
+    "Method",
+    "MethodTable",
+    "Param",
+    "RawParams",
+    "method_name",
+]
 
 NodeT = TypeVar("NodeT")
 
