@@ -20,6 +20,7 @@ from pathlib import Path
 import structlog
 
 from benchmarks.chain import catch_up_rate, mining_rate
+from benchmarks.devstack import call_rates, epochs_seconds, skip_rate, start
 from benchmarks.kernels import kernel_rows
 from deals.car import CarReader, CarWriter
 from deals.commp import commp
@@ -69,6 +70,28 @@ def main() -> None:
     kernel_rows()
     _data_plane()
     _chain()
+    _devstack()
+
+
+def _devstack() -> None:
+    """A devnet's rows, each the median of a few runs."""
+    starts = [start() for _ in range(_CHAIN_ROUNDS)]
+    epochs = [epochs_seconds(1000) for _ in range(_CHAIN_ROUNDS)]
+    skips = [skip_rate(3 * _EPOCHS) for _ in range(_CHAIN_ROUNDS)]
+    calls = [call_rates(_EPOCHS) for _ in range(_CHAIN_ROUNDS)]
+    rows = {
+        "devstack: first answer of a fresh process, s": statistics.median(s for s, _ in starts),
+        "devstack: memory when idle, MiB": statistics.median(memory for _, memory in starts),
+        "devstack: 1,000 epochs mined, s": statistics.median(epochs),
+        "devstack: until-win with skip, epochs/s": statistics.median(skips),
+        **{
+            f"devstack: typed calls/s, {way}": statistics.median(run[way] for run in calls)
+            for way in calls[0]
+        },
+    }
+    sys.stdout.write("\n")
+    for name, value in rows.items():
+        sys.stdout.write(f"{name:<58}{value:>10.2f}\n")
 
 
 def _chain() -> None:

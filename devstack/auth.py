@@ -60,6 +60,10 @@ class TokenIssuer:
         """What `AuthNew` answers: the JWT's bytes in base64, since Lotus returns a byte slice."""
         return base64.b64encode(self.issue(permissions).encode()).decode()
 
+    def nobody(self) -> list[str]:
+        """What a request without any token may do."""
+        return [str(permission) for permission in DEFAULT_PERMISSIONS]
+
     def verify(self, token: str) -> list[str]:
         """The permissions that `token` allows, in its own order.
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import signal
 import time
 from dataclasses import replace
@@ -13,10 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from devstack import cli_faults, cli_net
+from devstack.cli_ask import (
+    DEFAULT_DATA_DIR,
+    EXIT_BAD_INPUT,
+    EXIT_FAILED,
+    DataDir,
+    Json,
+    ask,
+    fail,
+    print_json,
+    show,
+)
 from devstack.flavours import Flavour
 from devstack.flavours.report import connections
 from devstack.real_lotus.command import DEFAULT_TAG, LotusKind, RealUp, check_options, run_real
-from lotus_client.api_info import ApiInfo
 from lotus_client.types import Epoch
 
 if TYPE_CHECKING:  # the network takes a while to import; the other commands only talk to it
@@ -28,24 +37,16 @@ __all__ = ["app"]
 app = typer.Typer(
     help="A local Filecoin network, Lotus-compatible, in one process.", no_args_is_help=True
 )
-
-_EXIT_FAILED = 1
-_EXIT_BAD_INPUT = 2
-_EXIT_UNREACHABLE = 4
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-DataDir = Annotated[
-    Path | None,
-    typer.Option(help="The devnet's data directory; default: $FULLNODE_API_INFO, ./devstack-data."),
-]
-
-_DEFAULT_DATA_DIR = Path("devstack-data")
+app.add_typer(cli_faults.app, name="fault")
+app.add_typer(cli_faults.sector_app, name="sector")
+cli_net.register(app)
 
 
 @app.command()
 def up(
+    *,
     data_dir: Annotated[Path, typer.Option(help="Where the devnet keeps its files.")] = (
-        _DEFAULT_DATA_DIR
+        DEFAULT_DATA_DIR
     ),
     api_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 1234,
     miner_port: Annotated[
@@ -60,7 +61,6 @@ def up(
             min=0, max=65535, help="Of booster-http (default 7777) or Curio's market (12310)."
         ),
     ] = None,
-    *,
     flavour: Annotated[Flavour, typer.Option(help="Which software the provider runs.")] = (
         Flavour.LOTUS_MINER
     ),
@@ -73,6 +73,25 @@ def up(
     nv29_epoch: Annotated[
         int | None, typer.Option(min=1, help="First epoch of network version 29; default: never.")
     ] = None,
+    gateway_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Serve the node behind lotus-gateway there, too."),
+    ] = None,
+    nodes: Annotated[
+        int, typer.Option(min=1, max=16, help="Full nodes; the others take the ports that follow.")
+    ] = 1,
+    providers: Annotated[
+        int, typer.Option(min=1, max=16, help="Storage providers, each with a miner node.")
+    ] = 1,
+    f3: Annotated[
+        int | None, typer.Option(min=1, help="Simulate F3: finality so many epochs below the head.")
+    ] = None,
+    restore: Annotated[
+        Path | None, typer.Option(help="Begin with a chain that `devstack save` wrote.")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin anew, though the data directory has a chain.")
+    ] = False,
     lotus: Annotated[
         LotusKind, typer.Option(help="This process, Lotus' programs on PATH, or their image.")
     ] = LotusKind.EMBEDDED,
@@ -81,13 +100,18 @@ def up(
     ] = DEFAULT_TAG,
     as_json: Json = False,
 ) -> None:
-    """Start a full node with a storage provider and run until interrupted."""
+    """Start full nodes with storage providers and run until interrupted.
+
+    The data directory keeps the chain: started again on it, the devnet goes on where it stopped.
+    """
+    from devstack.journal import JournalError
+
     miner_port = flavour.default_rpc_port if miner_port is None else miner_port
     real = RealUp(lotus, data_dir, api_port, miner_port, nv29_epoch, lotus_tag)
     try:
         check_options(real, flavour, block_time, storage_paths)
     except ValueError as error:
-        _fail(str(error), _EXIT_BAD_INPUT)
+        fail(str(error), EXIT_BAD_INPUT)
     if lotus is not LotusKind.EMBEDDED:
         _up_real(real, as_json)
         return
@@ -98,28 +122,34 @@ def up(
         data_dir=data_dir,
         api_port=api_port,
         miner_port=miner_port,
+        gateway_port=gateway_port,
         market_port=(flavour.default_market_port or 0) if market_port is None else market_port,
         flavour=flavour,
         storage_paths=storage_paths,
         block_seconds=block_time,
-        network=_network(epoch, block_time),
+        nodes=nodes,
+        network=_network(epoch, block_time, providers, f3),
+        keep=True,
+        restore=restore,
     )
     try:
+        if fresh:
+            (data_dir / "chain.journal").unlink(missing_ok=True)
         asyncio.run(_run(config, as_json))
-    except OSError as error:
-        _fail(f"cannot start: {error}", _EXIT_FAILED)
+    except (OSError, JournalError) as error:
+        fail(f"cannot start: {error}", EXIT_FAILED)
 
 
 def _up_real(wanted: RealUp, as_json: bool) -> None:
     from devstack.real_lotus.errors import RealLotusError
 
-    show = _print_json if as_json else _print_info
+    show_info = print_json if as_json else _print_info
     try:
-        asyncio.run(run_real(wanted, lambda line: typer.echo(line, err=as_json), show))
+        asyncio.run(run_real(wanted, lambda line: typer.echo(line, err=as_json), show_info))
     except RealLotusError as error:
-        _fail(str(error), _EXIT_FAILED)
+        fail(str(error), EXIT_FAILED)
     except OSError as error:
-        _fail(f"cannot start: {error}", _EXIT_FAILED)
+        fail(f"cannot start: {error}", EXIT_FAILED)
 
 
 def _print_info(values: dict[str, Any]) -> None:
@@ -127,10 +157,19 @@ def _print_info(values: dict[str, Any]) -> None:
         typer.echo(f"{name}={value}" if name.isupper() else f"{name} {value}")
 
 
-def _network(nv29_epoch: Epoch | None, block_time: float) -> NetworkConfig:
-    from devstack.chain import NetworkConfig
+def _network(
+    nv29_epoch: Epoch | None, block_time: float, providers: int, f3_lag: int | None
+) -> NetworkConfig:
+    from devstack.chain import NetworkConfig, ProviderSpec
 
-    config = NetworkConfig(nv29_epoch=nv29_epoch)
+    config = NetworkConfig(
+        nv29_epoch=nv29_epoch,
+        providers=tuple(
+            ProviderSpec(f"owner-{number}", f"worker-{number}")
+            for number in range(1, providers + 1)
+        ),
+        f3_lag=f3_lag,
+    )
     if not block_time:
         return config  # no clock: the same chain each time
     delay = max(round(block_time), 1)
@@ -146,17 +185,26 @@ async def _run(config: DevstackConfig, as_json: bool) -> None:
         loop.add_signal_handler(number, stop.set)
     async with Devstack(config) as net:
         if as_json:
-            _print_json(
+            print_json(
                 {
                     **connections(net),
                     "provider": str(net.provider.miner),
                     "network": net.network.config.name,
+                    "nodes": [net.node_api_info(i) for i in range(len(net.nodes))],
+                    "miners": [net.miner_node_api_info(i) for i in range(len(net.miners))],
+                    "gateway": net.gateway_api_info if net.gateway_port else None,
                     "data_dir": str(net.data_dir.absolute()),
                 }
             )
         else:
             for name, value in connections(net).items():
                 typer.echo(f"{name}={value}")
+            for index in range(1, len(net.nodes)):
+                typer.echo(f"node {index}: {net.node_api_info(index)}")
+            for index in range(1, len(net.miners)):
+                typer.echo(f"miner {index}: {net.miner_node_api_info(index)}")
+            if net.gateway_port:
+                typer.echo(f"gateway: {net.gateway_api_info}")
             typer.echo(f"provider {net.provider.miner}, data in {net.data_dir}; Ctrl-C stops it")
         await _first_of(stop, net.node.shutdown_asked)
 
@@ -174,35 +222,60 @@ async def _first_of(*events: asyncio.Event) -> None:
 def advance(
     epochs: Annotated[int, typer.Argument(min=1)],
     until_win: Annotated[
-        str | None, typer.Option(help="Stop as soon as this miner has won a block.")
+        str | None, typer.Option(help="Stop once this miner has won a block; `provider` is t01001.")
     ] = None,
     data_dir: DataDir = None,
+    *,
+    skip: Annotated[
+        bool,
+        typer.Option("--skip", help="With --until-win: null rounds where nothing happens; faster."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Mine EPOCHS epochs (at most that many with --until-win)."""
-    body: dict[str, Any] = {"epochs": epochs}
+    body: dict[str, Any] = {"epochs": epochs, "skip": skip}
     if until_win is not None:
-        body["until_win"] = until_win
-    answer = _ask("advance", body, data_dir)
-    _show(answer, f"head is at epoch {answer['height']}", as_json)
+        body["until_win"] = True if until_win == "provider" else until_win
+    answer = ask("advance", body, data_dir)
+    show(answer, f"head is at epoch {answer['height']}", as_json)
 
 
 @app.command()
 def reorg(
     depth: Annotated[int, typer.Option(min=1, help="How many tipsets to replace.")],
+    null_rounds: Annotated[
+        int, typer.Option(min=0, help="Epochs without a block before the fork's first one.")
+    ] = 0,
+    length: Annotated[int, typer.Option(min=0, help="Tipsets that the fork has at least.")] = 0,
+    data_dir: DataDir = None,
+    *,
+    reinclude: Annotated[
+        bool, typer.Option("--reinclude", help="The fork includes the replaced messages, too.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Replace the newest tipsets by a heavier fork, without their messages unless told otherwise."""
+    body = {"depth": depth, "null_rounds": null_rounds, "length": length, "reinclude": reinclude}
+    answer = ask("reorg", body, data_dir)
+    text = f"reverted {answer['reverted']}, applied {answer['applied']}, head is at epoch {answer['height']}"
+    show(answer, text, as_json)
+
+
+@app.command()
+def save(
+    file: Annotated[Path, typer.Argument(help="The file to write; `up --restore` reads it.")],
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Replace the newest tipsets by a heavier fork without their messages."""
-    answer = _ask("reorg", {"depth": depth}, data_dir)
-    text = f"reverted {answer['reverted']}, applied {answer['applied']}, head is at epoch {answer['height']}"
-    _show(answer, text, as_json)
+    """Save the chain with the providers' sectors and files."""
+    answer = ask("save", {"path": str(file.absolute())}, data_dir)
+    show(answer, f"{answer['bytes']} bytes in {file}", as_json)
 
 
 @app.command()
 def status(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Show the head, the power and the provider's sectors."""
-    answer = _ask("status", {}, data_dir)
+    answer = ask("status", {}, data_dir)
     lines = [
         f"network {answer['network_name']}, version {answer['network_version']}",
         f"head at epoch {answer['height']}, finalized {answer['finalized_height']}",
@@ -210,7 +283,7 @@ def status(data_dir: DataDir = None, as_json: Json = False) -> None:
         *(f"power of {miner}: {power['qap']} QAP" for miner, power in answer["power"].items()),
         *(f"sector {s['sector']}: {s['state']}" for s in answer["sectors"]),
     ]
-    _show(answer, "\n".join(lines), as_json)
+    show(answer, "\n".join(lines), as_json)
 
 
 @app.command()
@@ -235,59 +308,6 @@ def demo(
     try:
         asyncio.run(play(out.absolute(), network_version=network_version, keep=keep, show=Show()))
     except (asyncio.CancelledError, KeyboardInterrupt):
-        _fail("the demo was interrupted", _EXIT_FAILED)
+        fail("the demo was interrupted", EXIT_FAILED)
     except (StoryError, WorldError, CommandFailed, MessageFailed, EpochsNotReached) as error:
-        _fail(f"the demo failed: {error}", _EXIT_FAILED)
-
-
-def _ask(action: str, body: dict[str, Any], data_dir: Path | None) -> dict[str, Any]:
-    try:
-        url, token = _where(data_dir)
-    except (OSError, ValueError) as error:
-        _fail(f"no devnet found: {error}; start one with `devstack up`", _EXIT_UNREACHABLE)
-    return asyncio.run(_post(f"{url}/devstack/v1/{action}", token, body))
-
-
-def _where(data_dir: Path | None) -> tuple[str, str]:
-    """The node's HTTP URL and admin token, from the data directory or the environment."""
-    text = os.environ.get("FULLNODE_API_INFO")
-    if data_dir is not None or text is None:
-        repo = (data_dir or _DEFAULT_DATA_DIR) / "lotus"
-        text = f"{(repo / 'token').read_text()}:{(repo / 'api').read_text()}"
-    info = ApiInfo.parse(text)
-    token = "" if info.token is None else info.token.reveal()
-    return info.http_url("v1").removesuffix("/rpc/v1"), token
-
-
-async def _post(url: str, token: str, body: dict[str, Any]) -> dict[str, Any]:
-    import aiohttp  # a fifth of a second, and `--help` needs none of it
-
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
-    try:
-        async with aiohttp.ClientSession(timeout=timeout, headers=headers) as http:
-            async with http.post(url, json=body) as response:
-                if response.status == 401:
-                    _fail("the token is not of this devnet", _EXIT_BAD_INPUT)
-                answer: dict[str, Any] = await response.json()
-    except (aiohttp.ClientError, json.JSONDecodeError) as error:
-        _fail(f"the devnet at {url} does not answer: {error}", _EXIT_UNREACHABLE)
-    if "error" in answer:
-        _fail(answer["error"], _EXIT_BAD_INPUT if response.status == 400 else _EXIT_FAILED)
-    return answer
-
-
-def _show(answer: dict[str, Any], text: str, as_json: bool) -> None:
-    if as_json:
-        _print_json(answer)
-    else:
-        typer.echo(text)
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value))
-
-
-def _fail(message: str, code: int) -> Any:
-    typer.echo(f"error: {message}", err=True)
-    raise typer.Exit(code)
+        fail(f"the demo failed: {error}", EXIT_FAILED)

@@ -57,7 +57,7 @@ async def settle(node: FullNode, cid: Cid, what: str) -> MessageLookup:
     """
 
     def find() -> MessageLookup | None:
-        return node.network.search_message(cid, lookback=Epoch(_EPOCHS_TO_SETTLE))
+        return node.chain.search_message(cid, lookback=Epoch(_EPOCHS_TO_SETTLE))
 
     found = find()
     if found is None:
@@ -77,7 +77,7 @@ async def grant_datacap(node: FullNode, client: Address, size: int) -> None:
         MessageFailed: a message failed, e.g. below the smallest grant.
         DatacapEnded: from network version 29 on.
     """
-    network = node.network
+    network = node.chain
     verifier = network.key(VERIFIER)
     have = network.pending_state().verifier_datacap(verifier.address)
     if have is None or have < size:
@@ -88,7 +88,7 @@ async def grant_datacap(node: FullNode, client: Address, size: int) -> None:
 
 
 async def _make_verifier(node: FullNode, verifier: Address) -> None:
-    network = node.network
+    network = node.chain
     first, *others = network.config.root_signers
     state = network.pending_state()
     root = state.root_key()
@@ -129,7 +129,7 @@ async def allocate_piece(
     Raises:
         MessageFailed: e.g. too little DataCap (19) or a term out of bounds (16).
     """
-    network = node.network
+    network = node.chain
     request = AllocationRequest(
         provider=provider.actor_id,
         data=piece_cid,

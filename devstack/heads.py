@@ -30,6 +30,7 @@ class HeadFeed:
 
     def __init__(self, network: Network) -> None:
         self._network = network
+        self._followed = network
         self._streams: list[Subscription] = []
         self._listeners: list[Callable[[list[HeadChange]], None]] = []
         self._pending: list[HeadChange] = []
@@ -65,6 +66,13 @@ class HeadFeed:
             for stream in list(self._streams):
                 stream.publish(encoded)
 
+    def show(self, network: Network) -> None:
+        """Show another view of the chain: a copy that stands still, or the followed network again."""
+        before, self._network = self._network.head, network
+        if network is self._followed and network.head.key != before.key:
+            self._collect(network.path(before.key, network.head.key))
+            self.flush()
+
     def close(self) -> None:
         """Stop listening to the network and end all streams."""
         self._unsubscribe()
@@ -74,6 +82,8 @@ class HeadFeed:
             stream.close()
 
     def _collect(self, changes: list[HeadChange]) -> None:
+        if self._network is not self._followed:
+            return
         for change in changes:
             newest = self._pending[-1] if self._pending else None
             if (

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Final
 
 from devstack.auth import TokenIssuer
-from devstack.chain import Network
+from devstack.chain import ForkShape, Network, PushRefused
 from devstack.heads import HeadFeed
 from devstack.mpool_config import MpoolConfig
 from devstack.peer_id import fresh_peer_id
@@ -34,12 +35,15 @@ class FullNode:
     def __init__(
         self, network: Network, wallet: Wallet | None = None, tokens: TokenIssuer | None = None
     ) -> None:
-        self.network = network
+        self.chain = network  # what the node follows
+        self.network = network  # what it shows: the same, unless it has stopped following
         self.wallet = wallet if wallet is not None else Wallet()
         self.tokens = tokens if tokens is not None else TokenIssuer()
         self.heads = HeadFeed(network)
         self.started_at = time.time()
         self.sent_by_uuid: dict[str, SignedMessage] = {}  # MessageSendSpec.MsgUuid is idempotent
+        self.mine_epoch: Callable[..., TipSet | None] = network.mine_epoch
+        self.skip_epoch: Callable[[Address], TipSet | None] = network.skip_epoch
         self.mpool_config = MpoolConfig()
         self.shutdown_asked = (
             asyncio.Event()
@@ -49,8 +53,17 @@ class FullNode:
         self._closing: list[Subscription] = []
         self._mining = asyncio.Lock()
 
-    async def advance(self, epochs: int, until: Callable[[TipSet], bool] | None = None) -> TipSet:
+    async def advance(
+        self,
+        epochs: int,
+        until: Callable[[TipSet], bool] | None = None,
+        *,
+        skip_for: Address | None = None,
+    ) -> TipSet:
         """Mine `epochs` epochs, or fewer when `until` holds for a new head; the head then.
+
+        With `skip_for`, epochs in which nothing happens to anybody and that miner does not win are null rounds, which
+        is several times faster.
 
         The event loop gets its turn every few milliseconds. One advance or reorg runs at a time.
 
@@ -63,7 +76,7 @@ class FullNode:
         async with self._mining:
             turn_ends = time.monotonic() + _TURN_SECONDS
             for _ in range(epochs):
-                mined = self.network.mine_epoch()
+                mined = self.mine_epoch() if skip_for is None else self.skip_epoch(skip_for)
                 if until is not None and mined is not None and until(mined):
                     break
                 if time.monotonic() >= turn_ends:
@@ -73,23 +86,24 @@ class FullNode:
                 if until is not None:
                     raise EpochsNotReached(f"did not happen within {epochs} epochs")
             self.heads.flush()
-            return self.network.head
+            return self.chain.head
 
     async def advance_null(self, rounds: int) -> None:
         """Let `rounds` epochs pass without a tipset."""
         async with self._mining:
             for _ in range(rounds):
-                self.network.mine_epoch(null=True)
+                self.mine_epoch(null=True)
 
-    async def reorg(self, depth: int) -> list[HeadChange]:
+    async def reorg(self, depth: int, shape: ForkShape | None = None) -> list[HeadChange]:
         """Replace the newest `depth` tipsets by a heavier fork; the changes of the head.
 
         Raises:
             ValueError: the chain is not that long.
+            ForkRefused: the fork would begin below what is final.
         """
         async with self._mining:
             self.heads.flush()
-            changes = self.network.reorg(depth)
+            changes = self.chain.reorg(depth, shape)
             self.heads.flush()
             return changes
 
@@ -101,7 +115,7 @@ class FullNode:
         """
         async with self._mining:
             self.heads.flush()
-            changes = self.network.set_head(key)
+            changes = self.chain.set_head(key)
             self.heads.flush()
             return changes
 
@@ -110,6 +124,28 @@ class FullNode:
         while True:
             await asyncio.sleep(block_seconds)
             await self.advance(1)
+
+    def freeze(self) -> None:
+        """Show the chain as it is now until `thaw`, whatever happens to it.
+
+        Raises:
+            ValueError: it is frozen already.
+        """
+        if self.network is not self.chain:
+            raise ValueError("the node has stopped following already")
+        self.heads.flush()
+        self.network = self.chain.replica()
+        self.heads.show(self.network)
+
+    def thaw(self) -> None:
+        """Follow again: subscribers get one batch from what they saw to the head now. What was pushed meanwhile goes out."""
+        frozen, self.network = self.network, self.chain
+        for signed in frozen.mpool.pending():
+            with contextlib.suppress(
+                PushRefused
+            ):  # it waits there already, or its nonce has passed
+                self.chain.mpool.push(signed)
+        self.heads.show(self.chain)
 
     def key_address(self, address: Address) -> Address:
         """The key (f1, f3) behind an account address, from the state after the head."""

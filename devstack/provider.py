@@ -8,7 +8,7 @@ not done. What a sector's state is follows from the chain each time, so a reorg 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -91,8 +91,14 @@ class SealingProvider:
         self.sectors: dict[SectorNumber, Sector] = {}
         self.proof = _PROOF
         self._unsettled: set[SectorNumber] = set()
+        self.on_change: Callable[[Sector], None] = lambda _sector: None
         network.prove_automatically(miner)
         self._stop = (network.before_epoch(self._on_epoch), network.subscribe(self._on_changes))
+
+    @property
+    def network(self) -> Network:
+        """The chain it works on."""
+        return self._network
 
     def close(self) -> None:
         """Stop reacting to the chain; WindowPoSt goes on."""
@@ -163,17 +169,28 @@ class SealingProvider:
             del self.sectors[sector.number]
             raise
         self._unsettled.add(sector.number)
+        self.on_change(sector)
         return sector
+
+    def resume(self, sectors: Mapping[int, Sector]) -> None:
+        """Go on with sectors of an earlier run on this chain; their files are in the storage path already."""
+        for sector in sectors.values():
+            self.sectors[sector.number] = sector
+            if not sector.state.is_failed:
+                self._unsettled.add(sector.number)
 
     async def unseal(self, number: SectorNumber) -> None:
         """Write the sector's unsealed file again if it is gone.
 
         Raises:
             KeyError: no such sector.
+            PieceRejected: the devnet was restarted since, and payloads are kept in the unsealed files only.
         """
         sector = self.sectors[number]
         path = self.storage.file(FileType.UNSEALED, self.miner.actor_id, number)
         if not path.exists():
+            if any(piece.staged and piece.staged.payload == b"" for piece in sector.pieces):
+                raise PieceRejected(f"sector {number} is from before a restart: its data is gone")
             await asyncio.to_thread(self._write, sector)
 
     def _allocation(self, number: AllocationId | None) -> Allocation | None:
@@ -294,6 +311,15 @@ class SealingProvider:
         method = MinerMethod.DECLARE_FAULTS_RECOVERED
         return self._network.send(self.worker, self.miner, method, params)
 
+    def terminate(self, numbers: Iterable[SectorNumber]) -> Cid:
+        """The message that ends these sectors early; power and pledge go when it is executed, the fee is burnt.
+
+        Raises:
+            ValueError: a sector that has no place in a deadline, or none given.
+        """
+        params = self._declarations(numbers)
+        return self._network.send(self.worker, self.miner, MinerMethod.TERMINATE_SECTORS, params)
+
     def _declarations(self, numbers: Iterable[SectorNumber]) -> bytes:
         state = self._network.pending_state()
         by_place: dict[SectorPlace, list[SectorNumber]] = {}
@@ -328,7 +354,10 @@ class SealingProvider:
         waiting = {signed.cid for signed in undecided}
         for number in sorted(self._unsettled):
             sector = self.sectors[number]
+            before = (sector.state, dict(sector.messages))
             self._step(sector, state, epoch, waiting)
+            if before != (sector.state, sector.messages):
+                self.on_change(sector)
             if sector.state is SectorState.PROVING or sector.state.is_failed:
                 self._unsettled.discard(number)
 

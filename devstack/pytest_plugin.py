@@ -11,7 +11,11 @@ In `conftest.py`: `pytest_plugins = ["devstack.pytest_plugin"]` (needs pytest-as
 tests need `@pytest.mark.asyncio(loop_scope="session")`). Both are a `devstack.stack.Devstack`:
 
 * `.api_info`, `.miner_api_info`: connection strings with an admin token; `.token(Permission.READ)` for a lesser one;
-* `await .advance(epochs)`, `await .reorg(depth=n)`;
+* `await .advance(epochs)`, `await .until_win()`, `await .reorg(depth=n)`;
+* `.faults.add("latency", Scope(method="Chain*"), ms=50)` and `.faults.clear()`: faults on demand (`devstack.faults`);
+* `await .sector_faults.fault([0])`, `.recover`, `.terminate`, `.skip_posts()`: sectors that go wrong;
+* `.nodes[i]`, `.miners[i]`, `.partition([0], [1])`, `.heal()`: where the config asks for several;
+* `await .save(path)`: the chain, for `DevstackConfig(restore=path)`;
 * `.network`: the chain itself, to look behind the API or to send messages (`.network.send("alice", …)`);
 * `.provider`: the storage provider's sealing software (`await .provider.add_piece(b"…", allocation=1)`);
 * `.data_dir`: `lotus/{api,token}`, `miner/{api,token,storage.json,storage/}` as `$LOTUS_PATH` and `$LOTUS_MINER_PATH`;

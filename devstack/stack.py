@@ -4,51 +4,56 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from aiohttp import web
-
 from devstack.auth import ALL_PERMISSIONS, Permission, TokenIssuer
 from devstack.chain import (
     AccountSpec,
-    ChainLookupError,
-    MessageFailed,
+    ForkShape,
     Network,
     NetworkConfig,
-    PushRefused,
 )
-from devstack.control import add_control_routes
 from devstack.datacap import VERIFIER
+from devstack.faults import FaultBook, FaultKind
+from devstack.faults.files import FileFaults
+from devstack.faults.gateway import LOOKBACK_SECONDS
+from devstack.faults.sectors import SectorFaults
+from devstack.faults.stale import StaleHeads
 from devstack.flavours import Flavour, NotOfThisFlavour
-from devstack.flavours.serving import forget_storage, make_storage, market_app, rpc_table
+from devstack.flavours.serving import forget_storage, make_storage, market_app
+from devstack.journal import Journal, JournalError, Restored, restore_chain, save_chain
+from devstack.journal.replay import restore_journal
+from devstack.journal.saving import SavedProvider, save_journal
 from devstack.miner_node import MinerNode
 from devstack.node import FullNode
-from devstack.provider import PieceRejected, SealingProvider
-from devstack.remote import add_remote_routes
-from devstack.rpc.dispatch import Dispatcher
-from devstack.rpc.methods import MethodTable
-from devstack.rpc.server import MAX_REQUEST_BYTES, RpcEndpoint
-from devstack.rpc.tables import table_v0, table_v1, table_v2
-from devstack.streams import PushedStreams, add_stream_routes
-from devstack.wallet import UnknownKey, Wallet
+from devstack.provider import SealingProvider
+from devstack.serving import HOST, gateway_app, miner_app, node_app, numbered, serve
+from devstack.streams import PushedStreams
+from devstack.swarm import Swarm
+from devstack.wallet import Wallet
+from lotus_client.address import Address
 from lotus_client.chain import HeadChange, TipSet
 
 __all__ = ["Devstack", "DevstackConfig"]
 
-_HOST: Final = "127.0.0.1"
-_SHUTDOWN_SECONDS: Final = 2.0
-
-# What the chain and the wallet say no with; their texts are the answer.
-_EXPECTED: Final = (ChainLookupError, PushRefused, MessageFailed, PieceRejected, UnknownKey)
+_JOURNAL: Final = "chain.journal"
+MAX_NODES: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevstackConfig:
-    """What `devstack up` was asked for. Port 0 takes a free one; block_seconds 0 mines on request only."""
+    """What `devstack up` was asked for. Port 0 takes a free one; block_seconds 0 mines on request only.
+
+    Further nodes and miners take the ports after the first one's. The providers are the network's; their messages enter
+    at the first node.
+    """
 
     data_dir: Path | None = None  # None: a temporary one that goes away with the devnet
     api_port: int = 0
@@ -56,9 +61,18 @@ class DevstackConfig:
     market_port: int = 0  # of booster-http or Curio's market server; without one it is not used
     flavour: Flavour = Flavour.LOTUS_MINER
     storage_paths: int = 1  # how many the provider spreads its sectors over
+    gateway_port: int | None = None  # None: no gateway before the first node
+    gateway_lookback_seconds: int = LOOKBACK_SECONDS
     block_seconds: float = 0.0
+    nodes: int = 1
     network: NetworkConfig = field(default_factory=NetworkConfig)
     wallet_accounts: tuple[str, ...] | None = None  # None: those of the network's `accounts`
+    keep: bool = False  # go on with the chain that the data directory has, and keep a journal of it
+    restore: Path | None = None  # a saved chain to begin with; its network counts, not `network`
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.nodes <= MAX_NODES:
+            raise ValueError(f"a devnet has 1 to {MAX_NODES} nodes")
 
 
 class Devstack:
@@ -66,14 +80,38 @@ class Devstack:
 
     def __init__(self, config: DevstackConfig | None = None) -> None:
         self.config = config if config is not None else DevstackConfig()
-        self.network = Network(_with_verifier(self.config.network))
-        self.node: FullNode
-        self.miner: MinerNode
+        self.network: Network
+        self.nodes: list[FullNode] = []
+        self.miners: list[MinerNode] = []
+        self.swarm: Swarm
+        self.faults = FaultBook()
+        self.sector_faults: SectorFaults
         self.data_dir: Path
-        self.api_port = 0
-        self.miner_port = 0
-        self.market_port: int | None = None
+        self.node_ports: list[int] = []
+        self.miner_ports: list[int] = []
+        self.gateway_port = 0
+        self.market_ports: list[int] = []
         self._cleanup = contextlib.AsyncExitStack()
+
+    @property
+    def node(self) -> FullNode:
+        """The first node."""
+        return self.nodes[0]
+
+    @property
+    def miner(self) -> MinerNode:
+        """The first provider's node."""
+        return self.miners[0]
+
+    @property
+    def api_port(self) -> int:
+        """The first node's port."""
+        return self.node_ports[0]
+
+    @property
+    def miner_port(self) -> int:
+        """The first miner node's port."""
+        return self.miner_ports[0]
 
     @property
     def provider(self) -> SealingProvider:
@@ -83,7 +121,17 @@ class Devstack:
     @property
     def api_info(self) -> str:
         """`FULLNODE_API_INFO` with an admin token."""
-        return f"{self.token()}:/ip4/{_HOST}/tcp/{self.api_port}/http"
+        return self.node_api_info(0)
+
+    def node_api_info(self, index: int) -> str:
+        """`FULLNODE_API_INFO` of one of the nodes, with an admin token."""
+        token = self.nodes[index].tokens.issue(ALL_PERMISSIONS)
+        return f"{token}:/ip4/{HOST}/tcp/{self.node_ports[index]}/http"
+
+    @property
+    def gateway_api_info(self) -> str:
+        """`FULLNODE_API_INFO` of the gateway, which asks for no token."""
+        return f"/ip4/{HOST}/tcp/{self.gateway_port}/http"
 
     @property
     def miner_api_info(self) -> str:
@@ -92,7 +140,7 @@ class Devstack:
         Raises:
             NotOfThisFlavour: Curio has no miner API; see `curio_api_info`.
         """
-        return self._provider_api_info(miner_api=True)
+        return self._named_api_info(miner_api=True)
 
     @property
     def curio_api_info(self) -> str:
@@ -101,7 +149,7 @@ class Devstack:
         Raises:
             NotOfThisFlavour: the provider does not run Curio.
         """
-        return self._provider_api_info(miner_api=False)
+        return self._named_api_info(miner_api=False)
 
     @property
     def market_url(self) -> str:
@@ -112,16 +160,25 @@ class Devstack:
         """
         if self.market_port is None:
             raise NotOfThisFlavour(f"the flavour {self.config.flavour} has no market server")
-        return f"http://{_HOST}:{self.market_port}"
+        return f"http://{HOST}:{self.market_port}"
 
-    def _provider_api_info(self, *, miner_api: bool) -> str:
+    @property
+    def market_port(self) -> int | None:
+        """The first provider's market port; None without such a server."""
+        return self.market_ports[0] if self.market_ports else None
+
+    def _named_api_info(self, *, miner_api: bool) -> str:
         flavour = self.config.flavour
         if flavour.has_miner_api is not miner_api:
             raise NotOfThisFlavour(
                 f"the flavour {flavour} has no {'miner' if miner_api else 'Curio'} API"
             )
-        token = self.miner.tokens.issue(ALL_PERMISSIONS)
-        return f"{token}:/ip4/{_HOST}/tcp/{self.miner_port}/http"
+        return self.miner_node_api_info(0)
+
+    def miner_node_api_info(self, index: int) -> str:
+        """The API info of one of the providers' nodes, lotus-miner or Curio, with an admin token."""
+        token = self.miners[index].tokens.issue(ALL_PERMISSIONS)
+        return f"{token}:/ip4/{HOST}/tcp/{self.miner_ports[index]}/http"
 
     def token(self, *permissions: Permission) -> str:
         """A token of the full node; all permissions when none is named."""
@@ -131,9 +188,54 @@ class Devstack:
         """Mine so many epochs; the head then."""
         return await self.node.advance(epochs)
 
-    async def reorg(self, *, depth: int) -> list[HeadChange]:
+    async def until_win(
+        self, miner: Address | None = None, *, epochs: int = 100_000, skip: bool = True
+    ) -> TipSet:
+        """Mine until the miner (the first provider if none is named) has won a block; the head with it.
+
+        With `skip`, epochs in which nothing happens are null rounds; without, each has its tipset.
+
+        Raises:
+            EpochsNotReached: it won none in so many epochs.
+        """
+        winner = miner if miner is not None else self.provider.miner
+        return await self.node.advance(
+            epochs,
+            lambda tipset: any(block.miner == winner for block in tipset.blocks),
+            skip_for=winner if skip else None,
+        )
+
+    async def reorg(self, *, depth: int, shape: ForkShape | None = None) -> list[HeadChange]:
         """Replace the newest `depth` tipsets by a heavier fork; what changed."""
-        return await self.node.reorg(depth)
+        return await self.node.reorg(depth, shape)
+
+    def partition(self, *groups: Sequence[int], shares: Sequence[int] | None = None) -> None:
+        """Split the network between nodes; raises ValueError as `Swarm.partition`."""
+        self.swarm.partition(groups, shares)
+
+    def heal(self) -> list[int]:
+        """Join the network; all nodes take the heaviest chain. Those that refuse it for finality's sake come back."""
+        refused = self.swarm.heal()
+        for node in self.nodes:
+            node.heads.flush()
+        return refused
+
+    async def save(self, path: Path) -> int:
+        """Write the first node's chain, wallet and the providers' sectors to a file; its size.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        return save_chain(path, self.network, self.node.wallet.keys(), self._saved_providers())
+
+    def _saved_providers(self) -> list[SavedProvider]:
+        return [
+            (
+                list(miner.provider.sectors.values()),
+                [path.root for path in miner.provider.storage.paths],
+            )
+            for miner in self.miners
+        ]
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as cleanup:
@@ -150,95 +252,175 @@ class Devstack:
         await self._cleanup.aclose()
 
     async def _start(self, cleanup: contextlib.AsyncExitStack) -> None:
-        network, config = self.network, self.config
+        config = self.config
         if config.data_dir is None:
             temporary = tempfile.TemporaryDirectory(prefix="devstack-")
             self.data_dir = Path(cleanup.enter_context(temporary))
         else:
             self.data_dir = config.data_dir
-        names = config.wallet_accounts
-        if names is None:
-            names = tuple(account.name for account in config.network.accounts)
-        wallet = Wallet(network.key(name) for name in names)
-        self.node = FullNode(network, wallet, TokenIssuer(_kept_secret(self.data_dir / "lotus")))
-        self.miner = self._make_miner()
-        cleanup.callback(self.provider.close)
-        self.api_port = await self._serve(self._node_app(), config.api_port, cleanup)
-        self.miner_port = await self._serve(self._miner_app(), config.miner_port, cleanup)
-        self.miner.remote_url = f"http://{_HOST}:{self.miner_port}/remote"
-        market = market_app(config.flavour, self.provider)
-        if market is not None:
-            self.market_port = await self._serve(market, config.market_port, cleanup)
-        cleanup.callback(self.node.close)
+        if config.keep:
+            cleanup.enter_context(_locked(self.data_dir))
+        earlier = self._earlier_chain()
+        if earlier is None:
+            self._forget_sectors()
+        self.network = earlier.network if earlier else Network(_with_verifier(config.network))
+        self._make_nodes(earlier, cleanup)
+        proving = self.network.proving
+        for index in range(len(self.network.config.providers)):
+            miner = self._make_miner(index)
+            cleanup.callback(miner.provider.close)
+            if earlier is not None:
+                miner.provider.resume(earlier.sectors.get(index, {}))
+                address = miner.provider.miner
+                self.network.prove_automatically(address, enabled=address.actor_id in proving)
+            self.miners.append(miner)
+        if config.keep:
+            self._keep_journal(earlier, cleanup)
+        self._take_faults()
+        cleanup.callback(self.faults.clear)  # files come back before the miners go
+        await self._serve_all(cleanup)
         self._write_repos(cleanup)
         if config.block_seconds:
             clock = asyncio.create_task(self.node.mine_on_clock(config.block_seconds))
             cleanup.push_async_callback(_cancel, clock)
 
+    def _earlier_chain(self) -> Restored | None:
+        """The chain to go on with: a saved one, or the data directory's."""
+        journal = self.data_dir / _JOURNAL
+        if self.config.restore is not None:
+            if self.config.keep and journal.exists():
+                raise JournalError(f"{self.data_dir} has a chain already: restore into another one")
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            self._forget_sectors()
+            return restore_chain(self.config.restore, self._repo)
+        if not self.config.keep or not journal.exists():
+            return None
+        earlier = restore_journal(journal)
+        made = earlier.network.config
+        wanted = replace(
+            _with_verifier(self.config.network),  # the clock may differ: the chain keeps its own
+            genesis_timestamp=made.genesis_timestamp,
+            block_delay_seconds=made.block_delay_seconds,
+        )
+        if made != wanted:
+            raise JournalError(
+                f"{self.data_dir} has the chain of a network with another make-up; "
+                "take another data directory, or begin anew with --fresh"
+            )
+        return earlier
+
+    def _forget_sectors(self) -> None:
+        """Sectors of an earlier chain mean nothing on this one."""
+        for name in {flavour.repo for flavour in Flavour}:
+            for repo in (self.data_dir / name, *self.data_dir.glob(f"{name}-*")):
+                forget_storage(repo)
+
+    def _make_nodes(self, earlier: Restored | None, cleanup: contextlib.AsyncExitStack) -> None:
+        names = self.config.wallet_accounts
+        if names is None:
+            names = tuple(account.name for account in self.network.config.accounts)
+        chains = [self.network, *(self.network.replica() for _ in range(1, self.config.nodes))]
+        self.swarm = Swarm(chains)
+        cleanup.callback(self.swarm.close)
+        for index, chain in enumerate(chains):
+            wallet = Wallet(self.network.key(name) for name in names)
+            for key in earlier.wallet if earlier and index == 0 else ():
+                wallet.add(key)
+            secret = _kept_secret(self.data_dir / numbered("lotus", index))
+            node = FullNode(chain, wallet, TokenIssuer(secret))
+            node.mine_epoch = self.swarm.mine_epoch
+            node.skip_epoch = self.swarm.skip_epoch
+            self.nodes.append(node)
+            cleanup.callback(node.close)
+
+    def _keep_journal(self, earlier: Restored | None, cleanup: contextlib.AsyncExitStack) -> None:
+        path = self.data_dir / _JOURNAL
+        if self.config.restore is not None:
+            save_journal(path, self.network, self.node.wallet.keys(), self._saved_providers())
+        journal = Journal(path, self.network)
+        cleanup.callback(journal.close)
+        if earlier is None:
+            for name in self.network.key_names:
+                journal.keyed(name)
+            for miner_id in self.network.proving:
+                journal.proving(miner_id, enabled=True)
+        self.node.wallet.on_add = journal.wallet
+        for index, miner in enumerate(self.miners):
+            miner.provider.on_change = partial(journal.sector, index)
+
+    def _take_faults(self) -> None:
+        files = FileFaults([miner.provider for miner in self.miners])
+        self.faults.on(FaultKind.MISSING_UNSEALED, files.hide)
+        self.faults.on(FaultKind.CORRUPT_PIECE, files.corrupt)
+        self.faults.on(FaultKind.STALE_HEAD, StaleHeads(self.nodes).freeze)
+        self.sector_faults = SectorFaults(self.node, self.miners)
+
+    async def _serve_all(self, cleanup: contextlib.AsyncExitStack) -> None:
+        config = self.config
+        for index in range(len(self.nodes)):
+            port = config.api_port + index if config.api_port else 0
+            self.node_ports.append(await serve(node_app(self, index), port, cleanup))
+        if config.gateway_port is not None:
+            self.gateway_port = await serve(gateway_app(self), config.gateway_port, cleanup)
+        for index, miner in enumerate(self.miners):
+            port = config.miner_port + index if config.miner_port else 0
+            self.miner_ports.append(await serve(miner_app(self, index), port, cleanup))
+            miner.remote_url = f"http://{HOST}:{self.miner_ports[index]}/remote"
+            market = market_app(config.flavour, miner.provider)
+            if market is not None:
+                port = config.market_port + index if config.market_port else 0
+                self.market_ports.append(await serve(market, port, cleanup))
+
     def _write_repos(self, cleanup: contextlib.AsyncExitStack) -> None:
         """The files that tools read in `$LOTUS_PATH` and the provider's repo; `api` goes away as a stopped Lotus'."""
-        miner_token = self.miner.tokens.issue(ALL_PERMISSIONS)
-        for repo, port, token in (
-            (self.data_dir / "lotus", self.api_port, self.token()),
-            (self.data_dir / self.config.flavour.repo, self.miner_port, miner_token),
-        ):
-            (repo / "api").write_text(f"/ip4/{_HOST}/tcp/{port}/http")
+        repos = [
+            (self.data_dir / numbered("lotus", index), port, node.tokens)
+            for index, (node, port) in enumerate(zip(self.nodes, self.node_ports, strict=True))
+        ]
+        repos += [
+            (self._repo(index), port, miner.tokens)
+            for index, (miner, port) in enumerate(zip(self.miners, self.miner_ports, strict=True))
+        ]
+        for repo, port, tokens in repos:
+            (repo / "api").write_text(f"/ip4/{HOST}/tcp/{port}/http")
             file = repo / "token"
             file.touch(0o600)
-            file.write_text(token)
+            file.write_text(tokens.issue(ALL_PERMISSIONS))
             cleanup.callback((repo / "api").unlink, missing_ok=True)
 
-    def _make_miner(self) -> MinerNode:
-        network, repo = self.network, self.data_dir / self.config.flavour.repo
-        forget_storage(repo)
+    def _repo(self, index: int) -> Path:
+        """The repo of a provider's software."""
+        return self.data_dir / numbered(self.config.flavour.repo, index)
+
+    def _make_miner(self, index: int) -> MinerNode:
+        network, repo = self.network, self._repo(index)
         storage = make_storage(repo, self.config.storage_paths)
-        spec = network.config.providers[0]
-        provider = SealingProvider(network, network.providers[0], network.key(spec.worker), storage)
+        worker = network.key(network.config.providers[index].worker)
+        provider = SealingProvider(network, network.providers[index], worker, storage)
         tokens, streams = TokenIssuer(_kept_secret(repo)), PushedStreams(repo / "pushed")
         return MinerNode(network, provider, tokens, streams=streams)
 
-    def _node_app(self) -> web.Application:
-        app = web.Application(client_max_size=MAX_REQUEST_BYTES)
-        tables: dict[str, MethodTable[FullNode]] = {
-            "/rpc/v0": table_v0(), "/rpc/v1": table_v1(), "/rpc/v2": table_v2(),
-        }  # fmt: skip
-        for path, table in tables.items():
-            endpoint = RpcEndpoint(Dispatcher(table, self.node, _EXPECTED), self.node.tokens)
-            app.router.add_route("*", path, endpoint.handle)
-            app.on_shutdown.append(endpoint.shut_down)
-        app.router.add_get("/health/livez", _healthy)
-        app.router.add_get("/health/readyz", _healthy)
-        add_control_routes(app, self.node, self.provider)
-        return app
 
-    def _miner_app(self) -> web.Application:
-        app = web.Application(client_max_size=MAX_REQUEST_BYTES)
-        dispatcher = Dispatcher(rpc_table(self.config.flavour), self.miner, _EXPECTED)
-        endpoint = RpcEndpoint(dispatcher, self.miner.tokens)
-        app.router.add_route("*", "/rpc/v0", endpoint.handle)
-        app.on_shutdown.append(endpoint.shut_down)
-        add_remote_routes(app, self.miner)
-        add_stream_routes(app, self.miner.streams, self.miner.tokens)
-        return app
+@contextlib.contextmanager
+def _locked(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory for this process.
 
-    @staticmethod
-    async def _serve(app: web.Application, port: int, cleanup: contextlib.AsyncExitStack) -> int:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
-        cleanup.push_async_callback(runner.cleanup)
-        await runner.setup()
-        await web.TCPSite(runner, _HOST, port).start()
-        _, bound = runner.addresses[0]
-        return int(bound)
+    Raises:
+        JournalError: another devnet has it.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise JournalError(f"{data_dir} is in use by another devnet") from error
+        yield
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-
-
-async def _healthy(_request: web.Request) -> web.Response:
-    return web.Response()
 
 
 def _with_verifier(config: NetworkConfig) -> NetworkConfig:

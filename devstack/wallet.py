@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from lotus_client.address import Address
 from lotus_client.bls import BlsKey
@@ -23,6 +23,11 @@ class Wallet:
     def __init__(self, keys: Iterable[SigningKey] = ()) -> None:
         self._keys = {key.address: key for key in keys}
         self._default = next(iter(self._keys), None)
+        self.on_add: Callable[[SigningKey], None] = lambda _key: None
+
+    def keys(self) -> list[SigningKey]:
+        """All keys, in the order they came."""
+        return list(self._keys.values())
 
     def addresses(self) -> list[Address]:
         """The addresses of all keys, in the order they came."""
@@ -65,6 +70,7 @@ class Wallet:
     def add(self, key: SigningKey) -> Address:
         """Keep a key; its address."""
         self._keys[key.address] = key
+        self.on_add(key)
         self._default = self._default or key.address
         return key.address
 

@@ -20,6 +20,7 @@ Design notes
 from __future__ import annotations
 
 from devstack.chain.config import FIL, AccountSpec, NetworkConfig, ProviderSpec, derive_key
+from devstack.chain.forks import ForkShape
 from devstack.chain.mpool import MessagePool
 from devstack.chain.network import Network
 from devstack.chain.reads import StateView
@@ -27,6 +28,7 @@ from devstack.chain.values import (
     ChainLookupError,
     EventFilter,
     ExecutionTrace,
+    ForkRefused,
     GasOutputs,
     Invocation,
     MessageFailed,
@@ -43,6 +45,8 @@ __all__ = [
     "ChainLookupError",
     "EventFilter",
     "ExecutionTrace",
+    "ForkRefused",
+    "ForkShape",
     "GasOutputs",
     "Invocation",
     "MessageFailed",

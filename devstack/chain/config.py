@@ -57,6 +57,7 @@ class NetworkConfig:
     root_signers: tuple[str, ...] = ("root-1",)
     root_threshold: int = 1
     prefix: str = "t"
+    f3_lag: int | None = None  # epochs that a simulated F3 trails the head; None: no F3
     eip155_chain_id: int = 31415926
 
     def __post_init__(self) -> None:
@@ -67,6 +68,8 @@ class NetworkConfig:
             raise ValueError("minimum_piece_size is a power of two of at least 128")
         if not 1 <= self.root_threshold <= len(self.root_signers):
             raise ValueError("root_threshold is 1 to the number of root_signers")
+        if self.f3_lag is not None and self.f3_lag < 1:
+            raise ValueError("f3_lag is at least 1 epoch")
         if self.genesis_sectors < 1:
             raise ValueError("genesis_sectors is at least 1: without power nobody can win a block")
 

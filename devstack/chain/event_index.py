@@ -37,6 +37,12 @@ class EventIndex:
             if run.receipt.events_root is not None:
                 self._by_root[run.receipt.events_root] = run.events
 
+    def take_over(self, other: EventIndex) -> None:
+        """Know all that `other` knows."""
+        self._by_root.update(other._by_root)
+        self._by_tipset.update(other._by_tipset)
+        self._heights = {height: list(keys) for height, keys in other._heights.items()}
+
     def of_root(self, root: Cid) -> tuple[StampedEvent, ...]:
         """The events behind a root; empty for an unknown one."""
         return self._by_root.get(root, ())

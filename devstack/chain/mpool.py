@@ -154,6 +154,11 @@ class MessagePool:
             nonce += 1
         return nonce
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no message waits."""
+        return not self._by_sender
+
     def pending(self) -> list[SignedMessage]:
         """All waiting messages, by sender and nonce."""
         return [
@@ -234,6 +239,13 @@ class MessagePool:
                 if signed.message.nonce not in waiting:
                     waiting[signed.message.nonce] = signed
                     self._tell("add", signed)
+
+    def put_back(self, signed: SignedMessage) -> None:
+        """Wait for a message again that waited before, in the place of another of its nonce; without checks."""
+        sender = _resolve(self._tree(), signed.message.from_)
+        if sender is not None:
+            self._by_sender.setdefault(sender, {})[signed.message.nonce] = signed
+            self._tell("add", signed)
 
 
 def _check_replacement(old: SignedMessage, new: SignedMessage) -> None:

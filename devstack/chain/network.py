@@ -8,20 +8,24 @@ from dataclasses import replace
 from typing import Final
 
 from devstack.chain import election, gas, mining
+from devstack.chain.actors.policy import CHALLENGE_WINDOW
 from devstack.chain.actors.power import CONSENSUS_MINER_MIN_POWER
 from devstack.chain.amt import array_root, message_meta
 from devstack.chain.blocks import BlockIndex
 from devstack.chain.config import NetworkConfig, derive_key
 from devstack.chain.event_index import EventIndex
+from devstack.chain.exchange import Exchange
 from devstack.chain.execution import Executed, call_message, compute_on, execute
+from devstack.chain.finality import FINALITY, Finality
+from devstack.chain.forks import Forks, ForkShape
 from devstack.chain.genesis import FIRST_MINER, GENESIS_WORKER, accounts_of, genesis_state
 from devstack.chain.machine import Environment
 from devstack.chain.mining import ParentFacts, Winner
 from devstack.chain.mpool import MessagePool
 from devstack.chain.prover import AutomaticProver
 from devstack.chain.reads import StateView
-from devstack.chain.states import MinerState, StateTree
-from devstack.chain.store import ChainStore
+from devstack.chain.states import MinerState, PowerState, StateTree
+from devstack.chain.store import ChainListener, ChainStore
 from devstack.chain.values import (
     ChainLookupError,
     EventFilter,
@@ -44,7 +48,6 @@ from lotus_client.types import AttoFil, Epoch
 
 __all__ = ["FINALITY", "Network"]
 
-FINALITY: Final = 900  # Lotus build/buildconstants: EC finality
 # Lotus: GasLimitOverestimation 1.25; premium floor 100,000; 0.07 FIL default maximum fee
 _OVER_ESTIMATION: Final = (125, 100)
 _MIN_PREMIUM: Final = 100_000
@@ -60,7 +63,13 @@ class Network:
         self.config = config or NetworkConfig()
         self._store = ChainStore()
         self._keys: dict[Address, SigningKey] = {}
+        self._names: list[str] = []
+        self._bls_names: list[str] = []
         self._salt = 0
+        self._share = (
+            1,
+            1,
+        )  # of the power that mines here; less than all of it when the net is split
         self._hooks: list[Callable[[Epoch], None]] = []
         self._subscribers: list[Callable[[list[HeadChange]], None]] = []
         self._events = EventIndex(self._store)
@@ -74,6 +83,9 @@ class Network:
         self._store.add(self.genesis, [()])
         self._store.append(self.genesis, 0)
         self._store.keep_execution(self.genesis.key, Executed(tree, array_root([]), (), ()))
+        self.finality = Finality(self._store, self.config.f3_lag)
+        self.forks = Forks(self._store, self.finality, self.mpool, self)
+        self.exchange = Exchange(self._store, self._events, self.mpool, self._after)
         self.genesis_miner = Address.of_id(FIRST_MINER)
         self._prover.set(FIRST_MINER, enabled=True)
 
@@ -98,6 +110,11 @@ class Network:
         )
 
     @property
+    def store(self) -> ChainStore:
+        """The tipsets of all forks; to be read only."""
+        return self._store
+
+    @property
     def head(self) -> TipSet:
         """The newest tipset."""
         return self._store.head
@@ -117,7 +134,11 @@ class Network:
     def key(self, name: str) -> Secp256k1Key:
         """The key of the account `name` (funded or not); same seed and name, same key."""
         key = derive_key(self.config.seed, name)
-        self._keys.setdefault(key.address, key)
+        if key.address not in self._keys:
+            self._keys[key.address] = key
+            self._names.append(name)
+            if self._store.listener is not None:
+                self._store.listener.keyed(name)
         return key
 
     def bls_key(self, name: str) -> BlsKey:
@@ -125,8 +146,22 @@ class Network:
         key = BlsKey.of_seed(
             hashlib.sha256(f"devstack BLS|{self.config.seed}|{name}".encode()).digest()
         )
-        self._keys.setdefault(key.address, key)
+        if key.address not in self._keys:
+            self._keys[key.address] = key
+            self._bls_names.append(name)
+            if self._store.listener is not None:
+                self._store.listener.bls_keyed(name)
         return key
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """The accounts whose keys were made here, in their order."""
+        return tuple(self._names)
+
+    @property
+    def bls_key_names(self) -> tuple[str, ...]:
+        """The names of the BLS keys that were made here, in their order."""
+        return tuple(self._bls_names)
 
     def send(
         self,
@@ -163,12 +198,36 @@ class Network:
         for hook in tuple(self._hooks):
             hook(Epoch(epoch))
         self._prover.before_epoch(epoch)
-        tipset = self._mine(self.head, epoch, self.mpool.select())
+        return self._mine_next(epoch)
+
+    def _mine_next(self, epoch: int) -> TipSet | None:
+        winners = self._winners(self.head, epoch, self._after(self.head).tree)
+        if not winners:
+            self._store.append(None, epoch)
+            return None
+        tipset = self._mine(self.head, epoch, self.mpool.select(), winners)
         self._store.append(tipset, epoch)
         self._after(tipset)
         self.mpool.settle()
         self._tell([HeadChange("apply", tipset)])
         return tipset
+
+    def skip_epoch(self, miner: Address) -> TipSet | None:
+        """Go one epoch on, by a null round if it is of no matter to anybody; the new head, None for a null round.
+
+        Of matter is an epoch that the miner wins, one with messages to include (window PoSts are such), and one in each
+        challenge window, so that what follows from the state, as the next PoSt, follows from a recent one. Cron runs
+        for the skipped epochs when the next tipset is executed, as for all null rounds.
+        """
+        epoch = self._store.epoch + 1
+        for hook in tuple(self._hooks):
+            hook(Epoch(epoch))
+        self._prover.before_epoch(epoch)
+        due = epoch - self.head.height >= CHALLENGE_WINDOW // 2
+        if due or not self.mpool.is_empty or self._wins(self.head, epoch, miner.actor_id):
+            return self._mine_next(epoch)
+        self._store.append(None, epoch)
+        return None
 
     def advance(self, epochs: int) -> TipSet:
         """Mine that many epochs; the head then."""
@@ -197,58 +256,83 @@ class Network:
         one of the network's own keys.
         """
         self._prover.set(miner.actor_id, enabled=enabled)
+        if self._store.listener is not None:
+            self._store.listener.proving(miner.actor_id, enabled)
 
-    def reorg(self, depth: int) -> list[HeadChange]:
-        """Replace the newest `depth` tipsets by a heavier fork without their messages, which return to the mempool.
+    @property
+    def proving(self) -> tuple[int, ...]:
+        """The miners that the automatic prover works for."""
+        return self._prover.miners
+
+    def skip_posts(self, miner: Address, windows: int) -> None:
+        """Let the automatic prover miss the miner's next so many windows that have something to prove."""
+        self._prover.skip(miner.actor_id, windows)
+
+    def reorg(self, depth: int, shape: ForkShape | None = None) -> list[HeadChange]:
+        """Replace the newest `depth` tipsets by a heavier fork; messages it leaves out return to the mempool.
 
         The fork reaches at least one epoch higher. Subscribers get one batch: reverts from the old head downward,
-        then applies upward. ValueError when the chain is not that long.
+        then applies upward. ValueError when the chain is not that long, ForkRefused below what is final.
         """
-        old = self.head
-        base = old
-        dropped: list[SignedMessage] = []
-        for _ in range(depth):
-            if not base.parents:
-                raise ValueError(f"the chain has no {depth} tipsets above genesis to replace")
-            dropped[:0] = self.messages_in_tipset(base.key)
-            base = self._store.parent(base)
-        if depth < 1:
-            raise ValueError("a reorg replaces at least one tipset")
-        target, heaviest = self._store.epoch, self._weight(old)
-        self._salt += 1
-        self._store.cut(base.height)
-        new = base
-        while new.height <= target or self._weight(new) <= heaviest:
-            new = self._mine(new, new.height + 1, [])
-            self._store.append(new, new.height)
-            self._after(new)
-        self.mpool.take_back(dropped)
-        changes = self._store.path(old, new)
-        self._tell(changes)
-        return changes
+        return self.forks.replace(depth, shape)
 
     def set_head(self, key: TipSetKey) -> list[HeadChange]:
-        """Make a known tipset the head, whatever its weight (ChainSetHead); what changed, as one batch to subscribers.
+        """Make a known tipset the head without asking for weight or finality (ChainSetHead); what changed."""
+        return self.forks.set_head(key)
 
-        Messages of reverted tipsets return to the mempool. ChainLookupError for an unknown tipset.
+    # what forks need ----------------------------------------------------------------------------------------------
+
+    def mine_on(self, parent: TipSet, epoch: int, messages: Sequence[SignedMessage]) -> TipSet:
+        """A new executed tipset on any parent. It is known, but canonical only when it is adopted."""
+        tipset = self._mine(parent, epoch, messages)
+        self._after(tipset)
+        return tipset
+
+    def weight_of(self, tipset: TipSet) -> int:
+        """The weight of the chain up to and with this tipset."""
+        return self._weight(tipset)
+
+    def vary(self) -> None:
+        """Draw other blocks than before from the same parents."""
+        self._draw_from(self._salt + 1)
+
+    def _draw_from(self, draws: int) -> None:
+        self._salt = draws
+        if self._store.listener is not None:
+            self._store.listener.drawing(draws)
+
+    def announce(self, changes: list[HeadChange]) -> None:
+        """Tell the subscribers of a change of head."""
+        self._tell(changes)
+
+    # other nodes --------------------------------------------------------------------------------------------------
+
+    @property
+    def draws(self) -> int:
+        """What tells this node's draws from those of other nodes and of earlier forks."""
+        return self._salt
+
+    def mine_share(self, numerator: int, denominator: int, draws: int) -> None:
+        """Let only this part of the network's power mine here, with draws of its own; (1, 1) is all of it.
+
+        With less than all of it an epoch that nobody wins is a null round.
         """
-        target = self.tipset(key)
-        changes = self._store.path(self.head, target)
-        dropped: list[SignedMessage] = []
-        base = self.head
-        for change in changes:
-            if change.type == "revert":
-                dropped[:0] = self.messages_in_tipset(change.tipset.key)
-                base = self._store.parent(change.tipset)
-        self._store.cut(base.height)
-        for change in changes:
-            if change.type == "apply":
-                self._store.append(change.tipset, change.tipset.height)
-        self.mpool.settle()
-        self.mpool.take_back(dropped)
-        if changes:
-            self._tell(changes)
-        return changes
+        self._share = (numerator, denominator)
+        self._draw_from(draws)
+
+    def replica(self) -> Network:
+        """Another node with the same chain, state and waiting messages; it shares nothing that changes."""
+        other = Network(self.config)
+        other._keys = self._keys  # all keys of the devnet are known to all of it
+        other._salt = self._salt
+        other._store.take_over(self._store)
+        other._events.take_over(self._events)
+        other.mpool.take_back(self.mpool.pending())
+        return other
+
+    def listen(self, listener: ChainListener | None) -> None:
+        """Let one listener hear of every tipset and every change of the canonical chain; None ends it."""
+        self._store.listener = listener
 
     def subscribe(self, callback: Callable[[list[HeadChange]], None]) -> Callable[[], None]:
         """Call back with each batch of head changes (no `current` first); returns the unsubscriber."""
@@ -275,39 +359,70 @@ class Network:
 
     # mining -------------------------------------------------------------------------------------------------------
 
-    def _mine(self, parent: TipSet, epoch: int, messages: Sequence[SignedMessage]) -> TipSet:
+    def _mine(
+        self,
+        parent: TipSet,
+        epoch: int,
+        messages: Sequence[SignedMessage],
+        winners: Sequence[Winner] | None = None,
+    ) -> TipSet:
         messages = mining.block_order(messages)
         outcome = self._after(parent)
         facts = ParentFacts(parent, self._weight(parent), outcome.tree.root, outcome.receipts_root)
         headers = [
             mining.block(self.config, facts, epoch, winner, messages=messages, salt=self._salt)
-            for winner in self._winners(parent, epoch, outcome.tree)
+            for winner in winners
+            or self._winners(parent, epoch, outcome.tree)
+            or [self._stand_in()]
         ]
         tipset = mining.tipset_of(headers)
         self._store.add(tipset, [messages] * len(headers))
         return tipset
 
     def _winners(self, parent: TipSet, epoch: int, now: StateTree) -> list[Winner]:
-        """The epoch's winners; if nobody is drawn the genesis miner wins once, for epochs are null only on request."""
-        lookback = max(epoch - election.LOOKBACK, 0)
-        past = self._state_after(lookback, parent).actors[4].state
-        base = parent.blocks[0].ticket or b""
+        """The epoch's winners; if nobody is drawn the genesis miner wins once, for epochs are null only on request.
+
+        None only where a part of the power mines.
+        """
+        past = self._past_power(parent, epoch)
         winners: list[Winner] = []
-        for miner, (raw, qap) in past.claims.items():
-            actor = now.actors[miner]
-            state: MinerState = actor.state
-            eligible = (
-                raw >= CONSENSUS_MINER_MIN_POWER
-                and now.actors[4].state.claims[miner][1] > 0
-                and state.fee_debt == 0
-            )
-            drawn = election.draw("win", self.config.seed, base, epoch, miner, self._salt)
-            count = election.wins(drawn, qap, past.total_qap) if eligible else 0
+        for miner in past.claims:
+            count = self._draw_wins(past, parent, epoch, miner, now)
             if count:
                 winners.append(Winner(Address.of_id(miner), count, self._worker(now, miner)))
-        if not winners:
-            winners.append(Winner(self.genesis_miner, 1, self.key(GENESIS_WORKER)))
+        if not winners and self._share == (1, 1):
+            winners.append(self._stand_in())
         return winners
+
+    def _past_power(self, parent: TipSet, epoch: int) -> PowerState:
+        lookback = max(epoch - election.LOOKBACK, 0)
+        past: PowerState = self._state_after(lookback, parent).actors[4].state
+        return past
+
+    def _draw_wins(
+        self, past: PowerState, parent: TipSet, epoch: int, miner: int, now: StateTree
+    ) -> int:
+        """How often the miner wins that epoch on that parent."""
+        raw, qap = past.claims[miner]
+        state: MinerState = now.actors[miner].state
+        if (
+            raw < CONSENSUS_MINER_MIN_POWER
+            or now.actors[4].state.claims[miner][1] <= 0
+            or state.fee_debt
+        ):
+            return 0
+        base = parent.blocks[0].ticket or b""
+        drawn = election.draw("win", self.config.seed, base, epoch, miner, self._salt)
+        share, whole = self._share
+        return election.wins(drawn, qap * share // whole, past.total_qap)
+
+    def _wins(self, parent: TipSet, epoch: int, miner: int) -> bool:
+        past = self._past_power(parent, epoch)
+        now = self._after(parent).tree
+        return miner in past.claims and self._draw_wins(past, parent, epoch, miner, now) > 0
+
+    def _stand_in(self) -> Winner:
+        return Winner(self.genesis_miner, 1, self.key(GENESIS_WORKER))
 
     def _state_after(self, height: int, tipset: TipSet) -> StateTree:
         """The state after the newest tipset at or below `height` on `tipset`'s chain (Lotus' look-back rule)."""
@@ -453,8 +568,8 @@ class Network:
         return self._store.path(self.tipset(start), self.tipset(end))
 
     def finalized(self) -> TipSet:
-        """The tipset 900 epochs below the head (EC finality; the devnet has no F3)."""
-        return self.tipset_by_height(Epoch(max(self.head.height - FINALITY, 0)))
+        """The newest final tipset: 900 epochs below the head, or where the simulated F3 is."""
+        return self.finality.final()
 
     def messages_in_block(self, cid: Cid) -> tuple[SignedMessage, ...]:
         """The messages the block includes, also those that another block of its tipset holds."""
@@ -571,7 +686,9 @@ class Network:
 
     def post_randomness(self, epoch: int) -> bytes:
         """What a window PoSt of that challenge epoch commits to."""
-        return self.ticket_randomness(_POST_DOMAIN, Epoch(epoch))
+        # Null rounds may lie between the head and that epoch; then the head's ticket is the newest.
+        tipset = self.tipset_by_height(Epoch(max(min(epoch, self.head.height), 0)))
+        return mining.draw_randomness(tipset.blocks[0].ticket or b"", _POST_DOMAIN, epoch, b"")
 
     def push_post(self, miner: int, params: SubmitWindowedPoStParams) -> Cid:
         """Send a window PoSt from the miner's worker."""

@@ -51,6 +51,9 @@ class AutomaticProver:
     def __init__(self, chain: ProvingChain) -> None:
         self._chain = chain
         self._miners: dict[int, tuple[int, list[Cid]]] = {}  # miner -> window, messages sent in it
+        self._skips: dict[
+            int, tuple[int, int]
+        ] = {}  # miner -> windows left to skip, window being skipped
 
     def set(self, miner: int, *, enabled: bool) -> None:
         """Start or stop proving for a miner."""
@@ -58,6 +61,25 @@ class AutomaticProver:
             self._miners.setdefault(miner, (-1, []))
         else:
             self._miners.pop(miner, None)
+
+    @property
+    def miners(self) -> tuple[int, ...]:
+        """Whom it works for."""
+        return tuple(self._miners)
+
+    def skip(self, miner: int, windows: int) -> None:
+        """Send nothing in the miner's next windows that have something to prove."""
+        self._skips[miner] = (windows, -1)
+
+    def _skipped(self, miner: int, window: int) -> bool:
+        left, skipping = self._skips.get(miner, (0, -1))
+        if skipping == window:
+            return True
+        if left == 0:
+            self._skips.pop(miner, None)
+            return False
+        self._skips[miner] = (left - 1, window)
+        return True
 
     def before_epoch(self, epoch: int) -> None:
         """Push what the windows open at `epoch` lack; again when a message was lost or failed."""
@@ -71,7 +93,7 @@ class AutomaticProver:
                 continue
             randomness = self._chain.post_randomness(now.challenge)
             due = post_messages(state, epoch, randomness)
-            if due:
+            if due and not self._skipped(miner, now.open):
                 cids = [self._chain.push_post(miner, one) for one in due]
                 self._miners[miner] = (now.open, cids)
 

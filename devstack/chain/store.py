@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from devstack.chain.values import ChainLookupError
 from lotus_client.chain import BlockHeader, HeadChange, TipSet, TipSetKey
@@ -13,7 +13,32 @@ from lotus_client.messages import SignedMessage
 if TYPE_CHECKING:
     from devstack.chain.execution import Executed
 
-__all__ = ["ChainStore"]
+__all__ = ["ChainListener", "ChainStore"]
+
+
+class ChainListener(Protocol):
+    """Hears of all that changes a chain, in order: done again on a fresh one it gives the same one."""
+
+    def added(self, tipset: TipSet, messages: Sequence[Sequence[SignedMessage]]) -> None:
+        """A tipset is known now."""
+
+    def appended(self, tipset: TipSet | None, height: int) -> None:
+        """The canonical chain was extended by a tipset or a null round."""
+
+    def cut(self, height: int) -> None:
+        """The canonical chain was cut above that height."""
+
+    def keyed(self, name: str) -> None:
+        """The account `name` has its key."""
+
+    def bls_keyed(self, name: str) -> None:
+        """The BLS key of that name was made."""
+
+    def proving(self, miner: int, enabled: bool) -> None:
+        """The automatic prover works for a miner now, or no longer."""
+
+    def drawing(self, draws: int) -> None:
+        """What tells draws apart has this value."""
 
 
 class ChainStore:
@@ -28,11 +53,49 @@ class ChainStore:
         self._signed: dict[Cid, SignedMessage] = {}
         self._executed: dict[TipSetKey, Executed] = {}
         self._canonical: list[TipSet | None] = []
+        self._head: TipSet | None = None
+        self.listener: ChainListener | None = None
+
+    def take_over(self, other: ChainStore) -> None:
+        """Know all that `other` knows and have its canonical chain. Nothing mutable is shared afterwards."""
+        self._tipsets.update(other._tipsets)
+        self._blocks.update(other._blocks)
+        self._messages.update(other._messages)
+        self._signed.update(other._signed)
+        self._executed.update(other._executed)
+        self._included = {cid: list(keys) for cid, keys in other._included.items()}
+        self._by_nonce = {name: list(cids) for name, cids in other._by_nonce.items()}
+        self._canonical = list(other._canonical)
+        self._head = other._head
+
+    def everything(self) -> Iterator[tuple[TipSet, tuple[tuple[SignedMessage, ...], ...]]]:
+        """All tipsets on all forks with their blocks' messages, parents before children."""
+        for tipset in self._tipsets.values():
+            yield tipset, tuple(self._messages[cid] for cid in tipset.key)
+
+    def rounds(self) -> Iterator[tuple[int, TipSet | None]]:
+        """The canonical chain by height; None is a null round."""
+        yield from enumerate(self._canonical)
+
+    def knows(self, key: TipSetKey) -> bool:
+        """Whether the tipset is here."""
+        return key in self._tipsets
+
+    def messages_of(self, tipset: TipSet) -> list[SignedMessage]:
+        """What a tipset includes, each message once, in execution order."""
+        found: dict[tuple[bytes, int], SignedMessage] = {}
+        for cid in tipset.key:
+            for signed in self._messages[cid]:
+                name = (signed.message.from_.to_bytes(), signed.message.nonce)
+                found.setdefault(name, signed)
+        return list(found.values())
 
     @property
     def head(self) -> TipSet:
         """The newest canonical tipset."""
-        return next(one for one in reversed(self._canonical) if one is not None)
+        if self._head is None:
+            self._head = next(one for one in reversed(self._canonical) if one is not None)
+        return self._head
 
     @property
     def epoch(self) -> int:
@@ -40,7 +103,9 @@ class ChainStore:
         return len(self._canonical) - 1
 
     def add(self, tipset: TipSet, messages: Sequence[Sequence[SignedMessage]]) -> None:
-        """Keep a tipset with each block's messages."""
+        """Keep a tipset with each block's messages; one that is here already stays."""
+        if tipset.key in self._tipsets:
+            return
         self._tipsets[tipset.key] = tipset
         for cid, header, included in zip(tipset.key, tipset.blocks, messages, strict=True):
             self._blocks[cid] = header
@@ -51,15 +116,24 @@ class ChainStore:
             self._included.setdefault(signed.cid, []).append(tipset.key)
             name = (signed.message.from_.to_bytes(), signed.message.nonce)
             self._by_nonce.setdefault(name, []).append(signed.cid)
+        if self.listener is not None:
+            self.listener.added(tipset, messages)
 
     def append(self, tipset: TipSet | None, height: int) -> None:
         """Extend the canonical chain by a tipset, or by a null round."""
         self._canonical += [None] * (height - len(self._canonical))
         self._canonical.append(tipset)
+        if tipset is not None:
+            self._head = tipset
+        if self.listener is not None:
+            self.listener.appended(tipset, height)
 
     def cut(self, height: int) -> None:
         """Drop the canonical chain above that height."""
         del self._canonical[height + 1 :]
+        self._head = None
+        if self.listener is not None:
+            self.listener.cut(height)
 
     def keep_execution(self, key: TipSetKey, executed: Executed) -> None:
         """Remember a tipset's outcome."""

@@ -15,6 +15,7 @@ __all__ = [
     "ChainLookupError",
     "EventFilter",
     "ExecutionTrace",
+    "ForkRefused",
     "GasOutputs",
     "Invocation",
     "MessageFailed",
@@ -28,6 +29,10 @@ __all__ = [
 
 class ChainLookupError(LookupError):
     """Nothing of that name on this chain; the message is what Lotus would say where it has a text of its own."""
+
+
+class ForkRefused(ValueError):
+    """A chain that this node does not take as its own; the message is Lotus' where its sync has one."""
 
 
 class PushRefused(ValueError):

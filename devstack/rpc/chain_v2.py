@@ -92,12 +92,13 @@ def _tipset(node: FullNode, selector: Selector) -> dict[str, Any]:
 
 
 def _finality(node: FullNode) -> dict[str, Any]:
-    finalized = tipset_json(node.network.finalized())
+    finality = node.network.finality
+    f3 = finality.f3()
     return {
         "ecFinalityThresholdDepth": -1,  # the calculator of FRC-0089 is not run here
-        "ecFinalizedTipSet": finalized,
-        "f3FinalizedTipSet": None,
-        "finalizedTipSet": finalized,
+        "ecFinalizedTipSet": tipset_json(finality.ec()),
+        "f3FinalizedTipSet": None if f3 is None else tipset_json(f3),
+        "finalizedTipSet": tipset_json(finality.final()),
         "head": tipset_json(node.network.head),
     }
 

@@ -10,6 +10,7 @@ import structlog
 
 from devstack.rpc.errors import RpcError
 from devstack.rpc.methods import Caller, Method, MethodTable
+from devstack.rpc.seam import Seam
 from devstack.rpc.subscription import Subscription
 
 __all__ = ["Dispatcher", "Request", "error_response", "parse_request", "result_response"]
@@ -62,10 +63,12 @@ class Dispatcher(Generic[NodeT]):
         table: MethodTable[NodeT],
         node: NodeT,
         expected: tuple[type[Exception], ...] = (),
+        seam: Seam | None = None,
     ) -> None:
         self._table = table
         self._node = node
         self._expected = expected
+        self.seam = seam if seam is not None else Seam()
 
     async def call(self, request: Request, caller: Caller, *, channels: bool) -> Any:
         """The method's result; a `Subscription` for a channel method where `channels` are possible.
@@ -87,8 +90,11 @@ class Dispatcher(Generic[NodeT]):
         self, method: Method[NodeT], request: Request, arguments: tuple[Any, ...]
     ) -> Any | Subscription:
         try:
+            arguments = self.seam.before(method.name, self._node, arguments)
             result = method.handler(self._node, *arguments)
-            return await result if inspect.isawaitable(result) else result
+            if inspect.isawaitable(result):
+                result = await result
+            return self.seam.after(method.name, result)
         except RpcError:
             raise
         except self._expected as error:

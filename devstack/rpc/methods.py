@@ -9,11 +9,24 @@ from typing import Any, Final, Generic, TypeVar
 from devstack.auth import Permission
 from devstack.rpc.errors import RpcError
 
-__all__ = ["NAMESPACE", "Caller", "Method", "MethodTable", "Param", "RawParams"]
+__all__ = [
+    "NAMESPACE",
+    "Caller",
+    "Method",
+    "MethodTable",
+    "Param",
+    "RawParams",
+    "method_name",
+]
 
 NodeT = TypeVar("NodeT")
 
 NAMESPACE: Final = "Filecoin."
+
+
+def method_name(called: str) -> str:
+    """A method's name without the namespace; an `eth_…` name stays as it is."""
+    return called.removeprefix(NAMESPACE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,10 @@ def _sync_state(node: FullNode) -> dict[str, Any]:
 
 def _node_status(node: FullNode, with_chain: bool) -> dict[str, Any]:
     status: dict[str, Any] = {
-        "SyncStatus": {"Epoch": node.network.head.height, "Behind": 0},
+        "SyncStatus": {
+            "Epoch": node.network.head.height,
+            "Behind": node.chain.head.height - node.network.head.height,
+        },
         "PeerStatus": {"PeersToPublishMsgs": 0, "PeersToPublishBlocks": 0},
         "ChainStatus": {"BlocksPerTipsetLast100": 0, "BlocksPerTipsetLastFinality": 0},
     }

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from aiohttp import WSMsgType, web
 
-from devstack.auth import DEFAULT_PERMISSIONS, BadToken, TokenIssuer
+from devstack.auth import BadToken, TokenIssuer
 from devstack.rpc.dispatch import (
     Dispatcher,
     Request,
@@ -22,11 +22,12 @@ from devstack.rpc.dispatch import (
     result_response,
 )
 from devstack.rpc.errors import RpcError
-from devstack.rpc.methods import Caller
+from devstack.rpc.interfere import interfere, pause, send_half, send_half_frame
+from devstack.rpc.methods import Caller, method_name
 from devstack.rpc.subscription import Subscription
 from lotus_client.json_text import read_json
 
-__all__ = ["MAX_REQUEST_BYTES", "RpcEndpoint", "authenticate"]
+__all__ = ["MAX_REQUEST_BYTES", "RpcEndpoint", "authenticate", "token_of"]
 
 MAX_REQUEST_BYTES: Final = 100 << 20  # go-jsonrpc DEFAULT_MAX_REQUEST_SIZE
 _PING_SECONDS: Final = 5
@@ -39,9 +40,9 @@ def authenticate(request: web.Request, tokens: TokenIssuer) -> Caller:
         web.HTTPUnauthorized: a token that is not of this node, with an empty body as Lotus sends it.
     """
     header = request.headers.get("Authorization", "")
-    token = header.removeprefix("Bearer ") if header else request.query.get("token", "")
+    token = token_of(request)
     if not token:
-        return Caller(frozenset(DEFAULT_PERMISSIONS))
+        return Caller(frozenset(tokens.nobody()))
     if header and not header.startswith("Bearer "):
         raise web.HTTPUnauthorized(text="")
     try:
@@ -55,27 +56,42 @@ class RpcEndpoint:
 
     def __init__(self, dispatcher: Dispatcher[Any], tokens: TokenIssuer) -> None:
         self._dispatcher = dispatcher
+        self._seam = dispatcher.seam
         self._tokens = tokens
         self._sockets: set[web.WebSocketResponse] = set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one HTTP request, or serve a WebSocket until it ends."""
+        if self._seam.revoked(token_of(request)):
+            raise web.HTTPUnauthorized(text="")
         caller = authenticate(request, self._tokens)
         if "upgrade" in request.headers.get("Connection", "").lower():
-            return await self._serve_websocket(request, caller)
-        return await self._serve_post(await request.read(), caller)
+            wire = self._seam.wire(["upgrade"], socket=False)
+            return await interfere(request, wire) or await self._serve_websocket(request, caller)
+        return await self._serve_post(request, caller)
 
     async def shut_down(self, _app: web.Application) -> None:
         """End all open WebSockets, so that the server can stop; for `Application.on_shutdown`."""
         for socket in list(self._sockets):
             await socket.close(code=1001)
 
-    async def _serve_post(self, body: bytes, caller: Caller) -> web.Response:
-        body = body.strip()
+    async def _serve_post(self, request: web.Request, caller: Caller) -> web.StreamResponse:
+        body = (await request.read()).strip()
         try:
             if not body:
                 raise RpcError.invalid_request()
             decoded = _decode_json(body)
+        except RpcError as error:
+            return _json(error_response(None, error), error.http_status)
+        wire = self._seam.wire(_method_names(decoded), socket=False)
+        instead = await interfere(request, wire)
+        if instead is not None:
+            return instead
+        answer = await self._serve_decoded(decoded, caller)
+        return await send_half(request, answer) if wire.cut else answer
+
+    async def _serve_decoded(self, decoded: Any, caller: Caller) -> web.Response:
+        try:
             if isinstance(decoded, list):
                 return await self._serve_batch(decoded, caller)
         except RpcError as error:
@@ -106,7 +122,7 @@ class RpcEndpoint:
         await socket.prepare(request)
         self._sockets.add(socket)
         try:
-            await _Connection(socket, self._dispatcher, caller).serve()
+            await _Connection(socket, request, self._dispatcher, caller).serve()
         finally:
             self._sockets.discard(socket)
         return socket
@@ -116,9 +132,15 @@ class _Connection:
     """One WebSocket: its calls in flight by request id, and its channels."""
 
     def __init__(
-        self, socket: web.WebSocketResponse, dispatcher: Dispatcher[Any], caller: Caller
+        self,
+        socket: web.WebSocketResponse,
+        request: web.Request,
+        dispatcher: Dispatcher[Any],
+        caller: Caller,
     ) -> None:
         self._socket = socket
+        self._request = request
+        self._seam = dispatcher.seam
         self._dispatcher = dispatcher
         self._caller = caller
         self._calls: dict[object, asyncio.Task[None]] = {}
@@ -169,23 +191,28 @@ class _Connection:
         return task
 
     async def _call(self, request: Request) -> None:
+        name = method_name(request.method)
+        wire = self._seam.wire([name], socket=True)
+        await pause(wire)
         try:
             result = await self._dispatcher.call(request, self._caller, channels=True)
         except RpcError as error:
-            await self._send(error_response(request.id, error))
+            await self._send(error_response(request.id, error), cut=wire.cut)
             return
         if isinstance(result, Subscription):
-            await self._forward(request, result)
+            await self._forward(name, request, result)
         elif request.id is not None:
-            await self._send(result_response(request.id, result))
+            await self._send(result_response(request.id, result), cut=wire.cut)
 
-    async def _forward(self, request: Request, stream: Subscription) -> None:
+    async def _forward(self, name: str, request: Request, stream: Subscription) -> None:
         self._last_channel += 1
         channel = self._last_channel
         try:
             await self._send(result_response(request.id, channel))
-            async for value in stream:
-                await self._notify("xrpc.ch.val", [channel, value])
+            async for value in self._seam.stream(name, stream):
+                wire = self._seam.wire([f"{name}#value"], socket=True)
+                await pause(wire)
+                await self._notify("xrpc.ch.val", [channel, value], cut=wire.cut)
             await self._notify("xrpc.ch.close", [channel])
         except asyncio.CancelledError:  # xrpc.cancel, or the connection ends
             stream.close()
@@ -195,10 +222,13 @@ class _Connection:
         finally:
             stream.close()
 
-    async def _notify(self, method: str, params: list[Any]) -> None:
-        await self._send({"jsonrpc": "2.0", "method": method, "params": params})
+    async def _notify(self, method: str, params: list[Any], *, cut: bool = False) -> None:
+        await self._send({"jsonrpc": "2.0", "method": method, "params": params}, cut=cut)
 
-    async def _send(self, body: dict[str, Any]) -> None:
+    async def _send(self, body: dict[str, Any], *, cut: bool = False) -> None:
+        if cut:
+            send_half_frame(self._request, _dumps(body))
+            return
         with contextlib.suppress(ConnectionError):  # the read loop notices that the peer has gone
             await self._socket.send_str(_dumps(body))
 
@@ -207,6 +237,18 @@ class _Connection:
             await asyncio.sleep(_PING_SECONDS)
             with contextlib.suppress(ConnectionError):
                 await self._socket.ping()
+
+
+def token_of(request: web.Request) -> str:
+    """The request's token as it stands, empty without one."""
+    header = request.headers.get("Authorization", "")
+    return header.removeprefix("Bearer ") if header else request.query.get("token", "")
+
+
+def _method_names(decoded: Any) -> list[str]:
+    items = decoded if isinstance(decoded, list) else [decoded]
+    names = (item.get("method") for item in items if isinstance(item, dict))
+    return [method_name(name) for name in names if isinstance(name, str)]
 
 
 def _decode_json(text: bytes | str) -> Any:

@@ -232,3 +232,13 @@ def test_the_control_api_is_documented_as_it_is():
     told = set(re.findall(r"^\| `([a-z-]+)` \|", inspect.getdoc(control) or "", re.MULTILINE))
     rows = table_rows(ROOT / "docs" / "devstack.md", "The control API")
     assert {row[0].strip("`") for row in rows} == told
+
+
+def test_every_kind_of_fault_is_documented_with_its_parameters():
+    from devstack.faults.kinds import KINDS
+
+    told = {}
+    for kinds, parameters, _ in table_rows(ROOT / "docs" / "devstack.md", "Faults on demand"):
+        for name in re.findall(r"`([a-z-]+)`", kinds):
+            told[name] = set(re.findall(r"(\w+)=", parameters))
+    assert told == {kind: {*spec.numbers, *spec.texts} for kind, spec in KINDS.items()}
