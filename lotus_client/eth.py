@@ -315,7 +315,9 @@ def _parse_1559(body: bytes) -> EthTransaction:
 def _parse_legacy(raw: bytes) -> EthTransaction:
     fields = rlp.decode(raw)
     if not isinstance(fields, list) or len(fields) != 9:
-        raise EthTransactionError("not a Legacy transaction: should have 9 elements in the rlp list")
+        raise EthTransactionError(
+            "not a Legacy transaction: should have 9 elements in the rlp list"
+        )
     v = _number(fields[6])
     homestead = v in (27, 28)
     if not homestead and v < 35:
@@ -393,4 +395,3 @@ def sign_delegated(message: Message, key: Secp256k1Key, chain_id: int) -> Signed
     unsigned = _of_unsigned(message, TransactionKind.EIP1559, chain_id)
     data = key.sign_digest(keccak256(unsigned.unsigned_bytes()))
     return SignedMessage(message, Signature(SignatureType.DELEGATED, data))
-

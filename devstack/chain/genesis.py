@@ -103,6 +103,7 @@ def _singletons(
         5: Actor("storagemarket", EmptyState()),
         6: Actor("verifiedregistry", VerifregState(root_key=80)),
         7: Actor("datacap", DatacapState()),
+        10: Actor("eam", EmptyState()),
         80: Actor("multisig", MultisigState(signers, threshold)),
         90: Actor("multisig", MultisigState(signers, threshold), balance=_RESERVE),
         99: Actor("account", burnt),

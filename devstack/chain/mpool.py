@@ -12,6 +12,7 @@ from devstack.chain.values import PushRefused
 from lotus_client.address import Address
 from lotus_client.cid import Cid
 from lotus_client.crypto import SignatureError, SignatureType
+from lotus_client.eth import EthTransactionError, verify_delegated
 from lotus_client.messages import SignedMessage
 
 __all__ = ["MessagePool"]
@@ -22,13 +23,15 @@ _MAX_PENDING_PER_SENDER: Final = 1000
 _REPLACE_NUMERATOR: Final = 110  # of 100, and one attoFIL more
 _MAX_BLOCK_MESSAGES: Final = 2000
 _MAX_REPLACED_KEPT: Final = 10_000
+_SENDERS: Final = ("account", "ethaccount", "placeholder")
 
 
 class MessagePool:
     """Signed messages waiting for inclusion, by sender's id and nonce. `tree` gives the state after the head."""
 
-    def __init__(self, tree: Callable[[], StateTree]) -> None:
+    def __init__(self, tree: Callable[[], StateTree], chain_id: int) -> None:
         self._tree = tree
+        self._chain_id = chain_id
         self._by_sender: dict[int, dict[int, SignedMessage]] = {}
         self._replaced: dict[Cid, SignedMessage] = {}
         self._listeners: list[Callable[[str, SignedMessage], None]] = []
@@ -103,22 +106,32 @@ class MessagePool:
                 "'To' is not an f410 address",
             ),
             (
-                signed.signature.type is SignatureType.SECP256K1,
-                "this network takes secp256k1 messages only",
+                signed.signature.type in (SignatureType.SECP256K1, SignatureType.DELEGATED),
+                "this network takes secp256k1 and delegated messages only",
             ),
         ):
             if not good:
                 raise PushRefused(why)
         sender = _resolve(self._tree(), message.from_)
         actor = None if sender is None else self._tree().actors[sender]
-        if sender is None or actor is None or actor.code != "account":
+        if sender is None or actor is None or actor.code not in _SENDERS:
             raise PushRefused(f"{message.from_} has no account on chain: actor not found")
-        state: AccountState = actor.state
         try:
-            signed.verify(state.address)
-        except SignatureError as error:
+            self._check_signature(signed, actor)
+        except (SignatureError, EthTransactionError) as error:
             raise PushRefused(f"invalid signature: {error}") from error
         return sender
+
+    def _check_signature(self, signed: SignedMessage, sender: Actor) -> None:
+        if signed.signature.type is SignatureType.DELEGATED:
+            if sender.code == "account" or signed.message.from_ != sender.delegated:
+                raise SignatureError("a delegated signature is for f410 senders")
+            verify_delegated(signed, self._chain_id)
+        elif sender.code == "account":
+            state: AccountState = sender.state
+            signed.verify(state.address)
+        else:
+            raise SignatureError("f410 senders sign Ethereum transactions")
 
     def _remember(self, replaced: SignedMessage) -> None:
         if len(self._replaced) >= _MAX_REPLACED_KEPT:

@@ -28,8 +28,10 @@ __all__ = [
     "EamMethod",
     "EvmMethod",
     "RawBytes",
+    "cbor_bytes",
     "log_entries",
     "log_of",
+    "optional_bytes",
 ]
 
 EAM: Final = Address.of_id(10)

@@ -12,7 +12,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from devstack.chain.actors import basic, datacap, init, miner, multisig, power, reward, verifreg
+from devstack.chain.actors import (
+    basic,
+    datacap,
+    eam,
+    evm,
+    init,
+    miner,
+    multisig,
+    power,
+    reward,
+    verifreg,
+)
 from devstack.chain.machine import ActorCode
 
 __all__ = ["CODE"]
@@ -28,6 +39,9 @@ CODE: Final[dict[str, ActorCode]] = {
     "datacap": datacap.invoke,
     "account": basic.account,
     "placeholder": basic.placeholder,
+    "ethaccount": basic.eth_account,
+    "eam": eam.invoke,
+    "evm": evm.invoke,
     "multisig": multisig.invoke,
     "storageminer": miner.invoke,
 }

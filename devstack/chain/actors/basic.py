@@ -7,7 +7,7 @@ from lotus_client import cbor
 from lotus_client.actors.methods import CronMethod, MarketMethod
 from lotus_client.address import Address
 
-__all__ = ["account", "cron", "market", "placeholder", "system"]
+__all__ = ["account", "cron", "eth_account", "market", "placeholder", "system"]
 
 _FIRST_EXPORTED = 1 << 24  # FRC-42
 
@@ -34,6 +34,13 @@ def account(runtime: Runtime, method: int, _params: bytes) -> bytes:
 
 def placeholder(_runtime: Runtime, method: int, _params: bytes) -> bytes:
     """An f410 address that only received money; like the FVM's it takes any exported call and does nothing."""
+    if method >= _FIRST_EXPORTED:
+        return b""
+    raise unhandled(method)
+
+
+def eth_account(_runtime: Runtime, method: int, _params: bytes) -> bytes:
+    """The account of an Ethereum key; any exported call is accepted and answered with nothing."""
     if method >= _FIRST_EXPORTED:
         return b""
     raise unhandled(method)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from devstack.chain.actors.basic import unhandled
+from devstack.chain.actors.eam import EXEC4, exec4
 from devstack.chain.actors.multisig import constructed
 from devstack.chain.machine import Exit, Machine, Runtime
 from devstack.chain.states import CODE_CIDS, Actor
@@ -25,7 +26,9 @@ def next_actor_address(machine: Machine) -> Address:
 
 
 def invoke(runtime: Runtime, method: int, params: bytes) -> bytes:
-    """Exec, of multisigs only: the devnet has no payment channels, and f04 makes miners itself."""
+    """Exec4 for contracts, and Exec, of multisigs only: the devnet has no payment channels, and f04 makes miners itself."""
+    if method == EXEC4:
+        return exec4(runtime, params)
     if method != InitMethod.EXEC:
         raise unhandled(method)
     wanted = ExecParams.from_cbor(params)
