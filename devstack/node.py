@@ -9,6 +9,7 @@ from typing import Final
 
 from devstack.auth import TokenIssuer
 from devstack.chain import Network
+from devstack.eth_feed import EthFeed
 from devstack.heads import HeadFeed
 from devstack.wallet import Wallet
 from lotus_client.address import Address
@@ -35,6 +36,7 @@ class FullNode:
         self.wallet = wallet if wallet is not None else Wallet()
         self.tokens = tokens if tokens is not None else TokenIssuer()
         self.heads = HeadFeed(network)
+        self.eth = EthFeed(network, self.heads)
         self.started_at = time.time()
         self.sent_by_uuid: dict[str, SignedMessage] = {}  # MessageSendSpec.MsgUuid is idempotent
         self._mining = asyncio.Lock()
@@ -97,4 +99,5 @@ class FullNode:
 
     def close(self) -> None:
         """End all streams."""
+        self.eth.close()
         self.heads.close()

@@ -21,6 +21,7 @@ __all__ = [
     "gas_outputs",
     "gas_used",
     "is_metered",
+    "with_margin",
 ]
 
 BASE_FEE: Final = 100  # attoFIL per gas: Lotus build/buildconstants MinimumBaseFee
@@ -41,6 +42,11 @@ def gas_used(message: Message, size: int) -> int:
     """What a message of that many bytes on chain uses."""
     kind = _SEND if message.method == METHOD_SEND else _HEAVY.get(message.method, _CALL)
     return kind + _PER_BYTE * size
+
+
+def with_margin(used: int) -> int:
+    """The limit to ask for: a quarter above what was used (Lotus' GasLimitOverestimation), within a block."""
+    return min(used * 5 // 4, BLOCK_GAS_LIMIT)
 
 
 def is_metered(message: Message) -> bool:

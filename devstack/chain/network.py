@@ -42,8 +42,7 @@ from lotus_client.types import AttoFil, Epoch
 __all__ = ["FINALITY", "Network"]
 
 FINALITY: Final = 900  # Lotus build/buildconstants: EC finality
-# Lotus: GasLimitOverestimation 1.25; premium floor 100,000; 0.07 FIL default maximum fee
-_OVER_ESTIMATION: Final = (125, 100)
+# Lotus: premium floor 100,000; 0.07 FIL default maximum fee
 _MIN_PREMIUM: Final = 100_000
 _DEFAULT_MAX_FEE: Final = AttoFil(7 * 10**16)
 _POST_DOMAIN: Final = 9
@@ -367,7 +366,7 @@ class Network:
         if limit == 0:
             fixed = gas.gas_used(message, len(message.to_cbor()) + _SIGNATURE_ROOM)
             used = max(fixed, ran or 0)
-            limit = used * _OVER_ESTIMATION[0] // _OVER_ESTIMATION[1]
+            limit = gas.with_margin(used)
         premium = message.gas_premium.value or _MIN_PREMIUM
         cap = message.gas_fee_cap.value or gas.BASE_FEE * 11 + premium
         most = (max_fee or _DEFAULT_MAX_FEE).value
@@ -386,6 +385,18 @@ class Network:
     def tipset(self, key: TipSetKey | None = None) -> TipSet:
         """The tipset of that key, on the canonical chain or not."""
         return self._store.tipset(key)
+
+    def tipset_by_hash(self, digest: bytes) -> TipSet:
+        """The tipset whose key's CID has that digest, on the canonical chain or not."""
+        return self._store.by_hash(digest)
+
+    def is_canonical(self, tipset: TipSet) -> bool:
+        """Whether the tipset is on the head's chain."""
+        return self._store.is_canonical(tipset)
+
+    def invocations(self, key: TipSetKey | None = None) -> tuple[Invocation, ...]:
+        """The explicit messages of the tipset, executed, in order; without traces."""
+        return self._after(self.tipset(key)).without_implicit().invocations
 
     def block(self, cid: Cid) -> BlockHeader:
         """The header of that CID."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from devstack.chain import gas as prices
-from devstack.chain.evm_state import EvmState, Transient, bytecode_cid
+from devstack.chain.evm_state import EvmState, Transient
 from devstack.chain.machine import Machine, Runtime, Sent
 from devstack.chain.states import Actor
 from devstack.chain.table import replace
@@ -29,6 +29,7 @@ from lotus_client.actors.evm import (
     log_entries,
 )
 from lotus_client.address import Address
+from lotus_client.cid import Cid
 
 __all__ = ["MachineHost", "eth_address", "origin_of"]
 
@@ -199,9 +200,10 @@ class MachineHost:
             return CallResult(True, b"", 0)
         if actor.code != "evm":
             return CallResult(False, b"", 0)
-        code = self._live_code(actor)
-        cid = bytecode_cid(code)
-        self._machine.bytecode[cid] = code
+        asked = self._runtime.send(Address.of_eth(target), EvmMethod.GET_BYTECODE, read_only=True)
+        cid = cbor.decode(asked.return_) if asked.exit_code == 0 else None
+        if not isinstance(cid, Cid):  # the contract has ended
+            return CallResult(True, b"", 0)
         params = DelegateCallParams(cid, data, frame.caller, frame.value)
         method = EvmMethod.INVOKE_CONTRACT_DELEGATE
         own = Address.of_id(self._runtime.receiver)

@@ -23,7 +23,7 @@ from devstack.rpc.dispatch import (
 )
 from devstack.rpc.errors import RpcError
 from devstack.rpc.methods import Caller
-from devstack.rpc.subscription import Subscription
+from devstack.rpc.subscription import EthSubscription, Subscription
 from lotus_client.json_text import read_json
 
 __all__ = ["MAX_REQUEST_BYTES", "RpcEndpoint", "authenticate"]
@@ -174,7 +174,10 @@ class _Connection:
         except RpcError as error:
             await self._send(error_response(request.id, error))
             return
-        if isinstance(result, Subscription):
+        if isinstance(result, EthSubscription):
+            await self._send(result_response(request.id, result.id))
+            self._start(self._notify_eth(result))  # lives on when the request is done
+        elif isinstance(result, Subscription):
             await self._forward(request, result)
         elif request.id is not None:
             await self._send(result_response(request.id, result))
@@ -192,6 +195,15 @@ class _Connection:
             with contextlib.suppress(ConnectionError, RuntimeError):
                 await self._notify("xrpc.ch.close", [channel])
             raise
+        finally:
+            stream.close()
+
+    async def _notify_eth(self, stream: EthSubscription) -> None:
+        """Forward in Ethereum's form, until unsubscribed or the connection ends."""
+        try:
+            async for value in stream:
+                params = {"subscription": stream.id, "result": value}
+                await self._send({"jsonrpc": "2.0", "method": "eth_subscription", "params": params})
         finally:
             stream.close()
 

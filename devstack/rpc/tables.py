@@ -6,6 +6,7 @@ from devstack.node import FullNode
 from devstack.rpc import (
     chain,
     chain_v2,
+    eth,
     events,
     gas,
     misc,
@@ -27,6 +28,7 @@ _COMMON = (
     *gas.METHODS,
     *wallet.METHODS,
     *events.METHODS,
+    *eth.METHODS,
 )
 
 
@@ -42,4 +44,4 @@ def table_v0() -> MethodTable[FullNode]:
 
 def table_v2() -> MethodTable[FullNode]:
     """`/rpc/v2`: tipsets by selector, and what surrounds the chain."""
-    return MethodTable((*chain_v2.METHODS, *misc.METHODS))
+    return MethodTable((*chain_v2.METHODS, *misc.METHODS, *eth.METHODS))

@@ -43,7 +43,7 @@ def invoke(runtime: Runtime, method: int, params: bytes) -> bytes:
     if method == EvmMethod.INVOKE_CONTRACT_DELEGATE:
         return _invoke_delegate(runtime, DelegateCallParams.from_cbor(params))
     if method == EvmMethod.GET_BYTECODE:
-        return cbor.encode(None if _is_dead(runtime) else bytecode_cid(runtime.state.bytecode))
+        return _get_bytecode(runtime)
     if method == EvmMethod.GET_BYTECODE_HASH:
         state = EvmState() if _is_dead(runtime) else runtime.state
         return cbor_bytes(state.code_hash)
@@ -60,6 +60,16 @@ def _is_dead(runtime: Runtime) -> bool:
 
     state: EvmState = runtime.state
     return state.is_dead(*origin_of(runtime.machine))
+
+
+def _get_bytecode(runtime: Runtime) -> bytes:
+    """The code's CID, by which DELEGATECALL names it; null of a contract that has ended."""
+    if _is_dead(runtime):
+        return cbor.encode(None)
+    code: bytes = runtime.state.bytecode
+    cid = bytecode_cid(code)
+    runtime.machine.bytecode[cid] = code
+    return cbor.encode(cid)
 
 
 def _run(runtime: Runtime, code: bytes, data: bytes, caller: bytes, value: int) -> bytes:
