@@ -92,8 +92,8 @@ class FullNode:
             await self.advance(1)
 
     def key_address(self, address: Address) -> Address:
-        """The key (f1, f3) behind an account address, from the state after the head."""
-        if address.protocol in (1, 3):
+        """The key (f1, f3) or f410 behind an account address, from the state after the head."""
+        if address.protocol in (1, 3, 4):
             return address
         return self.network.pending_state().account_key(address)
 

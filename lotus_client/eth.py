@@ -48,7 +48,6 @@ _HOMESTEAD_PREFIX: Final = 0x01
 _EIP155_PREFIX: Final = 0x02
 _MAX_INT64: Final = (1 << 63) - 1
 _MAX_UINT256: Final = (1 << 256) - 1
-_HALF_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 
 class EthTransactionError(ValueError):
@@ -378,8 +377,6 @@ def verify_delegated(signed: SignedMessage, chain_id: int) -> None:
         EthTransactionError: it is not.
     """
     transaction = EthTransaction.of_message(signed, chain_id)
-    if transaction.s > _HALF_ORDER:
-        raise EthTransactionError("the signature's s is not the low one")
     if transaction.sender() != signed.message.from_:
         raise EthTransactionError(f"the signature was not made by {signed.message.from_}")
 

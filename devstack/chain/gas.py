@@ -35,6 +35,7 @@ _HEAVY: Final[dict[int, int]] = {
     MinerMethod.PRE_COMMIT_SECTOR_BATCH2: 25_000_000,
     MinerMethod.PROVE_COMMIT_SECTORS3: 80_000_000,
     PowerMethod.CREATE_MINER_EXPORTED: 30_000_000,
+    EvmMethod.INVOKE_CONTRACT: 1_500_000,  # and what the contract takes, if there is one
 }
 
 

@@ -33,6 +33,7 @@ class MessagePool:
         self._tree = tree
         self._chain_id = chain_id
         self._by_sender: dict[int, dict[int, SignedMessage]] = {}
+        self._homeless: list[SignedMessage] = []  # their senders went away in a reorg
         self._replaced: dict[Cid, SignedMessage] = {}
         self._listeners: list[Callable[[str, SignedMessage], None]] = []
 
@@ -159,12 +160,10 @@ class MessagePool:
             waiting[nonce]
             for _, waiting in sorted(self._by_sender.items())
             for nonce in sorted(waiting)
-        ]
+        ] + self._homeless
 
     def __contains__(self, cid: object) -> bool:
-        return any(
-            signed.cid == cid for waiting in self._by_sender.values() for signed in waiting.values()
-        )
+        return any(signed.cid == cid for signed in self.pending())
 
     def next_nonce(self, sender: Address) -> int:
         """The nonce after the chain's and the waiting messages' of that sender; 0 for an unknown one."""
@@ -213,19 +212,39 @@ class MessagePool:
 
     def settle(self) -> None:
         """Forget messages that the new head's state has passed."""
-        if self._by_sender:
-            self._prune(self._tree())
+        if self._by_sender or self._homeless:
+            tree = self._tree()
+            homeless, self._homeless = self._homeless, []
+            for signed in homeless:
+                self._place(signed, tree)
+            self._prune(tree)
 
     def take_back(self, messages: Iterable[SignedMessage]) -> None:
-        """Return the messages of reverted tipsets, without checks: they were checked when they first came."""
+        """Return the messages of reverted tipsets, without checks: they were checked when they first came.
+
+        A sender may have another id on the new fork, or not be there yet; then its messages wait for it.
+        """
         tree = self._tree()
+        waiting = self.pending()
+        self._by_sender, self._homeless = {}, []
+        for signed in waiting:
+            self._place(signed, tree)
         for signed in messages:
-            sender = _resolve(tree, signed.message.from_)
-            if sender is not None and signed.message.nonce >= tree.actors[sender].nonce:
-                waiting = self._by_sender.setdefault(sender, {})
-                if signed.message.nonce not in waiting:
-                    waiting[signed.message.nonce] = signed
-                    self._tell("add", signed)
+            if self._place(signed, tree):
+                self._tell("add", signed)
+
+    def _place(self, signed: SignedMessage, tree: StateTree) -> bool:
+        """Whether the message waits now: not if its nonce has passed or is taken."""
+        sender = _resolve(tree, signed.message.from_)
+        if sender is None:
+            self._homeless.append(signed)
+            return True
+        nonce = signed.message.nonce
+        waiting = self._by_sender.setdefault(sender, {})
+        if nonce < tree.actors[sender].nonce or nonce in waiting:
+            return False
+        waiting[nonce] = signed
+        return True
 
 
 def _check_replacement(old: SignedMessage, new: SignedMessage) -> None:

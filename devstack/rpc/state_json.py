@@ -10,6 +10,7 @@ from functools import singledispatch
 from typing import Any
 
 from devstack.chain import states
+from devstack.chain.evm_state import EvmState, bytecode_cid
 from devstack.rpc.encode import address_json, cid_json
 from lotus_client.address import Address
 
@@ -133,4 +134,15 @@ def _miner(state: states.MinerState) -> Json:
         "Deadlines": cid_json(state.deadlines.cid),
         "EarlyTerminations": [0],
         "DeadlineCronActive": state.deadline_cron_active,
+    }
+
+
+@actor_state_json.register
+def _evm(state: EvmState) -> Json:
+    ended = state.tombstone
+    return {
+        "Bytecode": cid_json(bytecode_cid(state.bytecode)),
+        "BytecodeHash": list(state.code_hash),
+        "Nonce": state.nonce,
+        "Tombstone": None if ended is None else {"Origin": ended[0], "Nonce": ended[1]},
     }
