@@ -208,5 +208,5 @@ async def test_the_miner_and_v2_answers_have_the_shape_of_lotus_documents(
 
 
 async def test_what_is_not_served_answers_as_an_unknown_method(rpc: RawRpc) -> None:
-    for method in ("StateMarketDeals", "F3GetManifest", "eth_call"):
+    for method in ("StateMarketDeals", "F3GetManifest", "eth_sendTransaction"):
         assert (await rpc.answer(method))["error"]["code"] == -32601
