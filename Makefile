@@ -52,7 +52,7 @@ bench: $(VENV)/.dev
 
 lock: $(VENV)/.dev
 	@$(BIN)/pip-compile -q --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
-	  --no-emit-trusted-host --extra bls -o requirements/runtime.lock pyproject.toml requirements/build.in
+	  --no-emit-trusted-host --extra bls --extra devstack -o requirements/runtime.lock pyproject.toml requirements/build.in
 	@$(BIN)/pip-compile -q --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
 	  --no-emit-trusted-host -o requirements/dev.lock requirements/dev.in
 

@@ -22,7 +22,7 @@ The way of a byte, each step checked before the next one trusts it::
 * Everything streams: a piece may have 32 GiB, a reader needs a few MiB. Sizes, depths and counts in the data were chosen by a
   stranger, so each parser takes limits and refuses what exceeds them with an error that names the block or byte.
 * Only `sources` and `unsealed` open sector files, and only to read. Nothing here asks a miner to unseal.
-* `fr32.pad_quads`/`unpad_quads` and `commp.tree_root` are where faster kernels take over; the rest does not know which runs.
+* `kernels` has the inner loops of Fr32 and CommP in the fastest form the machine has; the rest does not know which runs.
 * What is written (`unixfs_write`, `CarWriter`) is deterministic: the same files give the same root CID as `ipfs add --cid-version 1`
   and the same CAR bytes, so that a result can be checked by running the job again.
 * A CAR's own index is not used: it is a claim about the data, and making ours costs one pass over section headers.

@@ -4,25 +4,22 @@ A leaf is 32 bytes of padded data; a node is SHA-256(left | right) with the two 
 missing up to a power of two is zeros, whose roots are known beforehand, so padding costs nothing.
 Source: filecoin-project/go-fil-commp-hashhash; FRC-0069; `lotus` `storage/sealer` (CommD of a sector).
 
-`tree_root` is the one seam where a faster kernel can take over.
+The hashing is a kernel's (`deals.kernels`): a payload is cut into subtrees of 4 MiB padded, which threads hash side by side,
+and only their roots are kept.
 """
 
 from __future__ import annotations
 
-import hashlib
-import struct
+import os
+from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from deals.fr32 import (
-    PADDED_QUAD,
-    UNPADDED_QUAD,
-    check_padded_piece_size,
-    pad,
-    padded_piece_size_for,
-    read_up_to,
-)
+from deals.fr32 import check_padded_piece_size, padded_piece_size_for, read_up_to
+from deals.kernels import SUBTREE_LEVEL, SUBTREE_PAYLOAD, Kernel, current_kernel
+from deals.kernels.zeros import MAX_LEVEL, ZERO_ROOTS, node
 from deals.piece_cid import encode_piece_cid_v1, encode_piece_cid_v2
 from fil_plus.pieces import aligned_offsets
 from lotus_client.cid import Cid
@@ -35,6 +32,7 @@ __all__ = [
     "TreeTooLarge",
     "commp",
     "data_commitment",
+    "feed",
     "place_pieces",
     "raise_commitment",
     "tree_root",
@@ -42,35 +40,11 @@ __all__ = [
 ]
 
 _LEAF: Final = 32
-_MAX_LEVEL: Final = 57  # 2**62 bytes
-
-# One subtree is hashed at a time: 8192 quads are 1 MiB padded, 2**15 leaves.
-_SUBTREE_LEVEL: Final = 15
-_SUBTREE_PAYLOAD: Final = (_LEAF << _SUBTREE_LEVEL) // PADDED_QUAD * UNPADDED_QUAD
-
-_PAIR: Final = struct.Struct("64s")
-
-# Clears the two top bits of a byte, by bytes.translate.
-_TRUNCATE: Final = bytes(byte & 0x3F for byte in range(256))
+_MOST_THREADS: Final = 8  # so that buffers stay below 64 MiB
 
 
 class TreeTooLarge(ValueError):
     """Pieces that do not fit together in the sector or piece named."""
-
-
-def _node(left: bytes, right: bytes) -> bytes:
-    digest = hashlib.sha256(left + right).digest()
-    return digest[:31] + bytes([digest[31] & 0x3F])
-
-
-def _zero_commitments() -> tuple[bytes, ...]:
-    roots = [bytes(_LEAF)]
-    while len(roots) <= _MAX_LEVEL:
-        roots.append(_node(roots[-1], roots[-1]))
-    return tuple(roots)
-
-
-_ZERO: Final = _zero_commitments()
 
 
 def zero_commitment(level: int) -> bytes:
@@ -79,9 +53,9 @@ def zero_commitment(level: int) -> bytes:
     Raises:
         ValueError: `level` is outside 0..57.
     """
-    if not 0 <= level <= _MAX_LEVEL:
-        raise ValueError(f"level {level} is outside 0..{_MAX_LEVEL}")
-    return _ZERO[level]
+    if not 0 <= level <= MAX_LEVEL:
+        raise ValueError(f"level {level} is outside 0..{MAX_LEVEL}")
+    return ZERO_ROOTS[level]
 
 
 def tree_root(padded: bytes, level: int) -> bytes:
@@ -92,17 +66,14 @@ def tree_root(padded: bytes, level: int) -> bytes:
     """
     if len(padded) % _LEAF or len(padded) > _LEAF << level:
         raise ValueError(f"{len(padded)} bytes are not up to 2**{level} leaves of 32 bytes")
-    sha256, pairs = hashlib.sha256, _PAIR.iter_unpack
-    nodes: bytes | bytearray = padded
+    nodes = padded
     for current in range(level):
         if not nodes:
-            return _ZERO[level]
+            break
         if len(nodes) % 64:
-            nodes = bytes(nodes) + _ZERO[current]
-        # struct hands out the pairs a quarter faster than slicing does
-        nodes = bytearray(b"".join([sha256(pair).digest() for (pair,) in pairs(nodes)]))
-        nodes[31::32] = nodes[31::32].translate(_TRUNCATE)
-    return bytes(nodes) or _ZERO[level]
+            nodes += ZERO_ROOTS[current]
+        nodes = current_kernel().nodes(nodes)
+    return nodes or ZERO_ROOTS[level]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,57 +102,128 @@ class PieceCommitment:
 
 
 class CommpHasher:
-    """Computes CommP of bytes fed to it in any portions; memory is one 1 MiB subtree and one root per level."""
+    """Computes CommP of bytes fed to it in any portions; memory is one 4 MiB subtree and one root per level."""
 
-    def __init__(self) -> None:
+    def __init__(self, kernel: Kernel | None = None) -> None:
+        """`kernel` is this machine's best by default."""
+        self.kernel = kernel or current_kernel()
         self._pending = bytearray()
         self._size = 0
         # Finished subtrees, largest first, as (level, root): levels strictly fall, as bits of a counter.
         self._roots: list[tuple[int, bytes]] = []
+        self._subtrees = bytearray()
 
     def update(self, data: bytes | memoryview) -> None:
         """Appends payload bytes."""
-        self._size += len(data)
         self._pending += data
         done = 0
-        while len(self._pending) - done >= _SUBTREE_PAYLOAD:
-            chunk = bytes(self._pending[done : done + _SUBTREE_PAYLOAD])
-            self._push(_SUBTREE_LEVEL, _payload_root(chunk, _SUBTREE_LEVEL))
-            done += _SUBTREE_PAYLOAD
+        while len(self._pending) - done >= SUBTREE_PAYLOAD:
+            chunk = bytes(self._pending[done : done + SUBTREE_PAYLOAD])
+            self.add_subtree(self.kernel.payload_root(chunk, SUBTREE_LEVEL))
+            done += SUBTREE_PAYLOAD
         del self._pending[:done]
+
+    def add_subtree(self, root: bytes) -> None:
+        """Appends 4 MiB padded whose root was computed elsewhere; only between whole subtrees."""
+        _merge(self._roots, SUBTREE_LEVEL, root)
+        self._subtrees += root
+        self._size += SUBTREE_PAYLOAD
+
+    def subtree_roots(self) -> bytes:
+        """The roots of the 4 MiB subtrees fed so far, 32 bytes each; zeros fill the last one."""
+        if not self._pending:
+            return bytes(self._subtrees)
+        return bytes(self._subtrees) + self.kernel.payload_root(self._pending, SUBTREE_LEVEL)
 
     def finish(self) -> PieceCommitment:
         """The commitment of everything fed so far; more may be fed afterwards."""
-        size = padded_piece_size_for(self._size)
-        top = size.bit_length() - 1 - 5
-        if top <= _SUBTREE_LEVEL and not self._roots:
-            root = _payload_root(bytes(self._pending), top)
+        size = self._size + len(self._pending)
+        padded = padded_piece_size_for(size)
+        top = padded.bit_length() - 1 - 5
+        if top <= SUBTREE_LEVEL and not self._roots:
+            root = self.kernel.payload_root(self._pending, top)
         else:
             roots = list(self._roots)
             if self._pending:
-                last = _payload_root(bytes(self._pending), _SUBTREE_LEVEL)
-                _merge(roots, _SUBTREE_LEVEL, last)
+                last = self.kernel.payload_root(self._pending, SUBTREE_LEVEL)
+                _merge(roots, SUBTREE_LEVEL, last)
             root = _fold(roots, top)
-        return PieceCommitment(encode_piece_cid_v1(root), size, self._size)
-
-    def _push(self, level: int, root: bytes) -> None:
-        _merge(self._roots, level, root)
+        return PieceCommitment(encode_piece_cid_v1(root), padded, size)
 
 
-def commp(reader: BinaryIO, *, on_progress: Callable[[int], None] | None = None) -> PieceCommitment:
+def commp(
+    reader: BinaryIO,
+    *,
+    on_progress: Callable[[int], None] | None = None,
+    threads: int | None = None,
+    kernel: Kernel | None = None,
+) -> PieceCommitment:
     """CommP of everything in `reader`, in bounded memory; `on_progress` hears the bytes read so far.
 
     An exception raised by `on_progress` stops the work, which is how a caller cancels it.
     An empty payload has the commitment of the smallest piece of zeros (FRC-0069).
+    `threads` hash while this one reads; by default one for each processor that the process may use, at most 8.
     """
-    hasher = CommpHasher()
+    return feed(CommpHasher(kernel), reader, on_progress=on_progress, threads=threads).finish()
+
+
+def feed(
+    hasher: CommpHasher,
+    reader: BinaryIO,
+    *,
+    on_progress: Callable[[int], None] | None = None,
+    threads: int | None = None,
+) -> CommpHasher:
+    """The fresh hasher, fed with everything in `reader`; see `commp`."""
+    kernel = hasher.kernel
+    workers = threads or min(_processors(), _MOST_THREADS)
+    if not kernel.threads_help:
+        workers = 1
     total = 0
-    while chunk := read_up_to(reader, _SUBTREE_PAYLOAD):
-        hasher.update(chunk)
-        total += len(chunk)
-        if on_progress is not None:
-            on_progress(total)
-    return hasher.finish()
+    with ThreadPoolExecutor(workers, "commp") as pool:
+        free = [bytearray(SUBTREE_PAYLOAD) for _ in range(1 if workers == 1 else workers + 1)]
+        running: deque[tuple[Future[bytes], bytearray]] = deque()
+        while size := _fill(reader, buffer := free.pop()):
+            total += size
+            if size < SUBTREE_PAYLOAD:
+                break
+            running.append((pool.submit(kernel.payload_root, buffer, SUBTREE_LEVEL), buffer))
+            if not free:
+                free.append(_oldest(running, hasher))
+            if on_progress is not None:
+                on_progress(total)
+        while running:
+            _oldest(running, hasher)
+    hasher.update(memoryview(buffer)[:size])
+    if size and on_progress is not None:
+        on_progress(total)
+    return hasher
+
+
+def _oldest(running: deque[tuple[Future[bytes], bytearray]], hasher: CommpHasher) -> bytearray:
+    work, buffer = running.popleft()
+    hasher.add_subtree(work.result())
+    return buffer
+
+
+def _fill(reader: BinaryIO, buffer: bytearray) -> int:
+    """How many bytes were read into the buffer; fewer than it has only at the end (raw readers may answer short)."""
+    read_into = getattr(reader, "readinto", None)
+    if read_into is None:
+        data = read_up_to(reader, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+    view, done = memoryview(buffer), 0
+    while done < len(buffer) and (size := read_into(view[done:])):
+        done += size
+    return done
+
+
+def _processors() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS has none
+        return os.cpu_count() or 1
 
 
 def raise_commitment(root: bytes, from_size: int, to_size: int) -> bytes:
@@ -239,22 +281,17 @@ def data_commitment(pieces: Iterable[tuple[bytes, int]], total_size: int) -> byt
         ):  # the largest zero subtrees that are aligned at `end` fill the gap
             step = end & -end or piece.offset
             step = min(step, 1 << (piece.offset - end).bit_length() - 1)
-            _merge(roots, step.bit_length() - 6, _ZERO[step.bit_length() - 6])
+            _merge(roots, step.bit_length() - 6, ZERO_ROOTS[step.bit_length() - 6])
             end += step
         _merge(roots, piece.padded_size.bit_length() - 6, piece.root)
         end = piece.offset + piece.padded_size
     return _fold(roots, total.bit_length() - 6)
 
 
-def _payload_root(payload: bytes, level: int) -> bytes:
-    """The root over 2**level leaves of `payload` padded; trailing zeros are not hashed."""
-    return tree_root(pad(payload.rstrip(b"\0")), level)
-
-
 def _merge(roots: list[tuple[int, bytes]], level: int, root: bytes) -> None:
     """Appends a subtree and joins neighbours of equal level."""
     while roots and roots[-1][0] == level:
-        root = _node(roots.pop()[1], root)
+        root = node(roots.pop()[1], root)
         level += 1
     roots.append((level, root))
 
@@ -262,13 +299,13 @@ def _merge(roots: list[tuple[int, bytes]], level: int, root: bytes) -> None:
 def _fold(roots: list[tuple[int, bytes]], top: int) -> bytes:
     """The root at level `top` of subtrees with falling levels, zeros behind them."""
     if not roots:
-        return _ZERO[top]
+        return ZERO_ROOTS[top]
     rest = list(roots)
     level, root = rest.pop()
     while level < top:
         if rest and rest[-1][0] == level:
-            root = _node(rest.pop()[1], root)
+            root = node(rest.pop()[1], root)
         else:
-            root = _node(root, _ZERO[level])
+            root = node(root, ZERO_ROOTS[level])
         level += 1
     return root

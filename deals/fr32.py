@@ -3,7 +3,7 @@
 A quad of 127 bytes is a little-endian number of 1016 bits, cut into four words of 254 bits; each word is written as 32
 little-endian bytes whose two top bits are zero. Source: filecoin-project/specs, "Piece Commitment"; go-fil-commp-hashhash.
 
-`pad_quads` and `unpad_quads` are the one seam where a faster kernel can take over; everything else goes through them.
+`pad_quads` and `unpad_quads` hand the work to a kernel (`deals.kernels`); everything else goes through them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
+from deals.kernels import current_kernel
 from lotus_client.types import PaddedPieceSize
 
 __all__ = [
@@ -31,23 +32,8 @@ __all__ = [
 UNPADDED_QUAD: Final = 127
 PADDED_QUAD: Final = 128
 
-# Quads per big integer: large enough that Python's cost per operation vanishes, small enough for the CPU cache.
-_QUADS_PER_BLOCK: Final = 64
-_BLOCK_UNPADDED: Final = UNPADDED_QUAD * _QUADS_PER_BLOCK
-_BLOCK_PADDED: Final = PADDED_QUAD * _QUADS_PER_BLOCK
-
 # Quads per read when streaming: 4096 quads are 512 KiB padded.
 _STREAM_QUADS: Final = 4096
-
-
-def _repeat(bits: int, shift: int) -> int:
-    """`bits` ones at `shift` within every 1024-bit padded quad of a block."""
-    quad = ((1 << bits) - 1) << shift
-    return int.from_bytes(quad.to_bytes(PADDED_QUAD, "little") * _QUADS_PER_BLOCK, "little")
-
-
-_UNPADDED_WORDS: Final = tuple(_repeat(254, 254 * word) for word in range(4))
-_PADDED_WORDS: Final = tuple(_repeat(254, 256 * word) for word in range(4))
 
 
 def pad_quads(data: bytes | memoryview) -> bytes:
@@ -58,17 +44,7 @@ def pad_quads(data: bytes | memoryview) -> bytes:
     """
     if len(data) % UNPADDED_QUAD:
         raise ValueError(f"{len(data)} bytes are not whole 127-byte quads")
-    from_bytes = int.from_bytes
-    word0, word1, word2, word3 = _UNPADDED_WORDS
-    out: list[bytes] = []
-    for start in range(0, len(data), _BLOCK_UNPADDED):
-        block = bytes(data[start : start + _BLOCK_UNPADDED])
-        quads = range(0, len(block), UNPADDED_QUAD)
-        spread = b"\0".join([block[at : at + UNPADDED_QUAD] for at in quads])
-        n = from_bytes(spread, "little")
-        n = n & word0 | (n & word1) << 2 | (n & word2) << 4 | (n & word3) << 6
-        out.append(n.to_bytes(len(quads) * PADDED_QUAD, "little"))
-    return b"".join(out)
+    return current_kernel().pad(data)
 
 
 def unpad_quads(data: bytes | memoryview) -> bytes:
@@ -81,16 +57,7 @@ def unpad_quads(data: bytes | memoryview) -> bytes:
     """
     if len(data) % PADDED_QUAD:
         raise ValueError(f"{len(data)} bytes are not whole 128-byte padded quads")
-    from_bytes = int.from_bytes
-    word0, word1, word2, word3 = _PADDED_WORDS
-    out: list[bytes] = []
-    for start in range(0, len(data), _BLOCK_PADDED):
-        block = data[start : start + _BLOCK_PADDED]
-        n = from_bytes(block, "little")
-        n = n & word0 | (n & word1) >> 2 | (n & word2) >> 4 | (n & word3) >> 6
-        spread = n.to_bytes(len(block), "little")
-        out += [spread[at : at + UNPADDED_QUAD] for at in range(0, len(spread), PADDED_QUAD)]
-    return b"".join(out)
+    return current_kernel().unpad(data)
 
 
 def pad(data: bytes) -> bytes:

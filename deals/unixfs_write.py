@@ -16,13 +16,13 @@ from typing import BinaryIO, Final
 from deals.car import CarWriter
 from deals.dag_pb import PbLink, PbNode, UnixFsData, UnixFsType
 from deals.fr32 import read_up_to
+from deals.unixfs_shard import shard_entries
 from lotus_client.cid import DAG_PB, RAW, Cid
 
 __all__ = [
     "IPFS_CAR",
     "KUBO",
     "BlockSink",
-    "DirectoryTooLarge",
     "Layout",
     "PackedCar",
     "UnixFsNode",
@@ -35,24 +35,25 @@ __all__ = [
 
 BlockSink = Callable[[Cid, bytes], None]
 
-# kubo `Internal.UnixFSShardingSizeThreshold`: from names and CIDs of this many bytes on, a directory is sharded.
-_SHARDING_THRESHOLD: Final = 256 << 10
-
-
-class DirectoryTooLarge(ValueError):
-    """The directory is so large that kubo would shard it, which this writer cannot do yet."""
+# kubo `Import.UnixFSHAMTDirectorySizeThreshold`: from names and CIDs of this many bytes on, a directory is sharded.
+_KUBO_SHARDS_FROM: Final = 256 << 10
 
 
 class UnsupportedFile(ValueError):
-    """A symlink, device or socket, or a name that is not UTF-8: it has no place in a result."""
+    """A symlink, device or socket, a name that is not UTF-8, names that no directory holds together: no place in a result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How files are cut: bytes per chunk and links per node."""
+    """How files are cut, bytes per chunk and links per node, and when a directory is sharded.
+
+    From `shard_bytes` of names and CIDs on, or above `shard_entries` entries; None is never.
+    """
 
     chunk_size: int
     width: int
+    shard_bytes: int | None = _KUBO_SHARDS_FROM
+    shard_entries: int | None = None
 
     def __post_init__(self) -> None:
         if self.chunk_size < 1 or self.width < 2:
@@ -60,7 +61,7 @@ class Layout:
 
 
 KUBO: Final = Layout(chunk_size=262_144, width=174)
-IPFS_CAR: Final = Layout(chunk_size=1 << 20, width=1024)
+IPFS_CAR: Final = Layout(chunk_size=1 << 20, width=1024, shard_bytes=None, shard_entries=1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,25 +89,36 @@ def add_file(reader: BinaryIO, sink: BlockSink, layout: Layout = KUBO) -> UnixFs
     return top[0] if len(top) == 1 else _parent(top, sink)
 
 
-def add_directory(entries: Mapping[str, UnixFsNode], sink: BlockSink) -> UnixFsNode:
-    """Writes a plain directory; entries are ordered by the bytes of their names.
+def add_directory(
+    entries: Mapping[str, UnixFsNode], sink: BlockSink, layout: Layout = KUBO
+) -> UnixFsNode:
+    """Writes a directory, sharded where the layout says so; entries are ordered by the bytes of their names.
 
     Raises:
-        DirectoryTooLarge: kubo would write it sharded, and the CID would differ.
+        UnsupportedFile: two names of a sharded directory have the same hash.
     """
-    estimate = sum(len(name.encode()) + len(node.cid.raw) for name, node in entries.items())
-    if estimate >= _SHARDING_THRESHOLD:
-        raise DirectoryTooLarge(
-            f"a directory of {len(entries)} entries must be sharded, which is not supported yet; "
-            "spread the files over subdirectories"
-        )
+    nodes = entries.values()
+    content = sum(node.size for node in nodes)
+    if _is_sharded(entries, layout):
+        shards = {name: PbLink(node.cid, name, node.tsize) for name, node in entries.items()}
+        try:
+            cid, tsize = shard_entries(shards, sink)
+        except ValueError as error:
+            raise UnsupportedFile(str(error)) from error
+        return UnixFsNode(cid, content, tsize)
     ordered = sorted(entries.items(), key=lambda item: item[0].encode())
     links = tuple(PbLink(node.cid, name, node.tsize) for name, node in ordered)
     block = PbNode(links, UnixFsData(UnixFsType.DIRECTORY).encode()).encode()
     cid = Cid.of_sha2_256(DAG_PB, block)
     sink(cid, block)
-    nodes = entries.values()
-    return UnixFsNode(cid, sum(n.size for n in nodes), len(block) + sum(n.tsize for n in nodes))
+    return UnixFsNode(cid, content, len(block) + sum(node.tsize for node in nodes))
+
+
+def _is_sharded(entries: Mapping[str, UnixFsNode], layout: Layout) -> bool:
+    if layout.shard_entries is not None and len(entries) > layout.shard_entries:
+        return True
+    estimate = sum(len(name.encode()) + len(node.cid.raw) for name, node in entries.items())
+    return layout.shard_bytes is not None and estimate >= layout.shard_bytes
 
 
 def add_path(path: Path, sink: BlockSink, layout: Layout = KUBO) -> UnixFsNode:
@@ -114,7 +126,6 @@ def add_path(path: Path, sink: BlockSink, layout: Layout = KUBO) -> UnixFsNode:
 
     Raises:
         UnsupportedFile: a symlink or special file; nothing is followed.
-        DirectoryTooLarge: as `add_directory`.
     """
     mode = path.lstat().st_mode
     if stat.S_ISREG(mode):
@@ -131,7 +142,7 @@ def add_path(path: Path, sink: BlockSink, layout: Layout = KUBO) -> UnixFsNode:
         except UnicodeEncodeError as error:
             raise UnsupportedFile(f"{child!r}: the name is not UTF-8") from error
         entries[child.name] = add_path(child, sink, layout)
-    return add_directory(entries, sink)
+    return add_directory(entries, sink, layout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +159,7 @@ def pack_car(path: Path, out: BinaryIO, layout: Layout = KUBO) -> PackedCar:
     """Writes the file or directory at `path` as a CARv1 with one root into the seekable `out`; leaves come first.
 
     Raises:
-        UnsupportedFile, DirectoryTooLarge: as `add_path`.
+        UnsupportedFile: as `add_path`.
     """
     start = out.tell()
     # The root is known last, but its CID has always 36 bytes: a stand-in keeps its place.

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from deals.commp import PieceCommitment, commp
+from deals.commp import CommpHasher, feed
 from deals.fr32 import unpadded_length
 from deals.piece_cid import encode_piece_cid_v1, root_of
 from deals.sources.base import PieceSource, PieceUnavailable, Unavailable
+from deals.subtree_roots import SubtreeRoots, roots_of
 from fil_plus.pieces import HeldPiece
 from lotus_client.cid import Cid
 from lotus_client.types import PaddedPieceSize
@@ -24,11 +25,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class PieceVerified:
-    """The source's bytes are the piece; `bytes_read` counts unpadded bytes, padding included."""
+    """The source's bytes are the piece; `bytes_read` counts unpadded bytes, padding included.
+
+    With `subtree_roots` ranges of it can be verified later.
+    """
 
     piece_cid: Cid
     padded_size: PaddedPieceSize
     bytes_read: int
+    subtree_roots: SubtreeRoots
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ async def verify_piece(
 ) -> PieceVerified | PieceMismatch:
     """Whether the bytes that `source` gives have the piece's CommP.
 
-    Cancelling the awaiting task stops the reading at the next MiB, closes the reader, then raises CancelledError.
+    Cancelling the awaiting task stops the reading within 4 MiB, closes the reader, then raises CancelledError.
 
     Raises:
         PieceNotHere, PieceUnavailable: the source has no bytes, fails while reading, or gives too many.
@@ -69,20 +74,19 @@ async def verify_piece(
         await asyncio.wait({work})
         work.exception()  # seen, so that it is not reported as lost
         raise
-    if found.root != expected:
-        return PieceMismatch(encode_piece_cid_v1(expected), found.piece_cid)
-    return PieceVerified(piece.piece_cid, piece.padded_size, found.payload_size)
+    commitment = found.finish().raised_to(piece.padded_size)
+    if commitment.root != expected:
+        return PieceMismatch(encode_piece_cid_v1(expected), commitment.piece_cid)
+    roots = roots_of(found, piece.padded_size)
+    return PieceVerified(piece.piece_cid, piece.padded_size, commitment.payload_size, roots)
 
 
-def _read_through(
-    reader: BinaryIO, piece: HeldPiece, report: Callable[[int], None]
-) -> PieceCommitment:
+def _read_through(reader: BinaryIO, piece: HeldPiece, report: Callable[[int], None]) -> CommpHasher:
     try:
         with reader:
-            found = commp(reader, on_progress=report)
+            return feed(CommpHasher(), reader, on_progress=report)
     except OSError as error:
         raise PieceUnavailable(piece.key, Unavailable.READ_FAILED, str(error)) from error
-    return found.raised_to(piece.padded_size)
 
 
 def _reporter(

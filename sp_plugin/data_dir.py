@@ -54,6 +54,11 @@ class DataDir:
         return self.path / "cache" / "volumes"
 
     @property
+    def piece_roots(self) -> Path:
+        """Subtree roots of verified pieces, by piece CID; may be deleted at any time."""
+        return self.path / "cache" / "roots"
+
+    @property
     def compiled(self) -> Path:
         """Compiled programs; may be deleted at any time."""
         return self.path / "cache" / "compiled"

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from deals.kernels import KernelUnavailable, current_kernel
+from deals.kernels.native import native_kernels
 from lotus_client.client import LotusClient
 from lotus_client.errors import LotusError
 from sp_plugin.config import Config
@@ -37,7 +39,7 @@ class Check:
 
 async def examine(config: Config) -> list[Check]:
     """All checks, in the order in which they should be mended."""
-    checks = [*_packages(), *_notes(config), *_disk(config)]
+    checks = [*_packages(), *_notes(config), *_disk(config), *_kernel()]
     checks += await _store(config)
     try:
         async with connect_node(config.node) as node:
@@ -77,6 +79,18 @@ def _disk(config: Config) -> Iterator[Check]:
         free >= _LEAST_FREE,
         f"{config.data_dir}: {free >> 30} GiB free, at least {_LEAST_FREE >> 30} are needed",
     )
+
+
+def _kernel() -> Iterator[Check]:
+    """A missing extension is silent: everything works, only slower."""
+    try:
+        name = current_kernel().name
+    except KernelUnavailable as error:
+        yield Check("CommP kernel", ok=False, detail=f"SP_PLUGIN_KERNEL: {error}")
+        return
+    native = any(kernel.name == name for kernel in native_kernels())
+    slow = "" if native else "; install with a C compiler (gcc or clang) for a ten times faster one"
+    yield Check("CommP kernel", ok=True, detail=f"{name}{slow}")
 
 
 async def _store(config: Config) -> list[Check]:

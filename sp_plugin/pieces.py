@@ -6,6 +6,7 @@ import asyncio
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
@@ -14,9 +15,11 @@ import structlog
 from deals.blocks import BadBlock, MissingBlock, UnknownHash
 from deals.car import CarBlocks, CarError, CarReader
 from deals.locate import PieceNotFound, aligned_candidates, confirm_offset
+from deals.piece_cid import root_of
 from deals.sources import PieceSource, SourceError, make_source
 from deals.sources.several import SeveralSources
 from deals.sources.storage_path import StoragePathSource
+from deals.subtree_roots import VerifiedReader, load_roots, save_roots
 from deals.unixfs import UnixFsError
 from deals.unsealed import UnsealedError, UnsealedFile
 from deals.verify import PieceMismatch, verify_piece
@@ -76,6 +79,7 @@ class Pieces:
         unsealed: StoragePathSource | None = None,
         sector_size: int,
         cache_dir: Path,
+        roots_dir: Path,
         epoch: Callable[[], Epoch | None],
         clock: Callable[[], int],
     ) -> None:
@@ -88,6 +92,7 @@ class Pieces:
         self._unsealed = unsealed
         self._sector_size = sector_size
         self._cache = cache_dir
+        self._roots = roots_dir
         self._epoch = epoch
         self._clock = clock
 
@@ -199,15 +204,24 @@ class Pieces:
     async def open(self, key: str) -> BinaryIO:
         """A reader of the unpadded bytes of a piece; the caller closes it.
 
+        Of a piece that was verified, every byte is verified again before it is given; other bytes raise RangeMismatch.
+
         Raises:
             NotFound: not held, or no bytes of it can be given; says why.
         """
         known = await self.get(key)
         offset = known.check.offset if known.check else known.piece.offset
         try:
-            return await self._open(replace(known.piece, offset=offset))
+            reader = await self._open(replace(known.piece, offset=offset))
         except SourceError as error:
             raise NotFound("bytes of a held piece", error) from error
+        if known.check is None or known.check.state is not CheckState.VERIFIED:
+            return reader
+        cid = known.piece.piece_cid
+        roots = await asyncio.to_thread(load_roots, self._roots, str(cid), root_of(cid))
+        if roots is None:
+            return reader
+        return BufferedReader(VerifiedReader(reader, roots), 1 << 20)
 
     async def _open(self, piece: HeldPiece) -> BinaryIO:
         if self._source is None:
@@ -224,6 +238,9 @@ class Pieces:
             outcome = await verify_piece(self._source, located)
             if isinstance(outcome, PieceMismatch):
                 return replace(empty, state=CheckState.MISMATCH, detail=str(outcome))
+            await asyncio.to_thread(
+                save_roots, self._roots, str(piece.piece_cid), outcome.subtree_roots
+            )
             reader = await self._source.open(located)
             content = await asyncio.to_thread(_content_of, reader)
         except (SourceError, PieceNotFound, UnsealedError, OSError, ValueError) as error:

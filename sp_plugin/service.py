@@ -114,6 +114,7 @@ class Sidecar:
             unsealed=StoragePathSource(paths, sector_size) if paths else None,
             sector_size=sector_size,
             cache_dir=data.volumes,
+            roots_dir=data.piece_roots,
             epoch=lambda: self._followed,
             clock=time.time_ns,
         )

@@ -10,6 +10,7 @@ from lotus_client.address import Address
 from lotus_client.cid import Cid
 from lotus_client.client import LotusClient
 from lotus_client.types import ActorId
+from sp_plugin.alerts import Alerts
 from sp_plugin.config import PayoutsConfig
 from sp_plugin.errors import BadInput, Conflict
 from sp_plugin.node import SameChain
@@ -46,6 +47,7 @@ class Treasury:
     reconciler: Reconciler | None
     wallet: WalletEndpoint | None
     same_chain: SameChain
+    alert: Alerts
 
     async def close(self) -> None:
         """Release the signer's sockets."""
@@ -138,7 +140,7 @@ class Treasury:
         await self.same_chain.check()
         report = await self.funding.step()
         if report.problem:
-            await _alert("wallet_unexplained", report.problem)
+            await self.alert("wallet_unexplained", report.problem)
         return False
 
 
@@ -157,9 +159,11 @@ async def open_treasury(
     Raises:
         SignerError, BadInput: the signer that the config names cannot be used.
     """
-    ledger, payouts = LedgerRepository(store), PayoutRepository(store)
+    ledger, payouts, alert = LedgerRepository(store), PayoutRepository(store), Alerts()
     if config.wallet is None:
-        return Treasury(config, chain, ledger, payouts, None, None, None, None, None, same_chain)
+        return Treasury(
+            config, chain, ledger, payouts, None, None, None, None, None, same_chain, alert
+        )
     signer, wallet = _signer(config)
     limits = Limits(
         minimum=config.minimum_payout_fil,
@@ -185,7 +189,7 @@ async def open_treasury(
             enabled=config.enabled and not config.dry_run,
             genesis=genesis,
         )
-        sender = Sender(chain, signer, payouts, settings, _alert)
+        sender = Sender(chain, signer, payouts, settings, alert)
     funding = FundingWatcher(chain, payouts, ledger, config.wallet)
     reconciler = Reconciler(chain, payouts, ledger, config.wallet)
     return Treasury(
@@ -199,6 +203,7 @@ async def open_treasury(
         reconciler,
         wallet,
         same_chain,
+        alert,
     )
 
 
@@ -227,7 +232,3 @@ def _signer(config: PayoutsConfig) -> tuple[Signer | None, WalletEndpoint | None
             )
         return key, None
     return None, None
-
-
-async def _alert(event: str, text: str) -> None:
-    log.warning("payout_alert", alert=event, text=text)

@@ -20,19 +20,19 @@ def why_no_engine() -> str | None:
     if platform.machine() != "x86_64":
         return f"the example image holds an x86-64 program and this is {platform.machine()}"
     where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-    # docker-py leaves a socket open when nothing is there, so the usual case is looked at first
-    if where.startswith("unix://") and not Path(where.removeprefix("unix://")).exists():
-        return f"no Docker engine answers at {where}"
     import docker
     from docker.errors import DockerException
 
+    from sp_plugin.executors.docker import probe_engine
+
     try:
+        probe_engine(where)
         client = docker.from_env()
         try:
             client.ping()
         finally:
             client.close()
-    except DockerException:
+    except (DockerException, OSError):
         return f"no Docker engine answers at {where}"
     return None
 

@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -61,11 +62,20 @@ class Api:
         return self._json("DELETE", path, body or {})
 
     def download(self, path: str, into: Path) -> int:
-        """Write a binary answer to the new file `into`; gives back its size."""
+        """Write a binary answer to the new file `into`; gives back its size.
+
+        Raises:
+            SpPluginError: the answer broke off; what came is in the file.
+        """
         with self._open("GET", path, None) as answer, into.open("xb") as file:
             size = 0
-            while chunk := answer.read(1 << 20):
-                size += file.write(chunk)
+            try:
+                while chunk := answer.read(1 << 20):
+                    size += file.write(chunk)
+            except HTTPException as error:
+                raise SpPluginError(
+                    f"the answer broke off after {size} bytes, the sidecar's log says why; they are in {into}"
+                ) from error
         return size
 
     def _json(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:

@@ -128,7 +128,7 @@ def _bad_files() -> Iterator[None]:
     from deals.blocks import BadBlock, MissingBlock, UnknownHash
     from deals.car import CarError
     from deals.unixfs import UnixFsError
-    from deals.unixfs_write import DirectoryTooLarge, UnsupportedFile
+    from deals.unixfs_write import UnsupportedFile
     from deals.volumes import VolumeError
     from sp_plugin.errors import BadInput
 
@@ -138,6 +138,6 @@ def _bad_files() -> Iterator[None]:
         raise BadInput(f"{error.filename or 'file'}: {error.strerror}") from error
     except (
         *(BadBlock, MissingBlock, UnknownHash, CarError),
-        *(UnixFsError, VolumeError, DirectoryTooLarge, UnsupportedFile),
+        *(UnixFsError, VolumeError, UnsupportedFile),
     ) as error:
         raise BadInput(str(error)) from error

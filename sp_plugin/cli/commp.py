@@ -25,6 +25,7 @@ def commp_(
     import time
 
     from deals.commp import TreeTooLarge, commp
+    from deals.kernels import KernelUnavailable, current_kernel
     from sp_plugin.cli.output import print_fields, print_json
     from sp_plugin.errors import BadInput
 
@@ -36,12 +37,14 @@ def commp_(
         raise BadInput(f"{file} cannot be read: {error.strerror}") from error
     except TreeTooLarge as error:
         raise BadInput(f"{file}: {error}") from error
+    except KernelUnavailable as error:
+        raise BadInput(f"SP_PLUGIN_KERNEL: {error}") from error
     result = {
         "piece_cid": str(commitment.piece_cid),
         "piece_cid_v2": str(commitment.piece_cid_v2),
         "payload_size": commitment.payload_size,
         "padded_size": commitment.padded_size,
-        "kernel": "hashlib",
+        "kernel": current_kernel().name,
         "seconds": round(time.monotonic() - started, 6),
     }
     (print_json if json else print_fields)(result)

@@ -51,16 +51,22 @@ def verify(key: Key, config: ConfigOption = None, json: JsonOption = False) -> N
 def read(
     key: Key,
     file: Annotated[Path, typer.Argument(help="The file to write; must not exist.")],
+    offset: Annotated[int, typer.Option(min=0, help="The first unpadded byte.")] = 0,
+    length: Annotated[
+        int | None, typer.Option(min=1, help="How many bytes; all by default.")
+    ] = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write the unpadded bytes of a piece, as stored and not verified, to a file."""
+    """Write the unpadded bytes of a piece to a file. Of a piece that was verified, they are verified again."""
     from sp_plugin.cli.api import segment
     from sp_plugin.cli.output import print_fields, print_json
     from sp_plugin.errors import BadInput
 
     try:
-        size = connect(config).download(f"/api/v1/sp/pieces/{segment(key)}/bytes", file)
+        size = connect(config).download(
+            f"/api/v1/sp/pieces/{segment(key)}/bytes?offset={offset}&length={length or 0}", file
+        )
     except OSError as error:
         raise BadInput(f"{file}: {error.strerror}") from error
     (print_json if json else print_fields)({"file": str(file), "size": size})

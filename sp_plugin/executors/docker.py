@@ -47,7 +47,7 @@ from sp_plugin.executors.capture import (
 )
 from sp_plugin.jobs.spec import DockerParams
 
-__all__ = ["LABEL", "DockerExecutor", "EngineUnavailable"]
+__all__ = ["LABEL", "DockerExecutor", "EngineUnavailable", "probe_engine"]
 
 LABEL: Final = "sp-plugin.execution"
 _LABEL_JOB: Final = "sp-plugin.job"
@@ -245,7 +245,7 @@ class DockerExecutor:
             url = self._url or os.environ.get("DOCKER_HOST", _DEFAULT_URL)
             client = None
             try:
-                _probe(url)
+                probe_engine(url)
                 client = docker.DockerClient(
                     base_url=url, version=_API_VERSION, timeout=_REQUEST_SECONDS
                 )
@@ -295,8 +295,8 @@ class DockerExecutor:
             ) from error
 
 
-def _probe(url: str) -> None:
-    """Raise `OSError` when nobody listens on a Unix socket; docker-py would leak its own on that."""
+def probe_engine(url: str) -> None:
+    """Raise `OSError` when nobody listens on a Unix socket; docker-py would leave its own open on that."""
     if url.startswith("unix://"):
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(_REQUEST_SECONDS)

@@ -9,12 +9,14 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from deals.subtree_roots import RangeMismatch
 from lotus_client.address import Address
 from sp_plugin.config import Scope
 from sp_plugin.config.example import plain_values
-from sp_plugin.errors import NotFound
+from sp_plugin.errors import Conflict, NotFound
 from sp_plugin.http.auth import needs, refusal_of
 from sp_plugin.http.parts import PARTS
+from sp_plugin.http.requests import number
 from sp_plugin.jobs.states import ExecutionState
 from sp_plugin.pieces import KnownPiece
 from sp_plugin.policy import datasets_of
@@ -24,6 +26,7 @@ __all__ = ["routes"]
 
 _CHUNK: Final = 1 << 20
 _ALL: Final = 100_000
+_MOST: Final = 1 << 62
 _EXECUTION: Final = re.compile(r"e-[0-9a-f-]{36}")
 
 routes = web.RouteTableDef()
@@ -78,13 +81,24 @@ async def verify(request: web.Request) -> web.Response:
 @routes.get("/api/v1/sp/pieces/{key}/bytes")
 @needs(Scope.OPERATE)
 async def read(request: web.Request) -> web.StreamResponse:
-    """The unpadded bytes of a piece, as they are stored."""
+    """The unpadded bytes of a piece, of `offset` and `length` if these are given.
+
+    Of a piece that was verified each byte is verified again; the answer breaks off before the first one that is wrong.
+    """
+    offset, length = number(request, "offset", 0, _MOST), number(request, "length", _MOST, _MOST)
     reader = await request.app[PARTS].pieces.open(request.match_info["key"])
     with reader:
         response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
+        await asyncio.to_thread(reader.seek, offset)
+        try:
+            chunk = await asyncio.to_thread(reader.read, min(_CHUNK, length))
+        except RangeMismatch as error:
+            raise Conflict(str(error)) from error
         await response.prepare(request)
-        while chunk := await asyncio.to_thread(reader.read, _CHUNK):
+        while chunk:
             await response.write(chunk)
+            length -= len(chunk)
+            chunk = await asyncio.to_thread(reader.read, min(_CHUNK, length))
     await response.write_eof()
     return response
 

@@ -12,7 +12,7 @@ from typing import Annotated, Final, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from deals.unixfs_write import DirectoryTooLarge, UnsupportedFile, add_path
+from deals.unixfs_write import UnsupportedFile, add_path
 from sp_plugin.inputs.base import (
     InputContext,
     InputIdentity,
@@ -79,7 +79,7 @@ def _identity(path: Path) -> InputIdentity:
     _measure(path)
     try:
         node = add_path(path, lambda _cid, _block: None)
-    except (UnsupportedFile, DirectoryTooLarge, OSError) as error:
+    except (UnsupportedFile, OSError) as error:
         raise InputMissing(str(error)) from error
     return InputIdentity("localdirectory", node.cid)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from deals.unixfs_write import DirectoryTooLarge, UnsupportedFile, pack_car
+from deals.unixfs_write import UnsupportedFile, pack_car
 from lotus_client.cid import Cid
 from sp_plugin.executors.base import ExecutionLimits
 
@@ -98,7 +98,7 @@ def pack_results(directory: Path, car: Path) -> PackedResults:
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(car)
-    except (UnsupportedFile, DirectoryTooLarge) as error:
+    except UnsupportedFile as error:
         raise OutputRefused(str(error)) from error
     finally:
         temporary.unlink(missing_ok=True)

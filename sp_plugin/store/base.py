@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, Final
 
-from sqlalchemy import Dialect, MetaData, String, TypeDecorator, event
+import aiosqlite
+from sqlalchemy import Dialect, MetaData, String, TypeDecorator, event, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from lotus_client.address import Address
@@ -83,7 +85,7 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.engine: AsyncEngine = create_async_engine(url)
+        self.engine: AsyncEngine = _engine(url)
         self._readers = self.engine
         self._writing: AbstractAsyncContextManager[object] = nullcontext()
         self._reading: AbstractAsyncContextManager[object] = nullcontext()
@@ -97,7 +99,7 @@ class Store:
         if self.engine.url.database in (None, "", ":memory:"):  # another engine has another memory
             self._reading = self._writing
         else:
-            self._readers = create_async_engine(url)
+            self._readers = _engine(url)
             _prepare(self._readers, "BEGIN", "PRAGMA query_only=ON")
 
     @asynccontextmanager
@@ -105,21 +107,61 @@ class Store:
         """A connection whose work is committed on leaving, or rolled back on an exception.
 
         Not to be entered again by the task that is in it, and nothing but the database is to be awaited inside: all
-        other writers wait.
+        other writers wait. On SQLite a cancelled task finishes its statements and commits first, and is cancelled
+        when it leaves.
         """
         async with self._writing, self.engine.begin() as connection:
             yield connection
+        await asyncio.sleep(0)  # where a cancellation that came meanwhile is felt
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection that sees the database as it is at its first read, whatever others write, and cannot write."""
         async with self._reading, self._readers.begin() as connection:
             yield connection
+        await asyncio.sleep(0)
 
     async def close(self) -> None:
         """Give the connections back; the store cannot be used afterwards."""
         await self.engine.dispose()
         await self._readers.dispose()
+
+
+class _Patient(aiosqlite.Connection):
+    """A connection whose statements end before the task that waits for them is cancelled.
+
+    SQLAlchemy throws a connection away when a wait for it is cancelled, while the driver's thread goes on: the
+    statement, the transaction and the write lock then live until somebody happens to collect them.
+    """
+
+    async def _execute(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
+        statement: Coroutine[Any, Any, Any] = super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
+        running = asyncio.ensure_future(statement)
+        cancelled = 0
+        while not running.done():
+            try:
+                await asyncio.wait({running})
+            except asyncio.CancelledError:
+                cancelled += 1
+        if cancelled and (task := asyncio.current_task()) is not None:
+            for _ in range(cancelled):
+                task.uncancel()
+                task.cancel()  # again, at the next wait that is none for the database
+        return running.result()
+
+
+def _patient(database: str, **options: Any) -> _Patient:
+    connection = _Patient(lambda: sqlite3.connect(database, **options), iter_chunk_size=64)
+    connection._thread.daemon = (
+        True  # as SQLAlchemy has it: a lost connection must not keep the process
+    )
+    return connection
+
+
+def _engine(url: str) -> AsyncEngine:
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_async_engine(url)
+    return create_async_engine(url, connect_args={"async_creator_fn": _patient})
 
 
 def _prepare(engine: AsyncEngine, begin: str, *pragmas: str) -> None:

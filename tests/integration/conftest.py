@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -10,14 +11,17 @@ from pathlib import Path
 import docker
 import pytest
 
+from sp_plugin.executors.docker import probe_engine
+
 _BUSYBOX = shutil.which("busybox") or "/bin/busybox"
 
 
 def _engine():
     try:
+        probe_engine(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"))
         client = docker.from_env(timeout=20)
         client.ping()
-    except docker.errors.DockerException as error:
+    except (docker.errors.DockerException, OSError) as error:
         pytest.skip(f"needs a running Docker engine: {error}")
     return client
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deals.kernels import current_kernel
 from devstack.auth import Permission
 from devstack.stack import Devstack
 from lotus_client.cid import Cid
@@ -69,6 +71,7 @@ async def test_init_check_and_doctor_lead_to_a_sidecar_that_starts(
     code, out, _ = await sp_plugin(config, "doctor")
     assert (code, "nothing is wrong" in out) == (0, True), out
     assert "1 storage path with unsealed/" in out
+    assert re.search(rf"ok +CommP kernel: {current_kernel().name}", out), out
     code, _, err = await sp_plugin(config, "ledger", "check", "--offline")
     assert (code, "start with `sp-plugin run`" in err) == (1, True)
     async with running(config) as sidecar:
@@ -216,3 +219,35 @@ async def test_the_rest_of_the_money_commands_answer(devnet: Devstack, tmp_path:
         assert (await sp_plugin(config, "statement", "nonsense"))[0] == 2
         shown = await answer(config, "payouts", "status")
         assert shown["wallet"]["enabled"]
+
+
+async def test_bytes_of_a_verified_piece_are_verified_again_when_they_are_read(
+    devnet: Devstack, tmp_path: Path, car: tuple[bytes, Cid]
+):
+    await make_deal(devnet, car[0])
+    await devnet.advance(40)
+    config = write_config(devnet, tmp_path)
+    async with running(config) as sidecar:
+        (piece,) = (
+            await sidecar.until(
+                "/api/v1/sp/pieces",
+                lambda body: [i["state"] for i in body["items"]] == ["verified"],
+            )
+        )["items"]
+        part, whole, wrong = (tmp_path / name for name in ("part", "whole", "wrong"))
+        read = ("pieces", "read", piece["key"])
+        assert (await answer(config, *read, str(whole)))["size"] == piece[
+            "padded_size"
+        ] // 128 * 127
+        assert whole.read_bytes().rstrip(b"\0") == car[0].rstrip(b"\0")
+        await answer(config, *read, str(part), "--offset", "1000", "--length", "77")
+        assert part.read_bytes() == car[0][1000:1077]
+        (unsealed,) = (devnet.data_dir / "miner" / "storage" / "unsealed").iterdir()
+        with unsealed.open("r+b") as file:
+            file.seek(5000)
+            byte = file.read(1)[0]
+            file.seek(5000)
+            file.write(bytes([byte ^ 1]))
+        code, _, err = await sp_plugin(config, *read, str(wrong))
+        assert (code, "are not those of the piece that was verified" in err) == (1, True)
+        assert not wrong.exists()

@@ -115,6 +115,8 @@ async def test_a_node_of_another_chain_stops_everything_that_writes(
         line.cut()
         await other.advance(50)
         line.join(other.api_port)
+        for step in ("fund", "earn"):  # they look once a minute
+            sidecar.sidecar.steps.wake(step)
         body = await sidecar.until(
             "/health/readyz",
             lambda answer: (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -70,3 +72,80 @@ async def test_a_writer_that_fails_changes_nothing(store: Store):
 async def test_many_writers_and_readers_at_once_lose_nothing(store: Store):
     await asyncio.gather(*(work(store) for _ in range(30) for work in (add_one, count)))
     assert await count(store) == 30
+
+
+_SLOW = "WITH RECURSIVE c(x) AS (VALUES(1) UNION ALL SELECT x+1 FROM c WHERE x < 1000000) SELECT max(x) FROM c"
+
+
+async def test_a_writer_cancelled_in_a_statement_has_given_its_lock_back_when_it_ends(
+    tmp_path: Path,
+):
+    store = Store(f"sqlite+aiosqlite:///{tmp_path}/state.db")
+    async with store.transaction() as connection:
+        await connection.execute(text("CREATE TABLE counters (n INTEGER)"))
+    inside = asyncio.Event()
+
+    async def write() -> None:
+        async with store.transaction() as connection:
+            await connection.execute(text("INSERT INTO counters VALUES (1)"))
+            inside.set()
+            await connection.execute(text(_SLOW))
+
+    writer = asyncio.create_task(write())
+    await inside.wait()
+    await asyncio.sleep(0.01)
+    writer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writer
+    with sqlite3.connect(tmp_path / "state.db", timeout=0, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert other.execute("SELECT n FROM counters").fetchall() == [(1,)]
+        other.execute("COMMIT")
+    other.close()
+    await store.close()
+
+
+async def test_tasks_cancelled_at_any_moment_leave_whole_transactions_and_no_lock(tmp_path: Path):
+    store = Store(f"sqlite+aiosqlite:///{tmp_path}/state.db")
+    async with store.transaction() as connection:
+        await connection.execute(text("CREATE TABLE counters (n INTEGER)"))
+
+    async def write() -> None:
+        async with store.transaction() as connection:
+            for _ in range(5):
+                await connection.execute(text("INSERT INTO counters VALUES (1)"))
+
+    async def read() -> None:
+        async with store.reading() as connection:
+            await connection.execute(text("SELECT count(*) FROM counters"))
+
+    chance = random.Random(7)
+    for _ in range(150):
+        tasks = [asyncio.create_task(work()) for work in (write, read, write)]
+        await asyncio.sleep(chance.random() * 0.008)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        async with asyncio.timeout(20):
+            await write()
+    async with store.reading() as connection:
+        rows = int(await connection.scalar(text("SELECT count(*) FROM counters")))
+    assert rows >= 150 * 5
+    assert rows % 5 == 0
+    await store.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_time_out_around_a_transaction_is_one_even_when_it_came_in_the_last_statement(
+    tmp_path: Path,
+):
+    store = Store(f"sqlite+aiosqlite:///{tmp_path}/state.db")
+
+    async def write_slowly() -> None:
+        async with asyncio.timeout(0.05), store.transaction() as connection:
+            await connection.execute(text(_SLOW))
+
+    with pytest.raises(TimeoutError):
+        await write_slowly()
+    await asyncio.sleep(0)  # nothing of it is left over
+    await store.close()

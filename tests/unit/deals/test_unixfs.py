@@ -23,8 +23,8 @@ from deals.unixfs import (
     parse_ipfs_path,
 )
 from deals.unixfs_write import (
+    IPFS_CAR,
     KUBO,
-    DirectoryTooLarge,
     Layout,
     UnixFsNode,
     UnsupportedFile,
@@ -117,11 +117,51 @@ def test_a_sharded_directory_of_another_writer_is_read() -> None:
         assert b"".join(fs.read_file(inner.cid)) == content(3000)
 
 
-def test_a_directory_that_kubo_would_shard_is_refused_not_miswritten() -> None:
+def test_a_directory_is_sharded_from_the_size_on_that_kubo_shards_it() -> None:
     leaf = UnixFsNode(Cid.of_sha2_256(RAW, b""), 0, 0)
-    add_directory({f"{i:064}": leaf for i in range(2621)}, Blocks().put)
-    with pytest.raises(DirectoryTooLarge, match="subdirectories"):
-        add_directory({f"{i:064}": leaf for i in range(2622)}, Blocks().put)
+    for count, kind in ((2621, UnixFsType.DIRECTORY), (2622, UnixFsType.HAMT_SHARD)):
+        blocks = Blocks()
+        names = {f"{i:064}" for i in range(count)}
+        made = add_directory(dict.fromkeys(names, leaf), blocks.put)
+        data = PbNode.decode(blocks.get(made.cid)).data
+        assert UnixFsData.decode(data or b"").kind is kind
+        assert {link.name for link in UnixFs(blocks).entries(made.cid)} == names
+
+
+def test_a_directory_of_ten_thousand_entries_has_the_root_that_ipfs_car_gives_it() -> None:
+    """The root is that of npm ipfs-car 3.1.0 (`ipfs-car pack --no-wrap`) for the same tree."""
+    blocks = Blocks()
+    entries = {
+        f"entry-{i:05}.txt": add_file(io.BytesIO(b"content %d\n" % i), blocks.put, IPFS_CAR)
+        for i in range(10_000)
+    }
+    inner = add_file(io.BytesIO(bytes(range(256)) * 9000), blocks.put, IPFS_CAR)
+    entries["sub"] = add_directory({"x.bin": inner}, blocks.put, IPFS_CAR)
+    made = add_directory(entries, blocks.put, IPFS_CAR)
+    assert str(made.cid) == "bafybeie3dbm4zhi4whazttjua667yk76jscflb6w7ldpxahfs2hhvg7tde"
+    fs = UnixFs(blocks)
+    assert {link.name for link in fs.entries(made.cid)} == entries.keys()
+    assert (
+        b"".join(fs.read_file(fs.resolve(made.cid, ("entry-09999.txt",)).cid)) == b"content 9999\n"
+    )
+
+
+@given(names=st.sets(st.text(min_size=1, max_size=12).filter(lambda n: "/" not in n), max_size=60))
+def test_every_set_of_names_comes_back_from_its_shards(names: set[str]) -> None:
+    names = {name for name in names if not any("\ud800" <= c <= "\udfff" for c in name)}
+    blocks = Blocks()
+    sharding = Layout(chunk_size=100, width=4, shard_bytes=0)
+    nodes = {name: add_file(io.BytesIO(name.encode()), blocks.put) for name in names}
+    made = add_directory(nodes, blocks.put, sharding)
+    found = {link.name: link.cid for link in UnixFs(blocks).entries(made.cid)}
+    assert found == {name: node.cid for name, node in nodes.items()}
+
+
+def test_names_with_the_same_hash_are_refused_with_their_names(monkeypatch) -> None:
+    monkeypatch.setattr("deals.unixfs_shard._hash", lambda _name: b"samehash")
+    leaf = UnixFsNode(Cid.of_sha2_256(RAW, b""), 0, 0)
+    with pytest.raises(UnsupportedFile, match="'a' and 'b' have the same hash"):
+        add_directory({"a": leaf, "b": leaf}, Blocks().put, Layout(1, 2, shard_bytes=0))
 
 
 def test_symlinks_and_special_files_are_not_packed(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 import pytest
 
 from deals.commp import commp
+from deals.piece_cid import root_of
 from deals.sources import PieceNotHere, PieceUnavailable, Unavailable
 from deals.sources.storage_path import StoragePathSource
 from deals.verify import PieceMismatch, PieceVerified, verify_piece
@@ -51,7 +52,9 @@ async def test_an_unsealed_piece_is_verified_with_progress(
     )
     await asyncio.sleep(0)
     whole = (1 << 21) // 128 * 127
-    assert result == PieceVerified(piece.piece_cid, piece.padded_size, whole)
+    assert isinstance(result, PieceVerified)
+    assert (result.piece_cid, result.bytes_read) == (piece.piece_cid, whole)
+    assert result.subtree_roots.commitment() == root_of(piece.piece_cid)
     assert heard[-1] == (whole, whole)
 
 

@@ -91,6 +91,7 @@ class World:
             source=StoragePathSource([self.directory / "storage"], SECTOR),
             sector_size=SECTOR,
             cache_dir=self.directory / "cache",
+            roots_dir=self.directory / "roots",
             epoch=lambda: self.epoch,
             clock=lambda: 1,
         )
