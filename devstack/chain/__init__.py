@@ -11,7 +11,7 @@ Design notes
 * As in Lotus: messages, headers, message and receipt roots, events, ids and code CIDs, exit codes, mempool rules,
   division of gas money, weight, look-back and vesting. The devnet's own, and said so where it stands: state roots
   (`table`), gas prices (`gas`), VRFs, beacon and proofs (`mining`), minting (`actors.reward`), projections and deposits
-  (`actors.policy`). There are no market deals, no EVM and no BLS messages.
+  (`actors.policy`). There are no market deals and no BLS messages. Contracts run in `devstack.evm`.
 * Proofs cannot be verified here. `actors.miner_sectors.INVALID_PROOF` stands for one that fails.
 """
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from typing import Final
 
+from devstack import evm
 from devstack.chain import gas
 from devstack.chain.states import AccountState, Actor, InitState, StateTree
 from devstack.chain.values import PushRefused
@@ -113,6 +114,9 @@ class MessagePool:
         ):
             if not good:
                 raise PushRefused(why)
+        if gas.is_metered(message) and not evm.is_available():
+            # Lotus' words where eth_* is switched off (`node/impl/eth`)
+            raise PushRefused("module disabled, enable with Fevm.EnableEthRPC: py-evm is missing")
         sender = _resolve(self._tree(), message.from_)
         actor = None if sender is None else self._tree().actors[sender]
         if sender is None or actor is None or actor.code not in _SENDERS:

@@ -74,9 +74,10 @@ def _get_bytecode(runtime: Runtime) -> bytes:
 
 def _run(runtime: Runtime, code: bytes, data: bytes, caller: bytes, value: int) -> bytes:
     """The frame's output; whatever makes it fail aborts with its exit code and revert data."""
-    from devstack.evm import Frame, run
+    from devstack.evm import Frame, is_available, run
     from devstack.evm.host import MachineHost, eth_address, origin_of
 
+    runtime.require(is_available(), Exit.UNHANDLED, "no EVM: the extra `devstack` is not installed")
     machine = runtime.machine
     frame = Frame(
         code=code,

@@ -416,3 +416,16 @@ def test_money_neither_appears_nor_vanishes(
     caller.run(factory, calldata("make(uint256)", 3), value=FIL)
     caller.send(factory, calldata("make(uint256)", 13), value=FIL)
     assert total() == before
+
+
+def test_without_py_evm_no_contract_gets_into_the_mempool_and_none_runs(
+    network: Network, caller: Caller, counter: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = caller.message(counter, calldata("count()"))
+    ready = sign_delegated(
+        network.estimate_gas(message), caller.key, network.config.eip155_chain_id
+    )
+    monkeypatch.setattr("devstack.evm.find_spec", lambda _name: None)
+    with pytest.raises(PushRefused, match="module disabled"):
+        network.mpool.push(ready)
+    assert network.call(message).receipt.exit_code == 22
