@@ -396,7 +396,7 @@ class Network:
 
     def invocations(self, key: TipSetKey | None = None) -> tuple[Invocation, ...]:
         """The explicit messages of the tipset, executed, in order; without traces."""
-        return self._after(self.tipset(key)).without_implicit().invocations
+        return self._after(self.tipset(key)).invocations
 
     def block(self, cid: Cid) -> BlockHeader:
         """The header of that CID."""

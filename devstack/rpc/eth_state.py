@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from devstack.auth import Permission
-from devstack.chain import Invocation, StateView
+from devstack.chain import StateView
 from devstack.chain.evm_state import EvmState
-from devstack.chain.gas import with_margin
+from devstack.chain.gas import BLOCK_GAS_LIMIT, with_margin
 from devstack.node import FullNode
 from devstack.rpc.encode import address_json
 from devstack.rpc.errors import RpcError
@@ -35,6 +36,7 @@ from lotus_client.chain import TipSet
 __all__ = ["METHODS"]
 
 _WORD: Final = 32
+_OUT_OF_GAS: Final = 7
 
 
 def _state_after(node: FullNode, param: BlockParam) -> StateView:
@@ -85,15 +87,10 @@ def _storage(node: FullNode, address: bytes, position: bytes, param: BlockParam)
     return hex_bytes(bytes(_WORD) if contract is None else contract.storage.get(slot, bytes(_WORD)))
 
 
-def _run(node: FullNode, call: EthCall, tipset: TipSet) -> Invocation:
-    run = node.network.call(call.to_message(), tipset.key, any_sender=True)
+def _call(node: FullNode, call: EthCall, param: BlockParam) -> str:
+    run = node.network.call(call.to_message(), resolve(node, param).key, any_sender=True)
     if run.receipt.exit_code:
         raise revert_error(run)
-    return run
-
-
-def _call(node: FullNode, call: EthCall, param: BlockParam) -> str:
-    run = _run(node, call, resolve(node, param))
     return hex_bytes(b"" if run.message.to == EAM else optional_bytes(run.receipt.return_))
 
 
@@ -105,11 +102,24 @@ def _decode_estimate(params: list[Any]) -> tuple[EthCall, BlockParam | None]:
 
 
 def _estimate(node: FullNode, call: EthCall, param: BlockParam | None) -> str:
-    """Gas with Lotus' margin of a quarter; a given limit bounds it, and must do."""
+    """Gas with Lotus' margin of a quarter, and more where nested calls need it; a given limit bounds it, and must do."""
     tipset = node.network.head if param is None else resolve(node, param)
-    used = _run(node, call, tipset).receipt.gas_used
-    limit = with_margin(used)
-    return hex(min(limit, call.gas) if call.gas else limit)
+    most = call.gas or BLOCK_GAS_LIMIT
+    run = node.network.call(call.to_message(), tipset.key, any_sender=True)
+    if call.gas and run.receipt.exit_code == _OUT_OF_GAS:
+        raise RpcError(2, f"gas required exceeds allowance ({call.gas}): call ran out of gas")
+    if run.receipt.exit_code:
+        raise revert_error(run)
+    limit = min(with_margin(run.receipt.gas_used), most)
+    while limit < most and not _succeeds(node, replace(call, gas=limit), tipset):
+        limit = min(with_margin(limit), most)
+    return hex(limit)
+
+
+def _succeeds(node: FullNode, call: EthCall, tipset: TipSet) -> bool:
+    """Whether a call's gas is enough: a contract gives those it calls only 63 of 64 parts of what is left."""
+    run = node.network.call(call.to_message(), tipset.key, any_sender=True)
+    return run.receipt.exit_code == 0
 
 
 def _to_filecoin(_node: FullNode, address: bytes) -> str:

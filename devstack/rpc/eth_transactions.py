@@ -143,15 +143,16 @@ def _native_json(message: Message, state: StateView, chain_id: int) -> Json:
     }
 
 
-def _receipt_json(node: FullNode, tipset: TipSet, index: int, run: Invocation) -> Json:
+def _receipt_json(
+    node: FullNode, tipset: TipSet, index: int, run: Invocation, all_logs: list[Json]
+) -> Json:
+    """The receipt of a tipset's message; `all_logs` are the tipset's."""
     network = node.network
     signed = network.messages_in_tipset(tipset.key)[index]
     state = network.pending_state(tipset.key)
     transaction = transaction_json(signed, state, network.config.eip155_chain_id, tipset, index)
     receipt = run.receipt
-    logs = [
-        log for log in tipset_logs(node, tipset) if log["transactionHash"] == transaction["hash"]
-    ]
+    logs = [log for log in all_logs if log["transactionIndex"] == hex(index)]
     spent = gas_outputs(run.message, receipt.gas_used).total_cost.value
     created = transaction["to"] is None and receipt.exit_code == 0
     return {
@@ -227,7 +228,7 @@ def _transaction(node: FullNode, digest: bytes | None) -> Json | None:
 
 def _receipt_limited(node: FullNode, digest: bytes, limit: Epoch) -> Json | None:
     found = _find(node, digest, limit)
-    return None if found is None else _receipt_json(node, *found)
+    return None if found is None else _receipt_json(node, *found, tipset_logs(node, found[0]))
 
 
 def _receipt(node: FullNode, digest: bytes) -> Json | None:
@@ -239,7 +240,8 @@ def _block_receipts_limited(node: FullNode, param: BlockParam, limit: Epoch) -> 
     if limit > -1 and tipset.height < node.network.head.height - limit:
         raise RpcError(1, f"tipset {tipset.key} is older than the allowed lookback limit")
     runs = node.network.invocations(tipset.key)
-    return [_receipt_json(node, tipset, index, run) for index, run in enumerate(runs)]
+    logs = tipset_logs(node, tipset)
+    return [_receipt_json(node, tipset, index, run, logs) for index, run in enumerate(runs)]
 
 
 def _block_receipts(node: FullNode, param: BlockParam) -> list[Json]:

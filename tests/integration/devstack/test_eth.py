@@ -205,6 +205,32 @@ async def test_an_estimate_is_enough_and_not_much_more(w3: AsyncWeb3[Any], walle
     assert unknown > 0
 
 
+# Calls itself as often as its argument says, with all its gas, and stores a word at the end; reverts when a call fails.
+NESTED = (
+    "60248060095f395ff3"
+    "5f358015601e5760019003" "5f52" "5f5f60205f5f305af1" "601c57" "5f5ffd" "5b00" "5b60015f5500"
+)  # fmt: skip
+
+
+async def test_an_estimate_leaves_gas_for_deeply_nested_calls(
+    w3: AsyncWeb3[Any], wallet: Wallet, rpc: RawRpc
+) -> None:
+    create = {"from": wallet.address, "data": "0x" + NESTED, "chainId": await w3.eth.chain_id}
+    create["gas"] = await w3.eth.estimate_gas({"from": wallet.address, "data": "0x" + NESTED})
+    create["gasPrice"] = await w3.eth.gas_price
+    contract = (await wallet.send(create))["contractAddress"]
+    deep = {"from": wallet.address, "to": contract, "data": "0x" + (40).to_bytes(32, "big").hex()}
+    gas = await w3.eth.estimate_gas(deep)
+    receipt = await wallet.send({**create, **deep, "gas": gas})
+    assert receipt["status"] == 1
+    assert int.from_bytes(await w3.eth.get_storage_at(contract, 0), "big") == 1
+    refused = (await rpc.answer("eth_estimateGas", {**deep, "gas": hex(2_000_000)}))["error"]
+    assert refused["code"] in (2, 3)
+    refused = (await rpc.answer("eth_estimateGas", {**deep, "gas": hex(100_000)}))["error"]
+    assert refused["code"] == 2
+    assert "gas required exceeds allowance (100000)" in refused["message"]
+
+
 async def test_legacy_transactions_are_taken(w3: AsyncWeb3[Any], wallet: Wallet) -> None:
     price = await w3.eth.gas_price
     for extra in ({"chainId": 31415926}, {}):

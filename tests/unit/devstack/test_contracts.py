@@ -10,6 +10,7 @@ from eth_abi import decode, encode
 
 from devstack.chain import Network, PushRefused
 from devstack.chain.evm_state import EvmState
+from devstack.chain.invariants import check_invariants
 from lotus_client import cbor
 from lotus_client.actors.evm import (
     EAM,
@@ -416,6 +417,7 @@ def test_money_neither_appears_nor_vanishes(
     caller.run(factory, calldata("make(uint256)", 3), value=FIL)
     caller.send(factory, calldata("make(uint256)", 13), value=FIL)
     assert total() == before
+    assert check_invariants(network.pending_state().tree) == []
 
 
 def test_without_py_evm_no_contract_gets_into_the_mempool_and_none_runs(
