@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import aiohttp
+import jsonschema
 
 from devstack.rpc import eth
 from devstack.rpc.methods import RawParams
@@ -21,6 +22,7 @@ from tests.integration.devstack.openrpc import check_result, load_document
 from tests.unit.devstack.contracts import calldata, initcode
 
 DOCUMENT = load_document("v1-eth")
+EXECUTION = load_document("eth-execution")
 
 # Go's `omitempty` in EthTx and EthFeeHistory: absent according to the kind of transaction or what was asked.
 MAY_BE_ABSENT = {
@@ -61,7 +63,8 @@ async def _story(net: Devstack) -> tuple[str, str, str, str]:
     return digest, "0x" + contract.eth_address.hex(), "0x" + me.eth_address.hex(), "0x" + raw.hex()
 
 
-async def test_every_answer_has_the_shape_of_lotus_document(devnet: Devstack, rpc: RawRpc) -> None:
+async def _calls(devnet: Devstack, rpc: RawRpc) -> dict[str, list[Any]]:
+    """Parameters by method that make each answer with something in it."""
     digest, contract, me, raw = await _story(devnet)
     receipt = await rpc("eth_getTransactionReceipt", digest)
     block, number = receipt["blockHash"], receipt["blockNumber"]
@@ -69,7 +72,7 @@ async def test_every_answer_has_the_shape_of_lotus_document(devnet: Devstack, rp
     logs, blocks = await rpc("eth_newFilter", {"fromBlock": "0x0"}), await rpc("eth_newBlockFilter")
     cid = await rpc("EthGetMessageCidByTransactionHash", digest)
     call = {"from": me, "to": contract, "data": "0x" + calldata("count()").hex()}
-    calls: dict[str, list[Any]] = {
+    return {
         "EthAddressToFilecoinAddress": [contract],
         "EthCall": [call, "latest"],
         "EthEstimateGas": [call],
@@ -83,7 +86,7 @@ async def test_every_answer_has_the_shape_of_lotus_document(devnet: Devstack, rp
         "EthGetBlockTransactionCountByNumber": [number],
         "EthGetCode": [contract, "latest"],
         "EthGetFilterChanges": [logs],
-        "EthGetFilterLogs": [logs],
+        "EthGetFilterLogs": [await rpc("eth_newFilter", {"fromBlock": "0x0"})],
         "EthGetLogs": [{"fromBlock": "0x0"}],
         "EthGetMessageCidByTransactionHash": [digest],
         "EthGetStorageAt": [contract, "0x0", "latest"],
@@ -103,6 +106,10 @@ async def test_every_answer_has_the_shape_of_lotus_document(devnet: Devstack, rp
         "EthUnsubscribe": ["0x" + "00" * 32],
         "FilecoinAddressToEthAddress": ["t01000"],
     }
+
+
+async def test_every_answer_has_the_shape_of_lotus_document(devnet: Devstack, rpc: RawRpc) -> None:
+    calls = await _calls(devnet, rpc)
     for method in eth.METHODS:
         if method.name in SKIPPED:
             continue
@@ -110,6 +117,20 @@ async def test_every_answer_has_the_shape_of_lotus_document(devnet: Devstack, rp
         if isinstance(result, dict):
             result = MAY_BE_ABSENT.get(method.name, {}) | result
         check_result(DOCUMENT[f"Filecoin.{method.name}"], result)
+
+
+async def test_answers_fit_ethereums_own_schemas_as_lotus_tests_its_own(
+    devnet: Devstack, rpc: RawRpc
+) -> None:
+    calls = await _calls(devnet, rpc)
+    checked = 0
+    for method in eth.METHODS:
+        for alias in method.aliases:
+            if alias in EXECUTION:
+                result = await rpc(alias, *calls.get(method.name, []))
+                jsonschema.validate(result, EXECUTION[alias]["result"]["schema"])
+                checked += 1
+    assert checked == len(EXECUTION)
 
 
 def test_each_method_takes_as_many_parameters_as_lotus() -> None:
