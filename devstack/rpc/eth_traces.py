@@ -1,261 +1,96 @@
-"""Executions as Parity's traces. Source: Lotus `node/impl/eth/trace.go`.
-
-`gasUsed` is the sum of an execution's gas charges; the devnet's executions list none, so it is 0 as StateCompute shows.
-"""
+"""`EthTrace*`: what a block's transactions did, call by call. Source: Lotus `node/impl/eth/trace.go`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 from devstack.auth import Permission
-from devstack.chain import ExecutionTrace, StateView
-from devstack.chain.states import CODE_CIDS
 from devstack.node import FullNode
 from devstack.rpc.errors import RpcError
 from devstack.rpc.eth_forms import (
     BLOCK_NUMBER,
     ETH_HASH,
     BlockParam,
+    decode_address,
+    decode_quantity,
     eth_address_of,
     hex_bytes,
-    masked,
 )
 from devstack.rpc.eth_tipsets import resolve_number
-from devstack.rpc.eth_transactions import abi_words, find_transaction, native_input
-from devstack.rpc.methods import Method
-from lotus_client.actors.evm import (
-    EAM,
-    REVERTED,
-    Create2Params,
-    CreateParams,
-    CreateReturn,
-    DelegateCallParams,
-    EamMethod,
-    EvmMethod,
-    optional_bytes,
-)
-from lotus_client.actors.methods import INIT
-from lotus_client.actors.system import CreatedActor
-from lotus_client.actors.wire import ParamsError
+from devstack.rpc.eth_trace_build import traces_of
+from devstack.rpc.eth_transactions import find_transaction
+from devstack.rpc.methods import Method, Param
+from devstack.rpc.params import STRINGS, decode_list, decode_object
 from lotus_client.chain import TipSet
 from lotus_client.eth import message_hash
+from lotus_client.types import Epoch
 
 __all__ = ["METHODS"]
 
 Json = dict[str, Any]
 
-_EVM: Final = CODE_CIDS["evm"]
-_NO_CODE: Final = "0xfe"  # where bytecode is asked for that cannot be known
-_EXEC, _EXEC4, _CONSTRUCTOR = 2, 3, 1
-_LAST_PRIVATE: Final = 1023
-_OUT_OF_GAS, _INSUFFICIENT, _FATAL, _FIRST_ACTOR_ERROR = 7, 6, 10, 16
-_ERRORS: Final = {
-    REVERTED: "Reverted",
-    34: "invalid instruction",
-    35: "undefined instruction",
-    36: "stack underflow",
-    37: "stack overflow",
-    38: "illegal memory access",
-    39: "invalid jump destination",
-    40: "self destruct failed",
-}
+_MAX_RESULTS: Final = 500  # Lotus `[Fevm]` EthTraceFilterMaxResults
 
 
-@dataclass(slots=True)
-class _Caller:
-    """Whose calls are being turned into traces."""
+@dataclass(frozen=True, slots=True)
+class TraceFilter:
+    """Which traces are wanted: of blocks, from and to addresses (none is any), skipping `after`, at most `count`."""
 
-    address: bytes
-    is_contract: bool
-    traces: list[Json]
-    count: int = 0
-    last_code: bytes | None = field(default=None)  # the contract last asked for its bytecode
-
-
-def _address(call: ExecutionTrace) -> bytes:
-    assert call.invoked is not None
-    assert call.invoked_id is not None
-    delegated = call.invoked.delegated_address
-    found = None if delegated is None else delegated.eth_address
-    return masked(call.invoked_id) if found is None else found
+    first: BlockParam
+    last: BlockParam
+    senders: frozenset[str]
+    targets: frozenset[str]
+    after: int
+    count: int | None
 
 
-def _error(call: ExecutionTrace) -> str:
-    code = call.exit_code
-    if code == 0:
-        return ""
-    if code == _OUT_OF_GAS:
-        return "out of gas"
-    if code < _FIRST_ACTOR_ERROR:
-        return f"vm error: {code}"
-    return _ERRORS.get(code, f"actor error: {code}")
+def _decode_filter(value: Any) -> TraceFilter:
+    body = decode_object(value)
 
+    def addresses(name: str) -> frozenset[str]:
+        return frozenset(hex_bytes(one) for one in decode_list(body.get(name), decode_address))
 
-def _build(caller: _Caller, path: list[int], call: ExecutionTrace) -> None:
-    """Add the traces of a call and of what it called."""
-    trace, inner = _build_one(caller, path, call)
-    if trace is None:
-        return
-    caller.traces.append(trace)
-    caller.count += 1
-    if inner is None or inner.invoked is None or not inner.subcalls:
-        return
-    callee = _Caller(_address(inner), inner.invoked.code == _EVM, caller.traces)
-    for sub in inner.subcalls:
-        _build(callee, [*path, callee.count], sub)
-    trace["subtraces"] = callee.count
+    def block(name: str) -> BlockParam:
+        given = body.get(name)
+        param: BlockParam = BLOCK_NUMBER.decode("latest" if given is None else given)
+        return param
 
-
-def _build_one(
-    caller: _Caller, path: list[int], call: ExecutionTrace
-) -> tuple[Json | None, ExecutionTrace | None]:
-    """The trace of one call, None if Ethereum would show none, and the call to look into for more."""
-    if call.invoked is None or (path and call.exit_code in (_INSUFFICIENT, _FATAL)):
-        return None, None
-    if call.method == EvmMethod.INVOKE_CONTRACT:
-        return _contract_call(caller, path, call), call
-    if call.to == INIT and call.method in (_EXEC, _EXEC4):
-        return _native_creation(caller, path, call)
-    if call.to == EAM and call.method in tuple(EamMethod):
-        return _creation(caller, path, call)
-    if caller.is_contract and 0 < call.method <= _LAST_PRIVATE:
-        return _private_call(caller, path, call)
-    return _native_call(caller, path, call), call
-
-
-def _trace(kind: str, path: list[int], call: ExecutionTrace, action: Json, result: Json) -> Json:
-    return {
-        "type": kind,
-        "error": _error(call),
-        "subtraces": 0,
-        "traceAddress": path,
-        "action": action,
-        "result": {"gasUsed": "0x0", **result},
-    }
-
-
-def _call(
-    caller: _Caller, path: list[int], call: ExecutionTrace, given: bytes, output: bytes,
-    *, kind: str = "", to: bytes | None = None,
-) -> Json:  # fmt: skip
-    action = {
-        "callType": kind or ("staticcall" if call.read_only else "call"),
-        "from": hex_bytes(caller.address),
-        "to": hex_bytes(_address(call) if to is None else to),
-        "gas": hex(call.gas_limit),
-        "value": hex(call.value.value),
-        "input": hex_bytes(given),
-    }
-    return _trace("call", path, call, action, {"output": hex_bytes(output)})
-
-
-def _native_call(caller: _Caller, path: list[int], call: ExecutionTrace) -> Json:
-    given = native_input(call.method, call.params_codec, call.params)
-    output = abi_words(call.exit_code, call.return_codec, call.return_)
-    return _call(caller, path, call, given, output)
-
-
-def _contract_call(caller: _Caller, path: list[int], call: ExecutionTrace) -> Json:
-    try:
-        given, output = optional_bytes(call.params), optional_bytes(call.return_)
-    except ParamsError:
-        return _native_call(caller, path, call)
-    return _call(caller, path, call, given, output)
-
-
-def _create(
-    caller: _Caller, path: list[int], call: ExecutionTrace, code: str, *,
-    address: bytes | None, output: str,
-) -> Json:  # fmt: skip
-    action = {
-        "from": hex_bytes(caller.address),
-        "gas": hex(call.gas_limit),
-        "value": hex(call.value.value),
-        "init": code,
-    }
-    made = {"address": None if address is None else hex_bytes(address), "code": output}
-    return _trace("create", path, call, action, made)
-
-
-def _native_creation(
-    caller: _Caller, path: list[int], call: ExecutionTrace
-) -> tuple[Json | None, ExecutionTrace | None]:
-    constructor = next((sub for sub in call.subcalls if sub.method == _CONSTRUCTOR), None)
-    if call.read_only or (constructor is None and call.exit_code):
-        return None, None
-    address: bytes | None = None
-    if call.exit_code == 0:
-        address = masked(CreatedActor.from_cbor(call.return_).id_address.actor_id)
-    output = "0x" if address is None else _NO_CODE
-    trace = _create(caller, path, call, _NO_CODE, address=address, output=output)
-    return trace, constructor
-
-
-def _creation(
-    caller: _Caller, path: list[int], call: ExecutionTrace
-) -> tuple[Json | None, ExecutionTrace | None]:
-    constructor = next(
-        (
-            inner
-            for sub in call.subcalls
-            for inner in (sub.subcalls if sub.to == INIT else (sub,))
-            if inner.method in (EvmMethod.CONSTRUCTOR, EvmMethod.RESURRECT)
-        ),
-        None,
+    count = body.get("count")
+    return TraceFilter(
+        first=block("fromBlock"),
+        last=block("toBlock"),
+        senders=addresses("fromAddress"),
+        targets=addresses("toAddress"),
+        after=decode_quantity(body.get("after")),
+        count=None if count is None else decode_quantity(count),
     )
-    if call.read_only or constructor is None:
-        return None, None
-    address: bytes | None = None
-    output = "0x"
-    if call.exit_code == 0:
-        address, output = CreateReturn.from_cbor(call.return_).eth_address, _NO_CODE
-    elif call.exit_code == REVERTED:
-        output = hex_bytes(optional_bytes(constructor.return_))
-    code = hex_bytes(_initcode(call))
-    return _create(caller, path, call, code, address=address, output=output), constructor
 
 
-def _initcode(call: ExecutionTrace) -> bytes:
-    if call.method == EamMethod.CREATE:
-        return CreateParams.from_cbor(call.params).initcode
-    if call.method == EamMethod.CREATE2:
-        return Create2Params.from_cbor(call.params).initcode
-    return optional_bytes(call.params)
-
-
-def _private_call(
-    caller: _Caller, path: list[int], call: ExecutionTrace
-) -> tuple[Json | None, ExecutionTrace | None]:
-    """What a contract does by itself: only a DELEGATECALL shows, made of two such calls."""
-    if call.method == EvmMethod.GET_BYTECODE:
-        caller.last_code = _address(call) if call.exit_code == 0 else None
-    if call.method != EvmMethod.INVOKE_CONTRACT_DELEGATE or caller.last_code is None:
-        return None, None
-    given = DelegateCallParams.from_cbor(call.params).data
-    output = optional_bytes(call.return_)
-    trace = _call(caller, path, call, given, output, kind="delegatecall", to=caller.last_code)
-    return trace, call
+def _transactions(node: FullNode, tipset: TipSet) -> Iterator[tuple[str, list[Json]]]:
+    """The hash and the traces of each of the tipset's messages."""
+    network = node.network
+    execution = network.execution(tipset.key)
+    state = network.pending_state(tipset.key)
+    explicit = [run for run in execution.invocations if not run.implicit]
+    for run, signed in zip(explicit, execution.messages, strict=True):
+        sender = eth_address_of(run.message.from_, state)
+        digest = message_hash(signed, network.config.eip155_chain_id)
+        yield hex_bytes(digest), traces_of(run.trace, sender or bytes(20))
 
 
 def _block_traces(node: FullNode, tipset: TipSet) -> list[Json]:
-    network = node.network
-    execution = network.execution(tipset.key)
-    state: StateView = network.pending_state(tipset.key)
-    explicit = [run for run in execution.invocations if not run.implicit]
+    block = hex_bytes(tipset.key.cid.digest)
     found: list[Json] = []
-    for position, (run, signed) in enumerate(zip(explicit, execution.messages, strict=True), 1):
-        sender = eth_address_of(run.message.from_, state)
-        caller = _Caller(sender or bytes(20), is_contract=False, traces=[])
-        _build(caller, [], run.trace)
-        digest = hex_bytes(message_hash(signed, network.config.eip155_chain_id))
+    for position, (digest, traces) in enumerate(_transactions(node, tipset), 1):  # as Lotus counts
         place = {
-            "blockHash": hex_bytes(tipset.key.cid.digest),
+            "blockHash": block,
             "blockNumber": tipset.height,
             "transactionHash": digest,
             "transactionPosition": position,
         }
-        found += [{**trace, **place} for trace in caller.traces]
+        found += [{**trace, **place} for trace in traces]
     return found
 
 
@@ -263,15 +98,90 @@ def _trace_block(node: FullNode, param: BlockParam) -> list[Json]:
     return _block_traces(node, resolve_number(node, param, strict=True))
 
 
+def _replay(node: FullNode, param: BlockParam, kinds: list[str]) -> list[Json]:
+    if kinds != ["trace"]:
+        raise RpcError(1, "only 'trace' is supported")
+    tipset = resolve_number(node, param, strict=True)
+    return [
+        {
+            "output": _output(traces),
+            "stateDiff": None,
+            "trace": traces,
+            "transactionHash": digest,
+            "vmTrace": None,
+        }
+        for digest, traces in _transactions(node, tipset)
+    ]
+
+
+def _output(traces: list[Json]) -> str:
+    if not traces:
+        return "0x"
+    result = traces[0]["result"]
+    output: str = result["output"] if traces[0]["type"] == "call" else result["code"]
+    return output
+
+
 def _trace_transaction(node: FullNode, digest: bytes) -> list[Json]:
     included = find_transaction(node, digest)
     if included is None:
+        if node.eth.cid_of(digest) in node.network.mpool:
+            raise RpcError(1, "no trace for pending transactions")
         raise RpcError(1, "transaction not found")
     wanted = hex_bytes(digest)
     return [one for one in _block_traces(node, included) if one["transactionHash"] == wanted]
 
 
+def _filter(node: FullNode, wanted: TraceFilter) -> list[Json]:
+    if wanted.count == 0:
+        return []
+    if wanted.count is not None and wanted.count > _MAX_RESULTS:
+        raise RpcError(
+            1,
+            f"invalid response count, requested {wanted.count}, "
+            f"maximum supported is {_MAX_RESULTS}",
+        )
+    found: list[Json] = []
+    skipped = 0
+    for trace in _matching(node, wanted):
+        skipped += 1
+        if skipped <= wanted.after:
+            continue
+        found.append(trace)
+        if len(found) == wanted.count:
+            break
+        if len(found) > _MAX_RESULTS:
+            raise RpcError(
+                1,
+                f"too many results, maximum supported is {_MAX_RESULTS}, "
+                "try paginating requests with After and Count",
+            )
+    return found
+
+
+def _matching(node: FullNode, wanted: TraceFilter) -> Iterator[Json]:
+    first = resolve_number(node, wanted.first, strict=False).height
+    last = resolve_number(node, wanted.last, strict=False).height
+    at = wanted.first.number if wanted.first.number is not None else first
+    while at <= last:
+        tipset = node.network.tipset_after_height(Epoch(at))
+        if tipset.height > last:
+            return
+        for trace in _block_traces(node, tipset):
+            if _matches(trace, wanted):
+                yield trace
+        at = tipset.height + 1
+
+
+def _matches(trace: Json, wanted: TraceFilter) -> bool:
+    target = trace["action"].get("to") or trace["result"].get("address")
+    if wanted.targets and target not in wanted.targets:
+        return False
+    return not wanted.senders or trace["action"]["from"] in wanted.senders
+
+
 _READ = Permission.READ
+_CRITERIA = Param("ethtypes.EthTraceFilterCriteria", _decode_filter)
 
 METHODS: tuple[Method[FullNode], ...] = (
     Method("EthTraceBlock", _READ, (BLOCK_NUMBER,), _trace_block, aliases=("trace_block",)),
@@ -282,4 +192,12 @@ METHODS: tuple[Method[FullNode], ...] = (
         _trace_transaction,
         aliases=("trace_transaction",),
     ),
+    Method(
+        "EthTraceReplayBlockTransactions",
+        _READ,
+        (BLOCK_NUMBER, STRINGS),
+        _replay,
+        aliases=("trace_replayBlockTransactions",),
+    ),
+    Method("EthTraceFilter", _READ, (_CRITERIA,), _filter, aliases=("trace_filter",)),
 )

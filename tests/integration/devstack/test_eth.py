@@ -421,6 +421,8 @@ async def test_traces_show_calls_between_contracts(
     devnet: Devstack, w3: AsyncWeb3[Any], wallet: Wallet, rpc: RawRpc
 ) -> None:
     factory = await wallet.deploy("Factory")
+    created = await w3.eth.get_block(await w3.eth.block_number, full_transactions=True)
+    created = {"transactionHash": created["transactions"][0]["hash"]}
     made = await wallet.call(factory.functions.make(3))
     digest = made["transactionHash"].to_0x_hex()
     call, create = await rpc("trace_transaction", digest)
@@ -437,6 +439,18 @@ async def test_traces_show_calls_between_contracts(
     failed = await wallet.call(factory.functions.tryAnother(child, 5))
     traces = await rpc("trace_block", hex(failed["blockNumber"]))
     assert [one["error"] for one in traces] == ["", "Reverted"]
+    replayed = await rpc("trace_replayBlockTransactions", hex(failed["blockNumber"]), ["trace"])
+    assert [one["trace"] for one in replayed] == [
+        [{key: one[key] for key in replayed[0]["trace"][0]} for one in traces]
+    ]
+    wanted = {"fromBlock": "0x1", "fromAddress": [wallet.address], "toAddress": [factory.address]}
+    to_factory = await rpc("trace_filter", wanted)
+    assert [one["transactionHash"] for one in to_factory] == [
+        receipt["transactionHash"].to_0x_hex() for receipt in (created, made, borrowed, failed)
+    ]
+    assert await rpc("trace_filter", {**wanted, "after": "0x1", "count": "0x2"}) == to_factory[1:3]
+    limits = await rpc.answer("trace_filter", {**wanted, "count": hex(501)})
+    assert "maximum supported is 500" in limits["error"]["message"]
     missing = await rpc.answer("trace_transaction", "0x" + "00" * 32)
     assert missing["error"]["message"] == "transaction not found"
 

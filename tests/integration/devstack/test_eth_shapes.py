@@ -102,6 +102,8 @@ async def _calls(devnet: Devstack, rpc: RawRpc) -> dict[str, list[Any]]:
         "EthSendRawTransaction": [raw],
         "EthTraceBlock": [number],
         "EthTraceTransaction": [digest],
+        "EthTraceReplayBlockTransactions": [number, ["trace"]],
+        "EthTraceFilter": [{"fromBlock": number, "toAddress": [contract]}],
         "EthUninstallFilter": [blocks],
         "EthUnsubscribe": ["0x" + "00" * 32],
         "FilecoinAddressToEthAddress": ["t01000"],
