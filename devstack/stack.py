@@ -35,6 +35,7 @@ from devstack.rpc.server import MAX_REQUEST_BYTES, RpcEndpoint
 from devstack.rpc.tables import table_v0, table_v1, table_v2
 from devstack.storage import StoragePath, write_storage_list
 from devstack.wallet import UnknownKey, Wallet
+from lotus_client.address import AddressError
 from lotus_client.chain import HeadChange, TipSet
 
 __all__ = ["Devstack", "DevstackConfig"]
@@ -43,7 +44,7 @@ _HOST: Final = "127.0.0.1"
 _SHUTDOWN_SECONDS: Final = 2.0
 
 # What the chain and the wallet say no with; their texts are the answer.
-_EXPECTED: Final = (ChainLookupError, PushRefused, MessageFailed, UnknownKey)
+_EXPECTED: Final = (ChainLookupError, PushRefused, MessageFailed, UnknownKey, AddressError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from devstack.chain import gas as prices
 from devstack.chain.evm_state import EvmState, Transient
-from devstack.chain.machine import Machine, Runtime, Sent
+from devstack.chain.machine import Abort, Machine, Runtime, Sent
 from devstack.chain.states import Actor
 from devstack.chain.table import replace
 from devstack.evm.interface import CallKind, CallResult, Frame
@@ -28,7 +28,7 @@ from lotus_client.actors.evm import (
     cbor_bytes,
     log_entries,
 )
-from lotus_client.address import Address
+from lotus_client.address import Address, AddressError
 from lotus_client.cid import Cid
 
 __all__ = ["MachineHost", "eth_address", "origin_of"]
@@ -38,6 +38,7 @@ _PLAIN: Final = ("", "account", "ethaccount", "placeholder")  # what a call only
 _NATIVE_CODE: Final = b"\xfe"
 _PREV_RANDAO: Final = 10  # the randomness domain (go-state-types `crypto/randomness.go`)
 _HASHES_BACK: Final = 256
+_SELFDESTRUCT_FAILED: Final = 40
 
 
 def eth_address(machine: Machine, actor_id: int) -> bytes:
@@ -142,7 +143,10 @@ class MachineHost:
     # other actors -------------------------------------------------------------------------------------------------
 
     def _actor(self, address: bytes) -> Actor | None:
-        actor_id = self._machine.resolve(Address.of_eth(address))
+        try:
+            actor_id = self._machine.resolve(Address.of_eth(address))
+        except AddressError:  # the mask of a number that is no id
+            return None
         return None if actor_id is None else self._machine.actor(actor_id)
 
     def balance(self, address: bytes) -> int:
@@ -185,13 +189,14 @@ class MachineHost:
         code = "" if actor is None else actor.code
         if actor is None and not value:
             return CallResult(True, b"", 0)  # and no placeholder is made for nothing
+        try:
+            to = Address.of_eth(target)
+        except AddressError:
+            return CallResult(False, b"", 0)
         method = 0 if code in _PLAIN else int(EvmMethod.INVOKE_CONTRACT)
         params = cbor_bytes(data) if data and method else b""
         static = kind is CallKind.STATIC
-        result, _ = self._send(
-            Address.of_eth(target), method, params, value, gas=gas, read_only=static
-        )
-        return result
+        return self._send(to, method, params, value, gas=gas, read_only=static)[0]
 
     def _delegate(self, frame: Frame, target: bytes, data: bytes, gas: int) -> CallResult:
         """Run another contract's code as this one: a call of oneself, as the FEVM does it."""
@@ -265,7 +270,12 @@ class MachineHost:
     def destroy(self, beneficiary: bytes) -> None:
         """Give the balance away; the contract is gone once this message is done."""
         self._runtime.set_state(replace(self._state, tombstone=self._origin))
-        self._runtime.must_send(Address.of_eth(beneficiary), 0, value=self._runtime.balance)
+        try:
+            sent = self._runtime.send(Address.of_eth(beneficiary), 0, value=self._runtime.balance)
+        except AddressError as error:
+            raise Abort(_SELFDESTRUCT_FAILED, str(error)) from error
+        if sent.exit_code:
+            raise Abort(_SELFDESTRUCT_FAILED, "the balance could not be given away")
 
 
 def _payload(raw: bytes) -> bytes:

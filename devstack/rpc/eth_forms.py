@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,6 +40,7 @@ __all__ = [
 _TAGS: Final = ("earliest", "pending", "latest", "safe", "finalized")
 _NOWHERE: Final = b"\xff" + bytes(11) + b"\xff" * 8  # a recipient that does not exist (any more)
 _ZERO: Final = bytes(20)
+_HEX: Final = re.compile("(0x)?[0-9a-fA-F]{1,64}")
 
 
 def hex_bytes(data: bytes) -> str:
@@ -53,9 +55,13 @@ def decode_hex(value: Any) -> bytes:
 
 
 def decode_quantity(value: Any) -> int:
-    """A number in hex text."""
+    """A number from 0 on in hex text, with or without `0x`."""
     text = decode_string(value)
-    return int(text.removeprefix("0x"), 16) if text else 0
+    if not text:
+        return 0
+    if not _HEX.fullmatch(text):
+        raise ValueError(f"{text[:80]!r} is no hex quantity")
+    return int(text, 16)
 
 
 def decode_hash(value: Any) -> bytes:
@@ -99,7 +105,11 @@ def decode_block(value: Any) -> BlockParam:
             hash=decode_hash(digest), canonical=decode_bool(body.get("requireCanonical"))
         )
     text = decode_string(value)
-    return BlockParam(tag=text) if text in _TAGS else BlockParam(number=decode_quantity(text))
+    if text in _TAGS:
+        return BlockParam(tag=text)
+    if not text:
+        raise ValueError("a block parameter is a tag, a number or an object")
+    return BlockParam(number=decode_quantity(text))
 
 
 def _decode_block_number(value: Any) -> BlockParam:
@@ -107,7 +117,9 @@ def _decode_block_number(value: Any) -> BlockParam:
     text = decode_string(value)
     if text in _TAGS:
         return BlockParam(tag=text)
-    return BlockParam(number=int(text, 16 if text.startswith("0x") else 10))
+    if text.isascii() and text.isdigit():
+        return BlockParam(number=int(text))
+    return BlockParam(number=decode_quantity(text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,3 +175,25 @@ async def test_params_of_the_wrong_form_are_refused_as_lotus_refuses_them(
     ):
         answer = await rpc.answer(method, *params)
         assert answer.get("error", {}).get("code") == code, (method, answer)
+
+
+ODD = [
+    None, True, 5, -1, 1.5, "", "0x", "x", "0xzz", "0x" + "f" * 70, "latest", [], [None], ["0x1"], {},
+    {"to": "0x1"}, {"blockHash": None}, {"address": 5, "topics": 7}, {"topics": [5]}, "0x" + "ff" * 20,
+    "0xff" + "00" * 11 + "ff" * 8, "0x" + "00" * 32, {"to": "0xff" + "00" * 11 + "ff" * 8},
+    {"gas": "-0x1"}, {"value": "0x" + "f" * 80, "to": "0x" + "11" * 20}, "-0x5", "0x-5",
+]  # fmt: skip
+
+
+async def test_odd_params_never_make_a_handler_panic(devnet: Devstack, rpc: RawRpc) -> None:
+    await devnet.advance(3)
+    for method in eth.METHODS:
+        count = 2 if isinstance(method.params, RawParams) else len(method.params)
+        for at in range(count):
+            for value in ODD:
+                given: list[Any] = ["latest"] * count
+                given[at] = value
+                for params in (given, [value] * count):
+                    answer = await rpc.answer(method.name, *params)
+                    code = answer.get("error", {}).get("code")
+                    assert code != 0, (method.name, params, answer)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from eth_abi import decode, encode
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from devstack.chain import Network, PushRefused
 from devstack.chain.evm_state import EvmState
@@ -168,6 +171,24 @@ def test_a_loop_without_end_takes_its_gas_limit_and_nothing_else(
     receipt = caller.send(counter, calldata("spin()"), gas=30_000_000)
     assert (receipt.exit_code, receipt.gas_used) == (7, 30_000_000)
     assert caller.network.pending_state().actor(counter).head == before
+
+
+# Instructions that put something on the stack, then any: random code that gets somewhere.
+PUSHES = st.integers(0, 255).map(lambda value: bytes((0x60, value)))
+WIDE = st.binary(min_size=32, max_size=32).map(lambda word: b"\x7f" + word)
+CODE = st.lists(
+    st.one_of(PUSHES, PUSHES, PUSHES, WIDE, st.integers(0, 255).map(lambda op: bytes((op,)))),
+    max_size=60,
+).map(b"".join)
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@given(code=CODE)
+def test_no_code_breaks_the_chain(caller: Caller, code: bytes) -> None:
+    message = replace(caller.message(EAM, b"\x5f" + code), gas_limit=40_000_000)
+    receipt = caller.network.call(message).receipt
+    assert receipt.exit_code in (0, 7, 16, 33, 34, 35, 36, 37, 38, 39, 40)
+    assert receipt.gas_used <= 40_000_000
 
 
 def test_code_may_be_24_kib_and_not_begin_with_0xef(caller: Caller) -> None:

@@ -228,6 +228,17 @@ def test_what_filecoin_takes_not_is_refused(raw: str, why: str) -> None:
         EthTransaction.parse(bytes.fromhex(raw))
 
 
+@given(st.binary(max_size=120), st.sampled_from([b"", b"\x02", b"\xf8\x6b"]))
+def test_any_bytes_are_a_transaction_in_its_one_form_or_are_refused(
+    data: bytes, prefix: bytes
+) -> None:
+    try:
+        transaction = EthTransaction.parse(prefix + data)
+    except EthTransactionError:
+        return
+    assert transaction.raw_bytes() == prefix + data
+
+
 def test_an_access_list_is_refused() -> None:
     made = ACCOUNT.sign_transaction(
         {"type": 2, "chainId": DEVNET, "nonce": 0, "to": OTHER, "value": 1, "gas": 1,
