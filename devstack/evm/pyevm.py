@@ -38,8 +38,7 @@ GAS_FACTOR: Final = 250
 _TRANSFER_GAS: Final = 10_000_000  # what Solidity's 2,300 gas stipend stands for (FIP-0054)
 _STIPEND: Final = 2_300
 _COLD, _WARM, _WITH_VALUE = 2_600, 100, 9_000  # EIP-2929, EIP-150
-_CREATE, _INITCODE_WORD, _CODE_BYTE, _HASH_WORD = 32_000, 2, 200, 6
-_MAX_MEMORY: Final = 1 << 32
+_CREATE, _INITCODE_WORD, _HASH_WORD = 32_000, 2, 6
 _INVALID: Final = 0xFE
 _WORD: Final = 32
 
