@@ -9,7 +9,8 @@
 | `key` | `{"name"}` | address of the account `name`; with `"secret": true` its key |
 | `grant-datacap` | `{"client": address, "bytes": n}` | |
 | `allocate` | `{"client": name, "piece_cid", "padded_size"}` | allocation id |
-| `add-piece` | the payload's bytes; `?allocation=ID` | sector number, piece |
+| `publish-deal` | `{"client": name, "piece_cid", "padded_size", "verified"?: true, "price"?, "collateral"?}` | deal id |
+| `add-piece` | the payload's bytes; `?allocation=ID` or `?deal=ID` | sector number, piece |
 
 An error is `{"error": "…"}` with status 400 (bad request) or 409 (the chain refused it).
 """
@@ -27,6 +28,7 @@ from aiohttp import web
 from devstack.auth import Permission
 from devstack.chain import ChainLookupError, MessageFailed, PushRefused
 from devstack.datacap import DatacapEnded, allocate_piece, grant_datacap
+from devstack.deals import DealTerms, publish_deal
 from devstack.node import EpochsNotReached, FullNode
 from devstack.provider import PieceRejected, SealingProvider
 from devstack.rpc.server import authenticate
@@ -63,6 +65,7 @@ def add_control_routes(app: web.Application, node: FullNode, provider: SealingPr
         "key": control.key,
         "grant-datacap": control.grant_datacap,
         "allocate": control.allocate,
+        "publish-deal": control.publish_deal,
     }
     for name, action in actions.items():
         app.router.add_post(f"/devstack/v1/{name}", _route(node, action))
@@ -184,12 +187,31 @@ class _Control:
         )
         return {"allocation": number}
 
+    async def publish_deal(self, body: Json) -> Json:
+        terms = DealTerms(
+            verified=body.get("verified") is True,
+            price_per_epoch=AttoFil.parse(_text(body, "price", "0")),
+            provider_collateral=AttoFil.parse(_text(body, "collateral", "0")),
+        )
+        number = await publish_deal(
+            self._node,
+            self._node.network.key(_text(body, "client")),
+            self._provider,
+            Cid.parse(_text(body, "piece_cid")),
+            PaddedPieceSize(_integer(body, "padded_size", 128, 1 << 36)),
+            terms=terms,
+        )
+        return {"deal": number}
+
     async def add_piece(self, request: web.Request) -> web.Response:
         _authorize(request, self._node)
         try:
-            number = request.query.get("allocation")
-            allocation = None if number is None else AllocationId(int(number))
-            sector = await self._provider.add_piece(await request.read(), allocation)
+            number, deal = request.query.get("allocation"), request.query.get("deal")
+            sector = await self._provider.add_piece(
+                await request.read(),
+                None if number is None else AllocationId(int(number)),
+                deal=None if deal is None else int(deal),
+            )
         except PieceRejected as error:
             return web.json_response({"error": str(error)}, status=409)
         except ValueError as error:

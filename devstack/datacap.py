@@ -27,7 +27,7 @@ from lotus_client.actors.verifreg import (
 )
 from lotus_client.address import Address
 from lotus_client.cid import Cid
-from lotus_client.crypto import Secp256k1Key
+from lotus_client.crypto import SigningKey
 from lotus_client.state import MessageLookup
 from lotus_client.types import AllocationId, AttoFil, Epoch, PaddedPieceSize
 
@@ -113,7 +113,7 @@ async def _make_verifier(node: FullNode, verifier: Address) -> None:
 
 async def allocate_piece(
     node: FullNode,
-    client: Secp256k1Key,
+    client: SigningKey,
     provider: Address,
     piece_cid: Cid,
     size: PaddedPieceSize,

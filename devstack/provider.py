@@ -9,13 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from deals.commp import commp
-from devstack.chain import MessageFailed, Network, PushRefused, SectorPlace, StateView
+from devstack.chain import (
+    ChainLookupError,
+    MessageFailed,
+    Network,
+    PushRefused,
+    SectorPlace,
+    StateView,
+)
 from devstack.sectors import (
     Sector,
+    SectorPiece,
     SectorState,
     StagedPiece,
     commd_of,
@@ -25,8 +34,10 @@ from devstack.sectors import (
 )
 from devstack.storage import PieceBytes, StoragePath
 from lotus_client import cbor
-from lotus_client.actors.methods import MinerMethod
+from lotus_client.actors.market import DealProposal
+from lotus_client.actors.methods import MARKET, MinerMethod
 from lotus_client.actors.miner import (
+    DataActivationNotification,
     PieceActivationManifest,
     PreCommitSectorBatchParams,
     ProveCommitSectorsParams,
@@ -40,9 +51,9 @@ from lotus_client.address import Address
 from lotus_client.bitfield import BitField
 from lotus_client.chain import HeadChange
 from lotus_client.cid import Cid
-from lotus_client.crypto import Secp256k1Key
+from lotus_client.crypto import SigningKey
 from lotus_client.state import Allocation
-from lotus_client.types import AllocationId, Epoch, SectorNumber
+from lotus_client.types import AllocationId, Epoch, PaddedPieceSize, SectorNumber
 
 __all__ = ["DEFAULT_SECTOR_LIFETIME", "PieceRejected", "SealingProvider"]
 
@@ -69,7 +80,7 @@ class SealingProvider:
         self,
         network: Network,
         miner: Address,
-        worker: Secp256k1Key,
+        worker: SigningKey,
         storage: StoragePath,
     ) -> None:
         self._network = network
@@ -91,24 +102,52 @@ class SealingProvider:
     # pieces -------------------------------------------------------------------------------------------------------
 
     async def add_piece(
-        self, payload: bytes | Path, allocation: AllocationId | None = None
+        self,
+        payload: bytes | Path,
+        allocation: AllocationId | None = None,
+        *,
+        deal: int | None = None,
     ) -> Sector:
         """A new sector holding this payload, being sealed from the next epoch on.
 
-        With `allocation` the piece takes that allocation's size and claims it; without, it is a plain DDO piece.
+        With `allocation` the piece takes that allocation's size and claims it; with `deal` it takes the deal's size
+        and activates the deal (which, verified, brings its own allocation); without, it is a plain DDO piece.
 
         Raises:
-            PieceRejected: too large, empty, or not what the allocation is for.
+            PieceRejected: too large, empty, or not what the allocation or deal is for.
             OSError: the file cannot be read.
         """
-        staged = await asyncio.to_thread(self._stage, payload, self._allocation(allocation))
-        return await self.add_sector([staged])
+        return await self.add_sector([await self.stage_piece(payload, allocation, deal=deal)])
 
     async def stage_piece(
-        self, payload: bytes | Path, allocation: AllocationId | None = None
+        self,
+        payload: bytes | Path,
+        allocation: AllocationId | None = None,
+        *,
+        deal: int | None = None,
     ) -> StagedPiece:
         """The piece with its commitment, ready for `add_sector`; raises as `add_piece`."""
-        return await asyncio.to_thread(self._stage, payload, self._allocation(allocation))
+        if deal is None:
+            return await asyncio.to_thread(self._stage, payload, self._allocation(allocation))
+        proposal = self._deal(deal)
+        number = self._network.pending_state().market.pending_allocation(deal)
+        staged = await asyncio.to_thread(
+            self._stage, payload, self._allocation(number), PaddedPieceSize(proposal.piece_size)
+        )
+        if staged.commitment.piece_cid != proposal.piece_cid:
+            raise PieceRejected(f"deal {deal} is for piece {proposal.piece_cid}, not this payload")
+        return replace(staged, deal=deal)
+
+    def _deal(self, number: int) -> DealProposal:
+        try:
+            proposal, active = self._network.pending_state().market.deal(number)
+        except ChainLookupError as error:
+            raise PieceRejected(str(error)) from error
+        if active is not None:
+            raise PieceRejected(f"deal {number} is active already")
+        if proposal.provider != self.miner:
+            raise PieceRejected(f"deal {number} is with provider {proposal.provider}")
+        return proposal
 
     async def add_sector(self, staged: Sequence[StagedPiece] = ()) -> Sector:
         """A new sector holding these pieces in their order, or committed capacity without any.
@@ -136,13 +175,19 @@ class SealingProvider:
             raise PieceRejected(f"allocation {number} is for provider t0{found.provider}")
         return found
 
-    def _stage(self, payload: bytes | Path, allocation: Allocation | None) -> StagedPiece:
+    def _stage(
+        self,
+        payload: bytes | Path,
+        allocation: Allocation | None,
+        size: PaddedPieceSize | None = None,
+    ) -> StagedPiece:
         with open_payload(payload) as reader:
             commitment = commp(reader)
         if not commitment.payload_size:
             raise PieceRejected("an empty payload is no piece")
-        wanted = self._network.config.minimum_piece_size
-        wanted = allocation.size if allocation is not None else max(commitment.padded_size, wanted)
+        smallest = self._network.config.minimum_piece_size
+        wanted = size or max(commitment.padded_size, PaddedPieceSize(smallest))
+        wanted = wanted if allocation is None else allocation.size
         if not commitment.padded_size <= wanted <= self.sector_size:
             raise PieceRejected(
                 f"the payload needs a piece of {commitment.padded_size} bytes; the piece shall have {wanted}, "
@@ -182,10 +227,12 @@ class SealingProvider:
     def _entropy(self) -> bytes:
         return cbor.encode(self.miner.to_bytes())
 
-    def _lifetime(self, staged: Iterable[StagedPiece]) -> int:
+    def _lifetime(self, staged: Sequence[StagedPiece]) -> int:
         allocations = self._network.pending_state().all_allocations()
         named = [allocations.get(AllocationId(p.allocation.id)) for p in staged if p.allocation]
         shortest = max((found.term_min for found in named if found), default=0) + _MARGIN
+        ends = [self._deal(piece.deal).end_epoch for piece in staged if piece.deal is not None]
+        shortest = max(shortest, max(ends, default=0) - self._network.head.height + _MARGIN)
         longest = min((found.term_max for found in named if found), default=_LARGEST_LIFETIME)
         longest = min(longest, _LARGEST_LIFETIME)
         if shortest > longest:
@@ -330,7 +377,10 @@ class SealingProvider:
         last = max((i for i, piece in enumerate(sector.pieces) if piece.staged), default=-1)
         pieces = tuple(
             PieceActivationManifest(
-                piece.piece_cid, piece.size, piece.staged.allocation if piece.staged else None
+                piece.piece_cid,
+                piece.size,
+                piece.staged.allocation if piece.staged else None,
+                _notices(piece),
             )
             for piece in sector.pieces[: last + 1]
         )
@@ -339,3 +389,10 @@ class SealingProvider:
             (_PROOF,),
             require_activation_success=True,
         )
+
+
+def _notices(piece: SectorPiece) -> tuple[DataActivationNotification, ...]:
+    """Whom the miner shall tell of the piece: f05, when it is a deal's."""
+    if piece.staged is None or piece.staged.deal is None:
+        return ()
+    return (DataActivationNotification(MARKET, cbor.encode(piece.staged.deal)),)

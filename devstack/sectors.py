@@ -52,11 +52,15 @@ class SectorState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StagedPiece:
-    """A payload to put in a sector, its commitment at the size it will have there, and what pays for it."""
+    """A payload to put in a sector, its commitment at the size it will have there, and what it is kept for.
+
+    `deal` is a market deal's id; a verified deal has its `allocation` too.
+    """
 
     payload: bytes | Path
     commitment: PieceCommitment
     allocation: VerifiedAllocationKey | None = None
+    deal: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The node's wallet: secp256k1 keys by address, as Lotus' local keystore."""
+"""The node's wallet: keys by address, as Lotus' local keystore."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import secrets
 from collections.abc import Iterable
 
 from lotus_client.address import Address
-from lotus_client.crypto import Secp256k1Key, Signature
+from lotus_client.bls import BlsKey
+from lotus_client.crypto import Secp256k1Key, Signature, SigningKey
 from lotus_client.messages import Message, SignedMessage
 
 __all__ = ["UnknownKey", "Wallet"]
@@ -19,7 +20,7 @@ class UnknownKey(LookupError):
 class Wallet:
     """Keys that the node signs with. The first key is the default until another is chosen."""
 
-    def __init__(self, keys: Iterable[Secp256k1Key] = ()) -> None:
+    def __init__(self, keys: Iterable[SigningKey] = ()) -> None:
         self._keys = {key.address: key for key in keys}
         self._default = next(iter(self._keys), None)
 
@@ -50,8 +51,8 @@ class Wallet:
         """Whether the wallet can sign for that key address."""
         return address in self._keys
 
-    def key(self, address: Address) -> Secp256k1Key:
-        """The key of a key address (f1).
+    def key(self, address: Address) -> SigningKey:
+        """The key of a key address (f1, f3).
 
         Raises:
             UnknownKey: no key of it.
@@ -61,15 +62,16 @@ class Wallet:
         except KeyError:
             raise UnknownKey(f"signing using key '{address}': key info not found") from None
 
-    def add(self, key: Secp256k1Key) -> Address:
+    def add(self, key: SigningKey) -> Address:
         """Keep a key; its address."""
         self._keys[key.address] = key
         self._default = self._default or key.address
         return key.address
 
-    def new(self) -> Address:
-        """A new random key's address."""
-        return self.add(Secp256k1Key(secrets.token_bytes(32)))
+    def new(self, *, bls: bool = False) -> Address:
+        """A new random key's address: secp256k1, or BLS."""
+        secret = secrets.token_bytes(48)
+        return self.add(BlsKey.of_seed(secret) if bls else Secp256k1Key(secret[:32]))
 
     def delete(self, address: Address) -> None:
         """Forget a key.

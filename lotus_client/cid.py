@@ -28,6 +28,7 @@ __all__ = [
     "Cid",
     "CidError",
     "dag_cbor_cid",
+    "encode_base58",
 ]
 
 # Codes of the multicodec table: https://github.com/multiformats/multicodec/blob/master/table.csv
@@ -161,7 +162,7 @@ class Cid:
 
     def __str__(self) -> str:
         if self.version == 0:
-            return _encode_base58(self.raw)
+            return encode_base58(self.raw)
         text: str = libipld.encode_multibase("b", self.raw)
         return text
 
@@ -203,7 +204,8 @@ def _decode_other_multibase(text: str) -> bytes:
         raise CidError(f"{text[:80]!r} is not a CID: unknown or broken multibase form") from error
 
 
-def _encode_base58(raw: bytes) -> str:
+def encode_base58(raw: bytes) -> str:
+    """The base58btc text of version 0 CIDs and of libp2p peer ids."""
     import multibase
 
     return bytes(multibase.encode("base58btc", raw)).decode()[1:]

@@ -12,17 +12,20 @@ import hashlib
 import sys
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, Protocol
 
 import coincurve
 
 from lotus_client.address import Address
 
 __all__ = [
+    "BLS_DST",
+    "BLS_G1",
     "Secp256k1Key",
     "Signature",
     "SignatureError",
     "SignatureType",
+    "SigningKey",
     "envelope",
     "eth_address_of",
     "keccak256",
@@ -31,7 +34,7 @@ __all__ = [
 
 # FRC-0102; Lotus spells the second byte 'F'.
 _ENVELOPE_PREFIX: Final = b"\x19Filecoin Signed Message:\n"
-_BLS_DST: Final = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_NUL_"
+BLS_DST: Final = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_NUL_"
 
 
 class SignatureError(ValueError):
@@ -87,6 +90,18 @@ def keccak256(data: bytes) -> bytes:
 def eth_address_of(public_key: bytes) -> bytes:
     """The 20 bytes of the Ethereum address of an uncompressed public key (65 bytes)."""
     return keccak256(public_key[1:])[12:]
+
+
+class SigningKey(Protocol):
+    """A private key of any kind, with the address that carries its public part."""
+
+    @property
+    def address(self) -> Address: ...
+
+    @property
+    def secret(self) -> bytes: ...
+
+    def sign(self, data: bytes) -> Signature: ...
 
 
 class Secp256k1Key:
@@ -187,7 +202,7 @@ def _verify_bls(signature: Signature, signer: Address, data: bytes) -> None:
 
 
 # The compressed G1 generator of BLS12-381: e(g1, sig) == e(pk, H(m)) says the signature holds.
-_G1: Final = bytes.fromhex(
+BLS_G1: Final = bytes.fromhex(
     "97f1d3a73197d7942695638c4fa9ac0fc3688c4f9774b905a14e3a3f171bac586c55e83ff97a1aeffb3af00adb22c6bb"
 )
 _POINT_AT_INFINITY: Final = 0x40  # flag bit of a compressed point
@@ -205,6 +220,6 @@ def _bls_verify(public_key: bytes, data: bytes, signature: bytes) -> bool:
         sys.setrecursionlimit(usual)  # importing py_ecc raises it for the whole process
         return bool(G2Basic.Verify(public_key, data, signature))
     p1, p2 = pyblst.BlstP1Element, pyblst.BlstP2Element
-    left = pyblst.miller_loop(p1.uncompress(public_key), p2.hash_to_group(data, _BLS_DST))
-    right = pyblst.miller_loop(p1.uncompress(_G1), p2.uncompress(signature))
+    left = pyblst.miller_loop(p1.uncompress(public_key), p2.hash_to_group(data, BLS_DST))
+    right = pyblst.miller_loop(p1.uncompress(BLS_G1), p2.uncompress(signature))
     return bool(pyblst.final_verify(left, right))

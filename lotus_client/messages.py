@@ -12,10 +12,10 @@ from lotus_client.address import Address, AddressError
 from lotus_client.cbor import CborError, decode_bigint, encode_bigint
 from lotus_client.cid import Cid, dag_cbor_cid
 from lotus_client.crypto import (
-    Secp256k1Key,
     Signature,
     SignatureError,
     SignatureType,
+    SigningKey,
     verify_signature,
 )
 from lotus_client.types import AttoFil
@@ -127,7 +127,7 @@ class Message:
             other, gas_limit=0, gas_fee_cap=nothing, gas_premium=nothing
         )
 
-    def signed_by(self, key: Secp256k1Key) -> SignedMessage:
+    def signed_by(self, key: SigningKey) -> SignedMessage:
         """This message with the key's signature over its CID bytes."""
         return SignedMessage(self, key.sign(self.cid.raw))
 
@@ -170,6 +170,12 @@ class SignedMessage:
         if self.signature.type is SignatureType.BLS:
             return self.message.cid
         return dag_cbor_cid(self.to_cbor())
+
+    @property
+    def chain_length(self) -> int:
+        """The bytes that count for gas: of the signed form, but of the bare message for BLS."""
+        is_bls = self.signature.type is SignatureType.BLS
+        return len(self.message.to_cbor() if is_bls else self.to_cbor())
 
     def verify(self, signer: Address | None = None) -> None:
         """Return if the signature is the sender's. `signer` is its key address when the sender is an f0.

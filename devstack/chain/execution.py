@@ -125,7 +125,7 @@ def apply_message(machine: Machine, signed: SignedMessage) -> Invocation:
     if refused or sender is None:
         receipt = Receipt(refused or int(Exit.SENDER_INVALID), b"", 0, None)
         return Invocation(signed.cid, message, receipt, GasOutputs(), _NO_TRACE, "message refused")
-    base = gas.gas_used(message, len(signed.to_cbor()))
+    base = gas.gas_used(message, signed.chain_length)
     actor = machine.actors[sender]
     reserved = message.gas_limit * message.gas_fee_cap.value
     machine.set_actor(

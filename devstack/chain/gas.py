@@ -34,6 +34,8 @@ _HEAVY: Final[dict[int, int]] = {
     MinerMethod.SUBMIT_WINDOWED_POST: 40_000_000,
     MinerMethod.PRE_COMMIT_SECTOR_BATCH2: 25_000_000,
     MinerMethod.PROVE_COMMIT_SECTORS3: 80_000_000,
+    MinerMethod.PROVE_REPLICA_UPDATES3: 80_000_000,
+    MinerMethod.EXTEND_SECTOR_EXPIRATION2: 25_000_000,
     PowerMethod.CREATE_MINER_EXPORTED: 30_000_000,
     EvmMethod.INVOKE_CONTRACT: 1_500_000,  # and what the contract takes, if there is one
 }

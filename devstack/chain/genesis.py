@@ -6,14 +6,19 @@ from dataclasses import replace
 
 from devstack.chain.actors import policy, reward
 from devstack.chain.actors.miner_state import deadline_now, new_miner
+from devstack.chain.actors.partitions import Placement, placed, summarised
 from devstack.chain.config import FIL, AccountSpec, NetworkConfig, derive_key
+from devstack.chain.deadline_states import SECTORS
 from devstack.chain.election import draw
+from devstack.chain.market_state import MarketState
 from devstack.chain.states import (
+    NO_CRON_EVENTS,
     AccountState,
     Actor,
     CronState,
     DatacapState,
     Deadline,
+    Deadlines,
     EmptyState,
     InitState,
     MinerState,
@@ -21,9 +26,11 @@ from devstack.chain.states import (
     Partition,
     PowerState,
     StateTree,
+    SystemState,
     VerifregState,
+    claims_kind,
 )
-from devstack.chain.table import Table
+from devstack.ipld import Amt, Bits, Hamt
 from lotus_client.address import Address
 from lotus_client.cid import FIL_COMMITMENT_SEALED, POSEIDON_BLS12_381_A2_FC1, Cid
 from lotus_client.state import SectorOnChainInfo
@@ -70,9 +77,8 @@ def genesis_state(config: NetworkConfig) -> StateTree:
     miners = [FIRST_MINER + index for index in range(1 + len(config.providers))]
     for miner in miners:
         address_map[Address.of_actor_data(f"genesis miner {miner}".encode())] = miner
-    actors |= _singletons(
-        config, signers, InitState(Table(address_map), miners[-1] + 1, config.name)
-    )
+    init = InitState(InitState().address_map.with_(address_map), miners[-1] + 1, config.name)
+    actors |= _singletons(config, signers, init)
     actors[FIRST_MINER] = Actor(
         "storageminer",
         new_miner(config, FIRST_MINER, ids[GENESIS_OWNER], ids[GENESIS_WORKER], 0),
@@ -96,11 +102,15 @@ def _singletons(
     threshold = config.root_threshold
     burnt = AccountState(Address.of_id(99))
     return {
-        0: Actor("system", EmptyState()),
+        0: Actor("system", SystemState()),
         1: Actor("init", init),
-        2: Actor("reward", reward.initial(), balance=_REWARD_BALANCE),
+        2: Actor(
+            "reward",
+            reward.initial(config.sector_size * config.genesis_sectors),
+            balance=_REWARD_BALANCE,
+        ),
         3: Actor("cron", CronState()),
-        5: Actor("storagemarket", EmptyState()),
+        5: Actor("storagemarket", MarketState()),
         6: Actor("verifiedregistry", VerifregState(root_key=80)),
         7: Actor("datacap", DatacapState()),
         10: Actor("eam", EmptyState()),
@@ -117,7 +127,11 @@ def _give_power(config: NetworkConfig, actors: dict[int, Actor], miners: list[in
     actors[4] = Actor(
         "storagepower",
         PowerState(
-            claims=Table(dict.fromkeys(miners, (0, 0)) | {FIRST_MINER: (total, total)}),
+            claims=Hamt(
+                claims_kind(config.window_post_proof),
+                dict.fromkeys(miners, (0, 0)) | {FIRST_MINER: (total, total)},
+            ),
+            above_minimum=1,
             total_raw=total,
             total_qap=total,
             total_pledge=0,
@@ -135,10 +149,10 @@ def _give_power(config: NetworkConfig, actors: dict[int, Actor], miners: list[in
     state: MinerState = miner.state
     state = replace(
         state,
-        sectors=Table(sectors),
-        allocated=Table(dict.fromkeys(sectors, True)),
+        sectors=Amt(SECTORS, sectors),
+        allocated=Bits(sectors),
         initial_pledge=pledge * count,
-        deadlines=Table(_deadlines(config, count)),
+        deadlines=_deadlines(config, sectors, state.proving_period_start),
         deadline_cron_active=True,
     )
     actors[FIRST_MINER] = replace(miner, state=state)
@@ -148,7 +162,7 @@ def _give_power(config: NetworkConfig, actors: dict[int, Actor], miners: list[in
         power,
         total_pledge=pledge * count,
         this_epoch_pledge=pledge * count,
-        cron_queue=Table({first_cron: (FIRST_MINER,)}),
+        cron_queue=power.cron_queue.with_({first_cron: NO_CRON_EVENTS.appended(FIRST_MINER)}),
     )
     actors[4] = replace(actors[4], state=power)
 
@@ -167,22 +181,22 @@ def _sector(config: NetworkConfig, number: int, pledge: int, fee: int) -> Sector
         initial_pledge=AttoFil(pledge),
         power_base_epoch=Epoch(0),
         sector_key_cid=None,
-        flags=0,
+        flags=policy.SIMPLE_QA_POWER,
         daily_fee=AttoFil(fee),
     )
 
 
-def _deadlines(config: NetworkConfig, count: int) -> dict[int, Deadline]:
-    by_deadline: dict[int, list[int]] = {index: [] for index in range(policy.DEADLINES)}
-    for number in range(count):
-        by_deadline[number % policy.DEADLINES].append(number)
+def _deadlines(
+    config: NetworkConfig, sectors: dict[int, SectorOnChainInfo], period_start: int
+) -> Deadlines:
     size = config.partition_sectors
-    return {
-        index: Deadline(
-            tuple(
-                Partition(sectors=frozenset(numbers[at : at + size]))
-                for at in range(0, len(numbers), size)
-            )
-        )
-        for index, numbers in by_deadline.items()
-    }
+    deadlines = {}
+    for index in range(policy.DEADLINES):
+        numbers = [number for number in sectors if number % policy.DEADLINES == index]
+        place = Placement(period_start, index, config.sector_size)
+        deadline = Deadline()
+        for at, first in enumerate(range(0, len(numbers), size)):
+            partition = Partition(frozenset(numbers[first : first + size]))
+            deadline = placed(deadline, at, summarised(partition, sectors, place))
+        deadlines[index] = deadline
+    return Deadlines(deadlines)

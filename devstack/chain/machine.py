@@ -24,6 +24,10 @@ W = TypeVar("W", bound=Wire)
 
 _INIT = 1
 _MAX_CALL_DEPTH = 64
+# Actors that are no part of the bundle's own machinery may only call exported methods (actors.md §0.2).
+_FIRST_EXPORTED = 1 << 24
+_USER_CODE = frozenset({"evm"})
+_OPEN_TO_USER_CODE = frozenset({"evm", "eam", "placeholder"})
 _CBOR, _RAW = 0x51, 0x55  # codecs of params and returns
 
 
@@ -99,8 +103,9 @@ class Machine:
     ) -> None:
         self.environment = environment
         self.events: list[StampedEvent] = []
-        self._actors = dict(tree.actors)
-        self._tree: StateTree | None = tree
+        self._actors = tree.flat()
+        self._base = tree
+        self._changed: set[int] = set()
         self._journal: list[tuple[int, Actor | None]] = []
         self._code = code
         self._depth = 0
@@ -112,10 +117,15 @@ class Machine:
 
     def tree(self) -> StateTree:
         """The state as it is now."""
-        if self._tree is None:
-            self._tree = StateTree(dict(self._actors))
+        actors = self._actors
+        changed = [
+            one for one in self._changed if actors.get(one) is not self._base.actors.get(one)
+        ]
+        if changed:
+            self._base = self._base.changed(dict(actors), changed)
+        self._changed.clear()
         self._journal.clear()
-        return self._tree
+        return self._base
 
     @property
     def actors(self) -> dict[int, Actor]:
@@ -130,7 +140,7 @@ class Machine:
         """Change or add a record; undone when the running call fails."""
         self._journal.append((actor_id, self._actors.get(actor_id)))
         self._actors[actor_id] = actor
-        self._tree = None
+        self._changed.add(actor_id)
 
     def add_balance(self, actor_id: int, amount: int) -> None:
         """Add to (or take from) an actor's balance."""
@@ -147,7 +157,6 @@ class Machine:
         del self.events[events:]
         while len(self._journal) > changes:
             actor_id, before = self._journal.pop()
-            self._tree = None
             if before is None:
                 del self._actors[actor_id]
             else:
@@ -176,7 +185,7 @@ class Machine:
         found = self.resolve(address)
         if found is not None:
             return found
-        if address.protocol in (1, 3):
+        if address.protocol in (1, 3) and any(address.payload):  # all zeros are nobody's key
             actor = Actor("account", AccountState(address))
         elif address.protocol == 4 and address.eth_address is not None:
             actor = Actor("placeholder", EmptyState(), delegated=address)
@@ -253,9 +262,13 @@ class Machine:
     def _run(self, runtime: Runtime, method: int, params: bytes) -> bytes:
         if self._depth >= _MAX_CALL_DEPTH:
             raise Abort(Exit.ASSERTION, "calls are nested too deep")
+        code = self._actors[runtime.receiver].code
+        is_user = runtime.code_of(runtime.caller) in _USER_CODE
+        if method < _FIRST_EXPORTED and is_user and code not in _OPEN_TO_USER_CODE:
+            raise Abort(Exit.FORBIDDEN, f"method {method} is not exported")
         self._depth += 1
         try:
-            return self._code[self._actors[runtime.receiver].code](runtime, method, params)
+            return self._code[code](runtime, method, params)
         except (ParamsError, CborError, AddressError) as error:
             raise Abort(Exit.SERIALIZATION, str(error)) from error
         finally:

@@ -1,13 +1,13 @@
 """Making the blocks of one epoch: who won, what the headers say, how heavy the chain is.
 
 Tickets, election proofs, beacon entries and winning proofs are hashes of the seed and the parent, not VRFs, drand or
-SNARKs: nothing verifies them on a devnet. Block signatures are real, by the worker's secp256k1 key.
+SNARKs: nothing verifies them on a devnet. Block signatures are real, by the worker's key.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,16 +16,23 @@ from devstack.chain.amt import message_meta
 from devstack.chain.config import NetworkConfig
 from devstack.chain.election import draw
 from lotus_client.address import Address
+from lotus_client.bls import aggregate_bls
 from lotus_client.chain import BeaconEntry, BlockHeader, ElectionProof, PoStProof, TipSet, TipSetKey
 from lotus_client.cid import Cid
-from lotus_client.crypto import Secp256k1Key, Signature, SignatureType
+from lotus_client.crypto import SignatureType, SigningKey
 from lotus_client.messages import SignedMessage
 from lotus_client.types import AttoFil, Epoch
 
-__all__ = ["ParentFacts", "Winner", "block", "draw_randomness", "tipset_of", "weight"]
+__all__ = [
+    "ParentFacts",
+    "Winner",
+    "block",
+    "block_order",
+    "draw_randomness",
+    "tipset_of",
+    "weight",
+]
 
-# The aggregate of no BLS signatures: the point at infinity, compressed (Lotus chain/consensus/filcns/mine.go).
-_NO_BLS: Final = Signature(SignatureType.BLS, b"\xc0" + bytes(95))
 _PROOF_BYTES: Final = 192
 
 
@@ -35,7 +42,7 @@ class Winner:
 
     miner: Address
     wins: int
-    key: Secp256k1Key
+    key: SigningKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,8 @@ def block(
     messages: Sequence[SignedMessage],
     salt: int,
 ) -> BlockHeader:
-    """A signed header of the winner's block."""
+    """A signed header of the winner's block; the messages are in `block_order`."""
+    bls, others = split_bls(messages)
     base = parent.tipset.blocks[0].ticket or b""
     who = (config.seed, base, epoch, winner.miner.to_bytes(), salt)
     unsigned = BlockHeader(
@@ -79,8 +87,8 @@ def block(
         height=Epoch(epoch),
         parent_state_root=parent.state_root,
         parent_message_receipts=parent.receipts_root,
-        messages=message_meta([], [signed.cid for signed in messages]),
-        bls_aggregate=_NO_BLS,
+        messages=message_meta([one.cid for one in bls], [one.cid for one in others]),
+        bls_aggregate=aggregate_bls([one.signature for one in bls]),
         timestamp=config.genesis_timestamp + epoch * config.block_delay_seconds,
         block_sig=None,
         fork_signaling=0,
@@ -88,6 +96,23 @@ def block(
     )
     signature = winner.key.sign(unsigned.to_cbor(signed=False))
     return replace(unsigned, block_sig=signature)
+
+
+def split_bls(
+    messages: Iterable[SignedMessage],
+) -> tuple[list[SignedMessage], list[SignedMessage]]:
+    """The BLS messages, and the others, each in their order."""
+    bls: list[SignedMessage] = []
+    others: list[SignedMessage] = []
+    for one in messages:
+        (bls if one.signature.type is SignatureType.BLS else others).append(one)
+    return bls, others
+
+
+def block_order(messages: Sequence[SignedMessage]) -> list[SignedMessage]:
+    """The messages as blocks list and execute them: BLS ones first, otherwise in their order."""
+    bls, others = split_bls(messages)
+    return bls + others
 
 
 def tipset_of(blocks: Sequence[BlockHeader]) -> TipSet:

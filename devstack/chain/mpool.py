@@ -85,7 +85,7 @@ class MessagePool:
         """The sender's id, if the message may be on this chain at all."""
         message = signed.message
         size = len(signed.to_cbor())
-        used = gas.gas_used(message, size)
+        used = gas.gas_used(message, signed.chain_length)
         for good, why in (
             (size <= _MAX_MESSAGE_SIZE, f"message too large ({size} bytes)"),
             (message.version == 0, "'Version' unsupported"),
@@ -106,10 +106,6 @@ class MessagePool:
             (
                 message.to.protocol != 4 or message.to.eth_address is not None,
                 "'To' is not an f410 address",
-            ),
-            (
-                signed.signature.type in (SignatureType.SECP256K1, SignatureType.DELEGATED),
-                "this network takes secp256k1 and delegated messages only",
             ),
         ):
             if not good:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 from devstack.chain import election, gas, mining
 from devstack.chain.actors.power import CONSENSUS_MINER_MIN_POWER
 from devstack.chain.amt import array_root, message_meta
+from devstack.chain.blocks import BlockIndex
 from devstack.chain.config import NetworkConfig, derive_key
 from devstack.chain.event_index import EventIndex
 from devstack.chain.execution import Executed, call_message, execute
@@ -32,9 +34,10 @@ from lotus_client.actors.methods import POWER, MinerMethod, PowerMethod
 from lotus_client.actors.miner import SubmitWindowedPoStParams
 from lotus_client.actors.system import CreatedActor, CreateMinerParams
 from lotus_client.address import Address
+from lotus_client.bls import BlsKey
 from lotus_client.chain import BlockHeader, HeadChange, TipSet, TipSetKey
 from lotus_client.cid import Cid
-from lotus_client.crypto import Secp256k1Key
+from lotus_client.crypto import Secp256k1Key, SigningKey
 from lotus_client.messages import Message, SignedMessage
 from lotus_client.state import ActorEvent, MessageLookup, Receipt
 from lotus_client.types import AttoFil, Epoch
@@ -55,11 +58,12 @@ class Network:
     def __init__(self, config: NetworkConfig | None = None) -> None:
         self.config = config or NetworkConfig()
         self._store = ChainStore()
-        self._keys: dict[Address, Secp256k1Key] = {}
+        self._keys: dict[Address, SigningKey] = {}
         self._salt = 0
         self._hooks: list[Callable[[Epoch], None]] = []
         self._subscribers: list[Callable[[list[HeadChange]], None]] = []
         self._events = EventIndex(self._store)
+        self.blocks = BlockIndex(self._store)
         self._prover = AutomaticProver(self)
         self.mpool = MessagePool(lambda: self._after(self.head).tree, self.config.eip155_chain_id)
         for name in accounts_of(self.config):
@@ -112,11 +116,20 @@ class Network:
     def key(self, name: str) -> Secp256k1Key:
         """The key of the account `name` (funded or not); same seed and name, same key."""
         key = derive_key(self.config.seed, name)
-        return self._keys.setdefault(key.address, key)
+        self._keys.setdefault(key.address, key)
+        return key
+
+    def bls_key(self, name: str) -> BlsKey:
+        """The BLS key of that name, whose f3 account a transfer to it makes; same seed and name, same key."""
+        key = BlsKey.of_seed(
+            hashlib.sha256(f"devstack BLS|{self.config.seed}|{name}".encode()).digest()
+        )
+        self._keys.setdefault(key.address, key)
+        return key
 
     def send(
         self,
-        sender: str | Secp256k1Key,
+        sender: str | SigningKey,
         to: Address,
         method: int = 0,
         params: bytes = b"",
@@ -240,6 +253,7 @@ class Network:
     # mining -------------------------------------------------------------------------------------------------------
 
     def _mine(self, parent: TipSet, epoch: int, messages: Sequence[SignedMessage]) -> TipSet:
+        messages = mining.block_order(messages)
         outcome = self._after(parent)
         facts = ParentFacts(parent, self._weight(parent), outcome.tree.root, outcome.receipts_root)
         headers = [
@@ -279,7 +293,7 @@ class Network:
         following = self._store.after_height(height + 1, tipset.key)
         return self._after(self._store.parent(following)).tree
 
-    def _worker(self, tree: StateTree, miner: int) -> Secp256k1Key:
+    def _worker(self, tree: StateTree, miner: int) -> SigningKey:
         worker = tree.actors[tree.actors[miner].state.details.worker]
         key = self._keys.get(worker.state.address)
         if key is None:

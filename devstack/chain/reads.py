@@ -9,6 +9,7 @@ from devstack.chain.actors import policy, vesting
 from devstack.chain.actors.miner_state import available_balance, deadline_now
 from devstack.chain.actors.power import CONSENSUS_MINER_MIN_POWER
 from devstack.chain.machine import record_of
+from devstack.chain.market_reads import MarketView
 from devstack.chain.states import (
     AccountState,
     Actor,
@@ -117,9 +118,8 @@ class StateView:
     def allocations(self, client: Address) -> Mapping[AllocationId, Allocation]:
         """The client's pending allocations, also expired ones that nobody removed."""
         owner = self.actor_id(client)
-        return {
-            item.id: item for item in self._registry.allocations.values() if item.client == owner
-        }
+        mine = {} if owner is None else self._registry.allocations.of(owner)
+        return {AllocationId(one): mine[one] for one in sorted(mine)}
 
     def all_allocations(self) -> Mapping[AllocationId, Allocation]:
         """All pending allocations."""
@@ -128,7 +128,8 @@ class StateView:
     def claims(self, provider: Address) -> Mapping[ClaimId, Claim]:
         """The provider's claims, also expired ones that nobody removed."""
         owner = self.actor_id(provider)
-        return {item.id: item for item in self._registry.claims.values() if item.provider == owner}
+        mine = {} if owner is None else self._registry.claims.of(owner)
+        return {ClaimId(one): mine[one] for one in sorted(mine)}
 
     def all_claims(self) -> Mapping[ClaimId, Claim]:
         """All claims."""
@@ -148,6 +149,11 @@ class StateView:
     def root_key(self) -> Address:
         """The address that may add verifiers."""
         return Address.of_id(self._registry.root_key)
+
+    @property
+    def market(self) -> MarketView:
+        """The storage market's deals and balances."""
+        return MarketView(self.tree.actors[5].state)
 
     # miners -------------------------------------------------------------------------------------------------------
 

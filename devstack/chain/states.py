@@ -1,72 +1,80 @@
-"""The actors' states as frozen values.
+"""The actors' states as frozen values, in the blocks of builtin-actors v18; miners' and the market's have own modules.
 
 Inside the chain money is a plain int of attoFIL and DataCap a plain int of bytes (f07 too); params and reads use
-`AttoFil`. Fields are those of builtin-actors where the devnet has the same thing.
+`AttoFil`. Maps are persistent HAMTs and AMTs (`devstack.ipld`): `with_` and `without` give new ones. A state's CID is
+that of the block the actor would write, so the state root is what Lotus' tools walk.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
-from devstack.chain.table import State, Table
+from devstack.chain.code_cids import CODE_CIDS, MANIFEST_DATA
+from devstack.chain.deadline_states import Deadline, Deadlines, Partition
+from devstack.chain.miner_states import (
+    Beneficiary,
+    MinerDetails,
+    MinerState,
+    PendingBeneficiaryChange,
+    PreCommit,
+    WorkerKeyChange,
+)
+from devstack.chain.state_tree import Actor, EmptyState, StateTree
+from devstack.chain.table import State, big, id_bytes, signed_varint
+from devstack.chain.vesting_table import RecentAwards, VestingFunds, VestingSteps
+from devstack.ipld import Amt, AmtKind, Grouped, GroupedKind, Hamt, HamtKind, Linked, nested
 from lotus_client import cbor
 from lotus_client.address import Address
-from lotus_client.cid import Cid, dag_cbor_cid
-from lotus_client.state import Allocation, Claim, SectorOnChainInfo
+from lotus_client.state import Allocation, Claim
+from lotus_client.varint import encode_uvarint
 
 __all__ = [
     "CODE_CIDS",
+    "NO_CRON_EVENTS",
     "AccountState",
     "Actor",
     "Beneficiary",
     "CronState",
     "DatacapState",
     "Deadline",
+    "Deadlines",
     "EmptyState",
     "InitState",
     "MinerDetails",
     "MinerState",
     "MultisigState",
     "Partition",
+    "PendingBeneficiaryChange",
     "PowerState",
     "PreCommit",
     "RecentAwards",
     "RewardState",
     "StateTree",
+    "SystemState",
     "Transaction",
     "VerifregState",
     "VestingFunds",
     "VestingSteps",
+    "WorkerKeyChange",
+    "claims_kind",
 ]
 
-# Code CIDs of the actors bundle v18.0.0 for 2k networks: Lotus `build/builtin_actors_gen.go`.
-CODE_CIDS: Final = {
-    name: Cid.parse(text)
-    for name, text in {
-        "account": "bafk2bzacedpmhtrp2kdjoga2phrbi3f7z7wn25s3tluxoagcu7hsg2ppktxbw",
-        "cron": "bafk2bzacedrv5m6tczd6dz6ly3zmenkljnokovduvgkbmgxvsawbalerciieg",
-        "datacap": "bafk2bzaceamho7atkl2a7c3m3t24v6tf3wzceaewp3ph6rjmwza3xdy3gmqb6",
-        "eam": "bafk2bzaceaxpy4ilqlibpgytnt5ucmju2ooi3bqwca6dngwy6hlzmshyjpafw",
-        "ethaccount": "bafk2bzacedsbwrrjywdmxeluuzwfhmam2jmrm6ivj72ggw6qaijcx7ilw5fvk",
-        "evm": "bafk2bzacec273j42hyrcaeqms6xuuezkozjhptmyniwtr7y4jzjdoflccn2is",
-        "init": "bafk2bzaced23vlf6nemlulavy2ouxuvudxe3jbu4klc74tcgruafrqu2fnt3c",
-        "multisig": "bafk2bzacecquc4zxikmjfwsiyzx4tbxlsvauf53c7spf3hdz6jwmkczyqwbrg",
-        "placeholder": "bafk2bzacedfvut2myeleyq67fljcrw4kkmn5pb5dpyozovj7jpoez5irnc3ro",
-        "reward": "bafk2bzacedchalmz2omgitfunbqg5opzcvrlvju77k6dr5zt2poyy7jjzkvwa",
-        "storagemarket": "bafk2bzacecjrg6jueodndhwtkaa3n2v2tkjakmzu4c57hrhg5ige4d4kjggcg",
-        "storageminer": "bafk2bzacedhvcxgdz2w75izwa5s5dwvsrxsnzkjcbpbresziyrrjrsvjzwvxe",
-        "storagepower": "bafk2bzacebydegz3ap6xgejojdu3usfddhyrj476f25ooahgcqko6d7djynas",
-        "system": "bafk2bzacedced5maxljwmavukjvtnmknpzoullfcwk3upaz5x5hvvdl2pk24e",
-        "verifiedregistry": "bafk2bzaceccqnqgyehy72nkmujvpyibikslvpyxfhpqivzjmbkmdbme5xzm2u",
-    }.items()
-}
+_TOKENS: Final = 10**18  # f07 counts in 10**-18 of a byte
+FIL: Final = 10**18
 
 
 @dataclass(frozen=True)
-class EmptyState(State):
-    """Of f00, f05 (the devnet has no market deals) and placeholders."""
+class SystemState(State):
+    """f00: which code the actors have."""
+
+    def to_value(self) -> object:
+        return [MANIFEST_DATA.cid]
+
+    def links(self) -> Iterable[Linked]:
+        return (MANIFEST_DATA,)
 
 
 @dataclass(frozen=True)
@@ -75,14 +83,23 @@ class AccountState(State):
 
     address: Address
 
+    def to_value(self) -> object:
+        return [self.address.to_bytes()]
+
+
+_ADDRESS_MAP: Final[HamtKind[Address, int]] = HamtKind(Address.to_bytes, cbor.encode)
+
 
 @dataclass(frozen=True)
 class InitState(State):
     """Which robust address is which id."""
 
-    address_map: Table[Address, int]
-    next_id: int
-    network_name: str
+    address_map: Hamt[Address, int] = Hamt(_ADDRESS_MAP)
+    next_id: int = 100
+    network_name: str = ""
+
+    def to_value(self) -> object:
+        return [self.address_map.cid, self.next_id, self.network_name]
 
 
 @dataclass(frozen=True)
@@ -90,6 +107,9 @@ class CronState(State):
     """What runs each epoch: (actor id, method)."""
 
     entries: tuple[tuple[int, int], ...] = ((4, 5), (5, 9))
+
+    def to_value(self) -> object:
+        return [[[id_bytes(actor_id), method] for actor_id, method in self.entries]]
 
 
 @dataclass(frozen=True)
@@ -102,6 +122,13 @@ class Transaction(State):
     params: bytes
     approved: tuple[int, ...]
 
+    def to_value(self) -> object:
+        call = [self.to.to_bytes(), big(self.value), self.method, self.params]
+        return [*call, [id_bytes(one) for one in self.approved]]
+
+
+_PENDING: Final[HamtKind[int, Transaction]] = HamtKind(signed_varint, lambda txn: txn.block)
+
 
 @dataclass(frozen=True)
 class MultisigState(State):
@@ -113,7 +140,18 @@ class MultisigState(State):
     initial_balance: int = 0
     start_epoch: int = 0
     unlock_duration: int = 0
-    pending: Table[int, Transaction] = field(default_factory=Table)
+    pending: Hamt[int, Transaction] = Hamt(_PENDING)
+
+    def to_value(self) -> object:
+        return [
+            [id_bytes(one) for one in self.signers],
+            self.threshold,
+            self.next_txn,
+            big(self.initial_balance),
+            self.start_epoch,
+            self.unlock_duration,
+            self.pending.cid,
+        ]
 
 
 @dataclass(frozen=True)
@@ -125,14 +163,55 @@ class RewardState(State):
     reward_position: int  # smoothed reward, Q.128
     reward_velocity: int
     total_storage_power_reward: int = 0
-    burnt_streams: int = 0  # network version 29: what the miners' stream left over
+    burnt_streams: int = 0  # network version 29: what the miners' stream left over; in no block
+    cumsum_baseline: int = 0  # byte-epochs
+    cumsum_realized: int = 0
+    effective_network_time: int = 0
+    effective_baseline_power: int = 0
+    this_epoch_baseline_power: int = 0
+    simple_total: int = 330_000_000 * FIL
+    baseline_total: int = 770_000_000 * FIL
+
+    def to_value(self) -> object:
+        return [
+            big(self.cumsum_baseline),
+            big(self.cumsum_realized),
+            self.effective_network_time,
+            big(self.effective_baseline_power),
+            big(self.this_epoch_reward),
+            [big(self.reward_position), big(self.reward_velocity)],
+            big(self.this_epoch_baseline_power),
+            self.epoch,
+            big(self.total_storage_power_reward),
+            big(self.simple_total),
+            big(self.baseline_total),
+        ]
+
+
+@lru_cache(maxsize=16)
+def claims_kind(post_proof: int) -> HamtKind[int, tuple[int, int]]:
+    """f04's claims: miner id -> raw and quality-adjusted power. All miners of a network have one PoSt proof type."""
+    return HamtKind(id_bytes, lambda power: cbor.encode([post_proof, big(power[0]), big(power[1])]))
+
+
+# A miner asks for the cron of its deadline and for nothing else: [1] is builtin-actors' CRON_EVENT_PROVING_DEADLINE.
+_CRON_EVENTS: Final[AmtKind[int]] = AmtKind(
+    6, lambda miner: cbor.encode([id_bytes(miner), cbor.encode([1])])
+)
+_CRON_QUEUE: Final[HamtKind[int, Amt[int]]] = HamtKind(
+    signed_varint, lambda events: cbor.encode(events.cid), lambda events: (events,), 6
+)
+NO_CRON_EVENTS: Final[Amt[int]] = Amt(_CRON_EVENTS)
 
 
 @dataclass(frozen=True)
 class PowerState(State):
-    """Power claims (miner id -> raw, qap) and their totals in bytes, and the miners' cron."""
+    """Power claims (miner id -> raw, qap) and their totals in bytes, and the miners' cron.
 
-    claims: Table[int, tuple[int, int]]
+    A claim is of whole sectors, the least of which reaches the minimum, so committed and consensus totals are equal.
+    """
+
+    claims: Hamt[int, tuple[int, int]]
     total_raw: int
     total_qap: int
     total_pledge: int
@@ -141,188 +220,97 @@ class PowerState(State):
     this_epoch_pledge: int
     power_position: int  # smoothed QAP, Q.128
     power_velocity: int
-    cron_queue: Table[int, tuple[int, ...]] = field(default_factory=Table)  # epoch -> miner ids
+    cron_queue: Hamt[int, Amt[int]] = Hamt(_CRON_QUEUE)  # epoch -> miner ids
+    first_cron_epoch: int = 0
+    above_minimum: int = 0  # miners with the power that consensus asks for
+    ramp_start: int = 0
+    ramp_duration: int = 0
+
+    def to_value(self) -> object:
+        raw, qap = big(self.total_raw), big(self.total_qap)
+        return [
+            raw,
+            raw,
+            qap,
+            qap,
+            big(self.total_pledge),
+            big(self.this_epoch_raw),
+            big(self.this_epoch_qap),
+            big(self.this_epoch_pledge),
+            [big(self.power_position), big(self.power_velocity)],
+            len(self.claims),
+            self.above_minimum,
+            self.ramp_start,
+            self.ramp_duration,
+            self.cron_queue.cid,
+            self.first_cron_epoch,
+            self.claims.cid,
+            None,
+        ]
+
+
+def _allocation(one: Allocation) -> bytes:
+    who = [one.client, one.provider, one.data, one.size]
+    return cbor.encode([*who, one.term_min, one.term_max, one.expiration])
+
+
+def _claim(one: Claim) -> bytes:
+    who = [one.provider, one.client, one.data, one.size]
+    return cbor.encode([*who, one.term_min, one.term_max, one.term_start, one.sector])
+
+
+def _client_and_verifier(pair: tuple[int, int]) -> bytes:
+    return id_bytes(pair[1]) + id_bytes(pair[0])
+
+
+_VERIFIERS: Final[HamtKind[int, int]] = HamtKind(id_bytes, lambda cap: cbor.encode(big(cap)))
+_PROPOSAL_IDS: Final[HamtKind[tuple[int, int], int]] = HamtKind(
+    _client_and_verifier, lambda one: cbor.encode([one])
+)
+_ALLOCATIONS: Final[GroupedKind[Allocation]] = GroupedKind(lambda one: one.client, _allocation)
+_CLAIMS: Final[GroupedKind[Claim]] = GroupedKind(lambda one: one.provider, _claim)
 
 
 @dataclass(frozen=True)
 class VerifregState(State):
-    """Verifiers (id -> DataCap bytes), allocations and claims by id."""
+    """Verifiers (id -> DataCap bytes), allocations by id (grouped by client) and claims by id (by provider)."""
 
     root_key: int
-    verifiers: Table[int, int] = field(default_factory=Table)
-    allocations: Table[int, Allocation] = field(default_factory=Table)
+    verifiers: Hamt[int, int] = Hamt(_VERIFIERS)
+    allocations: Grouped[Allocation] = Grouped(_ALLOCATIONS)
     next_allocation_id: int = 1
-    claims: Table[int, Claim] = field(default_factory=Table)
+    claims: Grouped[Claim] = Grouped(_CLAIMS)
+    # (client id, verifier id) -> the id of the next proposal to take the client's DataCap
+    remove_data_cap_proposal_ids: Hamt[tuple[int, int], int] = Hamt(_PROPOSAL_IDS)
+
+    def to_value(self) -> object:
+        return [
+            id_bytes(self.root_key),
+            self.verifiers.cid,
+            self.remove_data_cap_proposal_ids.cid,
+            self.allocations.cid,
+            self.next_allocation_id,
+            self.claims.cid,
+        ]
+
+
+_BALANCES: Final[HamtKind[int, int]] = HamtKind(
+    encode_uvarint, lambda size: cbor.encode(big(size * _TOKENS))
+)
+# What one owner allows: operator id -> tokens.
+_ALLOWANCES: Final[HamtKind[int, int]] = HamtKind(encode_uvarint, lambda one: cbor.encode(big(one)))
+_OWNERS: Final = nested(encode_uvarint, _ALLOWANCES)
 
 
 @dataclass(frozen=True)
 class DatacapState(State):
-    """DataCap by holder's id, in bytes."""
+    """DataCap by holder's id, in bytes, and allowances by owner's and operator's id, in tokens (10**18 a byte)."""
 
     supply: int = 0
-    balances: Table[int, int] = field(default_factory=Table)
+    balances: Hamt[int, int] = Hamt(_BALANCES)
+    allowances: Hamt[int, Mapping[int, int]] = Hamt(_OWNERS)
 
-
-@dataclass(frozen=True)
-class Beneficiary(State):
-    """Who withdrawals go to."""
-
-    address: int
-    quota: int = 0
-    used_quota: int = 0
-    expiration: int = 0
-
-
-@dataclass(frozen=True)
-class MinerDetails(State):
-    """Keys (ids) and sizes of a miner."""
-
-    owner: int
-    worker: int
-    controls: tuple[int, ...]
-    sector_size: int
-    seal_proof: int
-    window_post_proof: int
-    partition_sectors: int
-    beneficiary: Beneficiary
-
-
-@dataclass(frozen=True)
-class PreCommit(State):
-    """A pre-committed sector and what was deposited for it."""
-
-    seal_proof: int
-    sealed_cid: Cid
-    expiration: int
-    unsealed_cid: Cid | None
-    deposit: int
-    epoch: int
-    has_deals: bool = False
-
-
-@dataclass(frozen=True)
-class Partition(State):
-    """Sectors that are proven together. `faults` maps a sector to the epoch it became faulty."""
-
-    sectors: frozenset[int] = frozenset()
-    terminated: frozenset[int] = frozenset()
-    unproven: frozenset[int] = frozenset()
-    faults: Table[int, int] = field(default_factory=Table)
-    recoveries: frozenset[int] = frozenset()
-
-    @cached_property
-    def live(self) -> frozenset[int]:
-        """Neither expired nor terminated."""
-        return self.sectors - self.terminated
-
-    @cached_property
-    def active(self) -> frozenset[int]:
-        """Those that count for power: live, proven once, not faulty."""
-        return self.live - self.unproven - self.faults.keys()
-
-
-@dataclass(frozen=True)
-class Deadline(State):
-    """Partitions of one window of the proving period, and which of them were proven in the running period."""
-
-    partitions: tuple[Partition, ...] = ()
-    posted: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True)
-class VestingSteps(State):
-    """(epoch, amount) steps by epoch."""
-
-    entries: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass(frozen=True)
-class RecentAwards(State):
-    """An award's locked amount and the awards before it; `oldest` is the epoch of the first."""
-
-    epoch: int
-    amount: int
-    oldest: int
-    count: int
-    before: RecentAwards | None = None
-
-
-@dataclass(frozen=True)
-class VestingFunds(State):
-    """Locked rewards: (epoch, amount) steps, and awards not yet turned into steps.
-
-    An award's 180 steps are made at the next deadline, not at once: past states then share one table per hour of the
-    chain instead of one per block. `devstack.chain.actors.vesting` reads both parts together.
-    """
-
-    steps: VestingSteps = VestingSteps()
-    recent: RecentAwards | None = None
-
-
-@dataclass(frozen=True)
-class MinerState(State):
-    """A storage miner. Deadlines are keyed by index, sectors by number."""
-
-    details: MinerDetails
-    proving_period_start: int
-    current_deadline: int
-    deadlines: Table[int, Deadline]
-    pre_commit_deposits: int = 0
-    locked_funds: int = 0
-    vesting: VestingFunds = VestingFunds()
-    fee_debt: int = 0
-    initial_pledge: int = 0
-    pre_committed: Table[int, PreCommit] = field(default_factory=Table)
-    allocated: Table[int, bool] = field(default_factory=Table)
-    sectors: Table[int, SectorOnChainInfo] = field(default_factory=Table)
-    deadline_cron_active: bool = False
-
-
-@dataclass(frozen=True)
-class Actor(State):
-    """An actor's record in the state tree; `code` is the bundle's name of it."""
-
-    code: str
-    state: Any
-    nonce: int = 0
-    balance: int = 0
-    delegated: Address | None = None
-
-    @property
-    def code_cid(self) -> Cid:
-        """The code CID that tools know the actor by."""
-        return CODE_CIDS[self.code]
-
-    @property
-    def head(self) -> Cid:
-        """The CID of the actor's state block."""
-        cid: Cid = self.state.cid
-        return cid
-
-    @cached_property
-    def block(self) -> bytes:
-        """The record as in a Filecoin state tree (version 5): code, head, nonce, balance, delegated address."""
-        delegated = None if self.delegated is None else self.delegated.to_bytes()
-        balance = cbor.encode_bigint(self.balance)
-        return cbor.encode([self.code_cid, self.head, self.nonce, balance, delegated])
-
-
-class StateTree:
-    """All actors at one point, never changed."""
-
-    __slots__ = ("_root", "actors")
-
-    def __init__(self, actors: dict[int, Actor]) -> None:
-        self.actors = actors
-        self._root: Cid | None = None
-
-    @property
-    def root(self) -> Cid:
-        """The CID of one byte string: 8-byte ids and records, by id. The devnet's own layout, see `table`."""
-        if self._root is None:
-            whole = b"".join(
-                actor_id.to_bytes(8, "big") + self.actors[actor_id].block
-                for actor_id in sorted(self.actors)
-            )
-            self._root = dag_cbor_cid(cbor.encode(whole))
-        return self._root
+    def to_value(self) -> object:
+        width = 5
+        token = [big(self.supply * _TOKENS), self.balances.cid, self.allowances.cid, width]
+        return [id_bytes(6), token]

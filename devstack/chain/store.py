@@ -87,6 +87,14 @@ class ChainStore:
             raise ChainLookupError("failed to get tipset by hash: ipld: could not find block")
         return self._tipsets[key]
 
+    def executed_keys(self) -> list[TipSetKey]:
+        """The tipsets whose outcome is known, in the order of their execution."""
+        return list(self._executed)
+
+    def find_block(self, cid: Cid) -> BlockHeader | None:
+        """A header, None when there is none of that CID."""
+        return self._blocks.get(cid)
+
     def block(self, cid: Cid) -> BlockHeader:
         """A header."""
         found = self._blocks.get(cid)

@@ -1,68 +1,85 @@
-"""Immutable maps and state objects whose CIDs are computed once.
-
-The devnet's own state encoding: each table and each state object is one dag-cbor block; a nested one is linked by its
-CID. It is deterministic, so equal states have equal roots, but it is *not* the actors' HAMT and AMT layout.
-"""
+"""Immutable state objects that are blocks, and a plain immutable map for what is no part of any block."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
-from functools import cached_property
-from typing import Any, ClassVar, TypeVar
+from functools import cached_property, lru_cache
+from typing import Any, ClassVar, TypeVar, cast
 
+from devstack.ipld.linked import Linked
 from lotus_client import cbor
 from lotus_client.address import Address
 from lotus_client.cid import Cid, dag_cbor_cid
+from lotus_client.varint import encode_uvarint
 
-__all__ = ["State", "Table", "block_value", "replace"]
+__all__ = ["State", "Table", "big", "id_bytes", "replace", "signed_varint"]
 
 K = TypeVar("K")
 V = TypeVar("V")
-S = TypeVar("S", bound="State")
+S = TypeVar("S")
+
+big = cbor.encode_bigint
+
+
+@lru_cache(maxsize=4096)
+def id_bytes(actor_id: int) -> bytes:
+    """The bytes of an id address, which state and params hold for an actor."""
+    return Address.of_id(actor_id).to_bytes()
+
+
+def signed_varint(value: int) -> bytes:
+    """A signed number as a HAMT key: zigzag, then uvarint (integer-encoding `encode_var`)."""
+    return encode_uvarint(value << 1 if value >= 0 else ~(value << 1))
 
 
 class State:
-    """Base of frozen state dataclasses: one block each, with its CID cached on first use."""
+    """Base of frozen state dataclasses, each a dag-cbor block of its own. The CID is kept, the bytes are made on demand."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
-    @cached_property
+    def to_value(self) -> object:
+        """What the block holds: the actor's fields in order, nested blocks as their CIDs."""
+        raise NotImplementedError
+
+    @property
     def block(self) -> bytes:
-        """The dag-cbor bytes: the fields in order."""
-        values = (getattr(self, name) for name in type(self).__dataclass_fields__)
-        return cbor.encode([block_value(value) for value in values])
+        """The dag-cbor bytes."""
+        return cbor.encode(self.to_value())
 
     @cached_property
     def cid(self) -> Cid:
         """The CID of the block."""
         return dag_cbor_cid(self.block)
 
+    def links(self) -> Iterable[Linked]:
+        """The blocks linked from this one: the fields that are blocks."""
+        values = (getattr(self, name) for name in type(self).__dataclass_fields__)
+        return [cast(Linked, one) for one in values if hasattr(one, "links")]
+
 
 def replace(state: S, /, **changes: Any) -> S:
-    """As `dataclasses.replace`, for `State` without its constructor: the chain does it twenty times an epoch.
+    """As `dataclasses.replace`, of a state without its constructor: the chain does it twenty times an epoch.
 
     Raises:
         TypeError: the state has no field of that name.
     """
-    known = state.__dataclass_fields__
+    known: dict[str, Any] = state.__dataclass_fields__  # type: ignore[attr-defined]
     if unknown := changes.keys() - known:
         raise TypeError(f"{type(state).__name__} has no field {min(unknown)}")
     changed = object.__new__(type(state))
     values = state.__dict__
-    for name in known:  # and nothing else, for the block and its CID are of the old state
+    for name in known:  # and nothing else, for the CID is of the old state
         changed.__dict__[name] = changes[name] if name in changes else values[name]
     return changed
 
 
 class Table(Mapping[K, V]):
-    """An immutable map; changing it copies it, so tables shared by past states never change."""
+    """An immutable map that is in no block; changing it copies it."""
 
-    __slots__ = ("_cid", "_items")
+    __slots__ = ("_items",)
 
     def __init__(self, items: Mapping[K, V] | None = None) -> None:
         self._items: dict[K, V] = dict(items or {})
-        self._cid: Cid | None = None
 
     def __getitem__(self, key: K) -> V:
         return self._items[key]
@@ -84,35 +101,5 @@ class Table(Mapping[K, V]):
             return self
         return Table({key: value for key, value in self._items.items() if key not in gone})
 
-    @property
-    def cid(self) -> Cid:
-        """The CID of the sorted [key, value] pairs."""
-        if self._cid is None:
-            pairs = [
-                cbor.encode([block_value(key), block_value(value)])
-                for key, value in self._items.items()
-            ]
-            self._cid = dag_cbor_cid(cbor.join_list(sorted(pairs)))
-        return self._cid
-
     def __repr__(self) -> str:
         return f"Table({self._items!r})"
-
-
-def block_value(value: Any) -> object:
-    """What stands for a value inside a block: links for nested state, bytes for addresses and big integers."""
-    if isinstance(value, int):  # bool too
-        return value if -(1 << 63) <= value < 1 << 63 else cbor.encode_bigint(value)
-    if value is None or isinstance(value, (str, bytes, Cid)):
-        return value
-    if isinstance(value, (State, Table)):
-        return value.cid
-    if isinstance(value, Address):
-        return value.to_bytes()
-    if isinstance(value, tuple):
-        return [block_value(item) for item in value]
-    if isinstance(value, frozenset):
-        return sorted(value)
-    if is_dataclass(value):
-        return [block_value(getattr(value, field.name)) for field in fields(value)]
-    raise TypeError(f"a block cannot hold a {type(value).__name__}")

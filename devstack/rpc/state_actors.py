@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from devstack.auth import Permission
+from devstack.chain.code_cids import CODE_CIDS, MANIFEST
 from devstack.node import FullNode
 from devstack.rpc.encode import (
     actor_json,
@@ -66,6 +67,11 @@ _PAST_UPGRADES = [
     "GoldenWeek",
     "FireHorse",
 ]
+# go-state-types actors/version.go VersionForNetwork, from the first version with a bundle
+_ACTORS_VERSIONS = {
+    16: 8, 17: 9, 18: 10, 19: 11, 20: 11, 21: 12, 22: 13, 23: 14, 24: 15, 25: 16, 26: 16, 27: 17,
+    28: 18, 29: 19,
+}  # fmt: skip
 _FAR_AWAY = Epoch(999_999_999_999_999)
 
 
@@ -118,6 +124,47 @@ def _read_state(node: FullNode, address: MaybeAddress, key: TipSetKey) -> Json:
         "Code": cid_json(actor.code),
         "State": actor_state_json(state.actor_state(found)),
     }
+
+
+def _list_actors(node: FullNode, key: TipSetKey) -> list[str] | None:
+    return list_json(map(Address.of_id, state_at(node, key).tree.actors), address_json)
+
+
+def _bundle_of(version: int) -> int:
+    """The actors' version at a network version.
+
+    Raises:
+        RpcError: no such network version.
+    """
+    actors = _ACTORS_VERSIONS.get(version)
+    if actors is None:
+        raise RpcError(1, f"invalid network version {version}: unsupported network version")
+    return actors
+
+
+def _is_ours(node: FullNode, version: int) -> bool:
+    config = node.network.config
+    return version == config.network_version or (version == 29 and config.nv29_epoch is not None)
+
+
+def _code_cids(node: FullNode, version: int) -> Json:
+    actors = _bundle_of(version)
+    if not _is_ours(node, version):
+        raise RpcError(
+            1,
+            f"could not find cids for network version {version}, actors version {actors}",
+        )
+    return {name: cid_json(CODE_CIDS[name]) for name in sorted(CODE_CIDS)}
+
+
+def _manifest_cid(node: FullNode, version: int) -> Json:
+    actors = _bundle_of(version)
+    if not _is_ours(node, version):
+        raise RpcError(
+            1,
+            f"could not find manifest cid for network version {version}, actors version {actors}",
+        )
+    return cid_json(MANIFEST.cid)
 
 
 def _list_miners(node: FullNode, key: TipSetKey) -> list[str] | None:
@@ -194,6 +241,9 @@ METHODS: tuple[Method[FullNode], ...] = (
     Method("StateLookupID", _READ, (ADDRESS, TIPSET_KEY), _lookup_id),
     Method("StateAccountKey", _READ, (ADDRESS, TIPSET_KEY), _account_key),
     Method("StateReadState", _READ, (ADDRESS, TIPSET_KEY), _read_state),
+    Method("StateListActors", _READ, (TIPSET_KEY,), _list_actors),
+    Method("StateActorCodeCIDs", _READ, (UINT64,), _code_cids),
+    Method("StateActorManifestCID", _READ, (UINT64,), _manifest_cid),
     Method("StateListMiners", _READ, (TIPSET_KEY,), _list_miners),
     Method("StateCirculatingSupply", _READ, (TIPSET_KEY,), _circulating_supply),
     Method("StateGetAllocations", _READ, (ADDRESS, TIPSET_KEY), _allocations),

@@ -6,11 +6,13 @@ from typing import Any
 
 from devstack.auth import Permission
 from devstack.chain import StateView
+from devstack.chain.states import MinerDetails, PendingBeneficiaryChange
 from devstack.node import FullNode
 from devstack.rpc.encode import (
     address_json,
     amount_json,
     bitfield_json,
+    bytes_json,
     list_json,
     power_json,
     sector_json,
@@ -22,6 +24,7 @@ from devstack.rpc.resolve import existing_id, state_at
 from lotus_client.address import Address
 from lotus_client.bitfield import BitField
 from lotus_client.chain import TipSetKey
+from lotus_client.cid import encode_base58
 from lotus_client.state import MinerPower
 from lotus_client.types import SectorNumber
 
@@ -49,26 +52,45 @@ def _at(node: FullNode, miner: MaybeAddress, key: TipSetKey) -> tuple[StateView,
 def _info(node: FullNode, miner: MaybeAddress, key: TipSetKey) -> Json:
     state, miner = _at(node, miner, key)
     info, term = state.miner_info(miner), state.miner_info(miner).beneficiary
+    details: MinerDetails = state.actor_state(miner).details
+    worker, owner = details.pending_worker_key, details.pending_owner_address
     return {
         "Owner": address_json(info.owner),
         "Worker": address_json(info.worker),
-        "NewWorker": address_json(None),
+        "NewWorker": address_json(None if worker is None else Address.of_id(worker.new_worker)),
         "ControlAddresses": list_json(info.control_addresses, address_json),
-        "WorkerChangeEpoch": -1,
-        "PeerId": None,
-        "Multiaddrs": None,
+        "WorkerChangeEpoch": -1 if worker is None else worker.effective_at,
+        "PeerId": encode_base58(details.peer_id) if _is_peer_id(details.peer_id) else None,
+        "Multiaddrs": list_json(details.multi_address, bytes_json),
         "WindowPoStProofType": info.window_post_proof_type,
         "SectorSize": info.sector_size,
         "WindowPoStPartitionSectors": node.network.config.partition_sectors,
         "ConsensusFaultElapsed": -1,
-        "PendingOwnerAddress": None,
+        "PendingOwnerAddress": None if owner is None else address_json(Address.of_id(owner)),
         "Beneficiary": address_json(term.address),
         "BeneficiaryTerm": {
             "Quota": amount_json(term.quota),
             "UsedQuota": amount_json(term.used_quota),
             "Expiration": term.expiration,
         },
-        "PendingBeneficiaryTerm": None,
+        "PendingBeneficiaryTerm": _pending_term(details.pending_beneficiary_term),
+    }
+
+
+def _is_peer_id(data: bytes) -> bool:
+    """Whether the bytes are a multihash (sha2-256, or of a short key itself); Lotus shows no others."""
+    return len(data) > 2 and data[0] in (0x00, 0x12) and data[1] == len(data) - 2
+
+
+def _pending_term(pending: PendingBeneficiaryChange | None) -> Json | None:
+    if pending is None:
+        return None
+    return {
+        "NewBeneficiary": address_json(Address.of_id(pending.new_beneficiary)),
+        "NewQuota": amount_json(pending.new_quota),
+        "NewExpiration": pending.new_expiration,
+        "ApprovedByBeneficiary": pending.approved_by_beneficiary,
+        "ApprovedByNominee": pending.approved_by_nominee,
     }
 
 

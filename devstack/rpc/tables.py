@@ -11,7 +11,9 @@ from devstack.rpc import (
     gas,
     misc,
     mpool,
+    objects,
     state_actors,
+    state_market,
     state_messages,
     state_miner,
     wallet,
@@ -22,7 +24,9 @@ __all__ = ["table_v0", "table_v1", "table_v2"]
 
 _COMMON = (
     *chain.METHODS,
+    *objects.METHODS,
     *state_actors.METHODS,
+    *state_market.METHODS,
     *state_miner.METHODS,
     *mpool.METHODS,
     *gas.METHODS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import Any, Final
 
 from devstack.auth import Permission
 from devstack.chain import ChainLookupError
@@ -28,7 +28,14 @@ from devstack.rpc.params import (
 )
 from devstack.rpc.resolve import defined
 from lotus_client.address import Address
-from lotus_client.crypto import Secp256k1Key, Signature, SignatureError, verify_signature
+from lotus_client.bls import BlsKey
+from lotus_client.crypto import (
+    Secp256k1Key,
+    Signature,
+    SignatureError,
+    SigningKey,
+    verify_signature,
+)
 from lotus_client.messages import Message
 
 __all__ = ["METHODS"]
@@ -36,19 +43,24 @@ __all__ = ["METHODS"]
 MaybeAddress = Address | None
 
 
-def _decode_key_info(value: Any) -> Secp256k1Key:
+_KEY_TYPES: Final[dict[str, type[Secp256k1Key | BlsKey]]] = {
+    "secp256k1": Secp256k1Key,
+    "bls": BlsKey,
+}
+
+
+def _decode_key_info(value: Any) -> SigningKey:
     body = decode_object(value)
-    if body.get("Type") != "secp256k1":
-        raise ValueError(
-            f"key type {body.get('Type')!r} is not held by this wallet, only secp256k1"
-        )
-    return Secp256k1Key(decode_bytes(body.get("PrivateKey")))
+    kind = body.get("Type")
+    if kind not in _KEY_TYPES:
+        raise ValueError(f"key type {kind!r} is not held by this wallet, only secp256k1 and bls")
+    return _KEY_TYPES[kind](decode_bytes(body.get("PrivateKey")))
 
 
 def _new(node: FullNode, kind: str) -> str:
-    if kind != "secp256k1":
+    if kind not in _KEY_TYPES:
         raise RpcError(1, f"unsupported key type: {kind}")
-    return address_json(node.wallet.new())
+    return address_json(node.wallet.new(bls=kind == "bls"))
 
 
 def _has(node: FullNode, address: MaybeAddress) -> bool:
@@ -102,10 +114,11 @@ def _set_default(node: FullNode, address: MaybeAddress) -> None:
 
 def _export(node: FullNode, address: MaybeAddress) -> dict[str, Any]:
     key = node.wallet.key(defined(address))
-    return {"Type": "secp256k1", "PrivateKey": base64.b64encode(key.secret).decode()}
+    kind = next(name for name, made in _KEY_TYPES.items() if isinstance(key, made))
+    return {"Type": kind, "PrivateKey": base64.b64encode(key.secret).decode()}
 
 
-def _import(node: FullNode, key: Secp256k1Key) -> str:
+def _import(node: FullNode, key: SigningKey) -> str:
     return address_json(node.wallet.add(key))
 
 

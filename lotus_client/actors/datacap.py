@@ -18,15 +18,26 @@ from lotus_client.cbor import encode as encode_cbor
 
 __all__ = [
     "DATACAP_PRECISION",
+    "INFINITE_ALLOWANCE",
+    "AllowanceChange",
+    "AllowanceQuery",
+    "BurnFromParams",
+    "BurnFromReturn",
     "BurnParams",
     "MintParams",
     "MintReturn",
     "ReceiverParams",
+    "RevokeAllowanceParams",
+    "TransferFromParams",
+    "TransferFromReturn",
     "TransferParams",
     "TransferReturn",
 ]
 
 DATACAP_PRECISION: Final = 10**18
+INFINITE_ALLOWANCE: Final = (
+    10**21 * DATACAP_PRECISION
+)  # an ordinary number; spending subtracts from it
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +125,123 @@ class BurnParams(Wire):
     def from_value(cls, value: CborValue) -> BurnParams:
         (amount,) = wire.fields(value, 1, "Burn")
         return cls(wire.big(amount))
+
+
+@dataclass(frozen=True, slots=True)
+class TransferFromParams(Wire):
+    """Send another holder's tokens, as far as it allowed the caller."""
+
+    from_: Address
+    to: Address
+    amount: int
+    operator_data: bytes = b""
+
+    def to_value(self) -> object:
+        who = [self.from_.to_bytes(), self.to.to_bytes()]
+        return [*who, wire.big_bytes(self.amount), self.operator_data]
+
+    @classmethod
+    def from_value(cls, value: CborValue) -> TransferFromParams:
+        source, to, amount, data = wire.fields(value, 4, "TransferFrom")
+        return cls(wire.address(source), wire.address(to), wire.big(amount), wire.octets(data))
+
+
+@dataclass(frozen=True, slots=True)
+class TransferFromReturn(Wire):
+    """The balances after it, what is left of the allowance, and what the receiver answered."""
+
+    from_balance: int
+    to_balance: int
+    allowance: int
+    recipient_data: bytes
+
+    def to_value(self) -> object:
+        amounts = (self.from_balance, self.to_balance, self.allowance)
+        return [*map(wire.big_bytes, amounts), self.recipient_data]
+
+    @classmethod
+    def from_value(cls, value: CborValue) -> TransferFromReturn:
+        sender, receiver, allowance, data = wire.fields(value, 4, "TransferFrom return")
+        return cls(wire.big(sender), wire.big(receiver), wire.big(allowance), wire.octets(data))
+
+
+@dataclass(frozen=True, slots=True)
+class AllowanceQuery(Wire):
+    """Params of Allowance: what `operator` may spend of `owner`'s tokens."""
+
+    owner: Address
+    operator: Address
+
+    def to_value(self) -> object:
+        return [self.owner.to_bytes(), self.operator.to_bytes()]
+
+    @classmethod
+    def from_value(cls, value: CborValue) -> AllowanceQuery:
+        owner, operator = wire.fields(value, 2, "Allowance")
+        return cls(wire.address(owner), wire.address(operator))
+
+
+@dataclass(frozen=True, slots=True)
+class AllowanceChange(Wire):
+    """Params of IncreaseAllowance and DecreaseAllowance, of the caller's tokens."""
+
+    operator: Address
+    amount: int
+
+    def to_value(self) -> object:
+        return [self.operator.to_bytes(), wire.big_bytes(self.amount)]
+
+    @classmethod
+    def from_value(cls, value: CborValue) -> AllowanceChange:
+        operator, amount = wire.fields(value, 2, "IncreaseAllowance or DecreaseAllowance")
+        return cls(wire.address(operator), wire.big(amount))
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeAllowanceParams(Wire):
+    """Whose allowance ends."""
+
+    operator: Address
+
+    def to_value(self) -> object:
+        return [self.operator.to_bytes()]
+
+    @classmethod
+    def from_value(cls, value: CborValue) -> RevokeAllowanceParams:
+        (operator,) = wire.fields(value, 1, "RevokeAllowance")
+        return cls(wire.address(operator))
+
+
+@dataclass(frozen=True, slots=True)
+class BurnFromParams(Wire):
+    """Params of BurnFrom (within an allowance) and of Destroy (by f06)."""
+
+    owner: Address
+    amount: int
+
+    def to_value(self) -> object:
+        return [self.owner.to_bytes(), wire.big_bytes(self.amount)]
+
+    @classmethod
+    def from_value(cls, value: CborValue) -> BurnFromParams:
+        owner, amount = wire.fields(value, 2, "BurnFrom or Destroy")
+        return cls(wire.address(owner), wire.big(amount))
+
+
+@dataclass(frozen=True, slots=True)
+class BurnFromReturn(Wire):
+    """The owner's balance and what is left of the allowance."""
+
+    balance: int
+    allowance: int
+
+    def to_value(self) -> object:
+        return [wire.big_bytes(self.balance), wire.big_bytes(self.allowance)]
+
+    @classmethod
+    def from_value(cls, value: CborValue) -> BurnFromReturn:
+        balance, allowance = wire.fields(value, 2, "BurnFrom return")
+        return cls(wire.big(balance), wire.big(allowance))
 
 
 @dataclass(frozen=True, slots=True)

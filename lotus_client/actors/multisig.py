@@ -13,10 +13,15 @@ from lotus_client.cbor import CborValue
 from lotus_client.types import AttoFil
 
 __all__ = [
+    "AddSignerParams",
     "ApproveReturn",
+    "ChangeThresholdParams",
     "ConstructorParams",
+    "LockBalanceParams",
     "ProposeParams",
     "ProposeReturn",
+    "RemoveSignerParams",
+    "SwapSignerParams",
     "TxnIdParams",
     "proposal_hash",
 ]
@@ -115,6 +120,73 @@ class ApproveReturn(Wire):
     def from_value(cls, value: CborValue) -> ApproveReturn:
         applied, code, result = wire.fields(value, 3, "Approve return")
         return cls(wire.boolean(applied), wire.unsigned(code), wire.octets(result))
+
+
+@dataclass(frozen=True, slots=True)
+class AddSignerParams(Wire):
+    """Method 5, and the shape of method 6: a signer, and whether the threshold moves with the number of signers."""
+
+    signer: Address
+    change: bool
+
+    def to_value(self) -> object:
+        return [self.signer.to_bytes(), self.change]
+
+    @classmethod
+    def from_value(cls, value: CborValue) -> AddSignerParams:
+        signer, change = wire.fields(value, 2, "AddSigner or RemoveSigner")
+        return cls(wire.address(signer), wire.boolean(change))
+
+
+RemoveSignerParams = AddSignerParams  # the same two fields; `change` lowers the threshold
+
+
+@dataclass(frozen=True, slots=True)
+class SwapSignerParams(Wire):
+    """Method 7."""
+
+    from_: Address
+    to: Address
+
+    def to_value(self) -> object:
+        return [self.from_.to_bytes(), self.to.to_bytes()]
+
+    @classmethod
+    def from_value(cls, value: CborValue) -> SwapSignerParams:
+        old, new = wire.fields(value, 2, "SwapSigner")
+        return cls(wire.address(old), wire.address(new))
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeThresholdParams(Wire):
+    """Method 8: how many approvals a transaction needs from now on."""
+
+    threshold: int
+
+    def to_value(self) -> object:
+        return [self.threshold]
+
+    @classmethod
+    def from_value(cls, value: CborValue) -> ChangeThresholdParams:
+        (threshold,) = wire.fields(value, 1, "ChangeThreshold")
+        return cls(wire.unsigned(threshold))
+
+
+@dataclass(frozen=True, slots=True)
+class LockBalanceParams(Wire):
+    """Method 9: lock an amount that is released linearly."""
+
+    start_epoch: int
+    unlock_duration: int
+    amount: AttoFil
+
+    def to_value(self) -> object:
+        return [self.start_epoch, self.unlock_duration, wire.big_bytes(self.amount)]
+
+    @classmethod
+    def from_value(cls, value: CborValue) -> LockBalanceParams:
+        start, duration, amount = wire.fields(value, 3, "LockBalance")
+        return cls(wire.integer(start), wire.integer(duration), wire.atto(amount))
 
 
 def proposal_hash(requester: Address | None, call: ProposeParams) -> bytes:

@@ -1,4 +1,4 @@
-"""Init f01, reward f02 and power f04. Source: builtin-actors `actors/{init,reward,power}/src/types.rs`."""
+"""Accounts, init f01, reward f02 and power f04. Source: builtin-actors `actors/{account,init,reward,power}/src/types.rs`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lotus_client.cid import Cid
 from lotus_client.types import AttoFil
 
 __all__ = [
+    "AuthenticateMessageParams",
     "AwardBlockRewardParams",
     "CreateMinerParams",
     "CreatedActor",
@@ -116,3 +117,19 @@ class UpdateClaimedPowerParams(Wire):
     def from_value(cls, value: CborValue) -> UpdateClaimedPowerParams:
         raw, qa = wire.fields(value, 2, "UpdateClaimedPower")
         return cls(wire.big(raw), wire.big(qa))
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticateMessageParams(Wire):
+    """Of an account: a signature without its type byte, and the message that it shall be of."""
+
+    signature: bytes
+    message: bytes
+
+    def to_value(self) -> object:
+        return [self.signature, self.message]
+
+    @classmethod
+    def from_value(cls, value: CborValue) -> AuthenticateMessageParams:
+        signature, message = wire.fields(value, 2, "AuthenticateMessage")
+        return cls(wire.octets(signature), wire.octets(message))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lotus_client import cbor
 from lotus_client.actors import wire
 from lotus_client.actors.wire import BatchReturn, Wire
 from lotus_client.address import Address
@@ -24,6 +25,9 @@ __all__ = [
     "ClaimTerm",
     "DatacapParams",
     "ExtendClaimTermsParams",
+    "RemoveDatacapParams",
+    "RemoveDatacapRequest",
+    "RemoveDatacapReturn",
     "RemoveExpiredAllocationsReturn",
     "RemoveExpiredParams",
     "SectorAllocationClaims",
@@ -274,3 +278,65 @@ class ExtendClaimTermsParams(Wire):
     def from_value(cls, value: CborValue) -> ExtendClaimTermsParams:
         (terms,) = wire.fields(value, 1, "ExtendClaimTerms")
         return cls(wire.items(terms, ClaimTerm.from_value, "terms"))
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveDatacapRequest(Wire):
+    """A verifier's signature (type byte and data) under a proposal to take a client's DataCap."""
+
+    verifier: Address
+    signature: bytes
+
+    def to_value(self) -> object:
+        return [self.verifier.to_bytes(), self.signature]
+
+    @classmethod
+    def from_value(cls, value: CborValue) -> RemoveDatacapRequest:
+        verifier, signature = wire.fields(value, 2, "RemoveDataCapRequest")
+        return cls(wire.address(verifier), wire.octets(signature))
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveDatacapParams(Wire):
+    """Method 7: two verifiers ask the root to take DataCap bytes from a client."""
+
+    client: Address
+    amount: int
+    first: RemoveDatacapRequest
+    second: RemoveDatacapRequest
+
+    def to_value(self) -> object:
+        requests = [self.first.to_value(), self.second.to_value()]
+        return [self.client.to_bytes(), wire.big_bytes(self.amount), *requests]
+
+    @classmethod
+    def from_value(cls, value: CborValue) -> RemoveDatacapParams:
+        client, amount, first, second = wire.fields(value, 4, "RemoveVerifiedClientDataCap")
+        return cls(
+            wire.address(client),
+            wire.big(amount),
+            RemoveDatacapRequest.from_value(first),
+            RemoveDatacapRequest.from_value(second),
+        )
+
+    @staticmethod
+    def signed_bytes(client: Address, amount: int, proposal: int) -> bytes:
+        """What a verifier signs: the client's f0 address, the bytes to take, and its next proposal's id."""
+        content = [client.to_bytes(), wire.big_bytes(amount), [proposal]]
+        return b"fil_removedatacap:" + cbor.encode(content)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveDatacapReturn(Wire):
+    """Whose DataCap went, and how much of it: no more than the client had."""
+
+    client: Address
+    removed: int
+
+    def to_value(self) -> object:
+        return [self.client.to_bytes(), wire.big_bytes(self.removed)]
+
+    @classmethod
+    def from_value(cls, value: CborValue) -> RemoveDatacapReturn:
+        client, removed = wire.fields(value, 2, "RemoveVerifiedClientDataCap return")
+        return cls(wire.address(client), wire.big(removed))

@@ -1,20 +1,28 @@
-"""System f00, cron f03, market f05, accounts and placeholders: the actors with next to no methods."""
+"""System f00, cron f03, accounts and placeholders: the actors with next to no methods."""
 
 from __future__ import annotations
 
+from typing import Final
+
+from devstack.chain.actors.dispatch import (
+    FIRST_EXPORTED,
+    Action,
+    call_method,
+    plain,
+    taking,
+    unhandled,
+)
 from devstack.chain.machine import Abort, Exit, Runtime
 from lotus_client import cbor
-from lotus_client.actors.methods import CronMethod, MarketMethod
+from lotus_client.actors.methods import AccountMethod, CronMethod
+from lotus_client.actors.system import AuthenticateMessageParams
 from lotus_client.address import Address
+from lotus_client.crypto import Signature, SignatureError, SignatureType, verify_signature
 
-__all__ = ["account", "cron", "eth_account", "market", "placeholder", "system"]
+__all__ = ["account", "cron", "eth_account", "placeholder", "system"]
 
-_FIRST_EXPORTED = 1 << 24  # FRC-42
-
-
-def unhandled(method: int) -> Abort:
-    """The outcome of calling a method that an actor does not have."""
-    return Abort(Exit.UNHANDLED, f"no method {method}")
+# The signature type is not on the wire here: it follows from the account's own address.
+_SIGNATURE_OF_PROTOCOL: Final = {1: SignatureType.SECP256K1, 3: SignatureType.BLS}
 
 
 def system(_runtime: Runtime, method: int, _params: bytes) -> bytes:
@@ -22,34 +30,44 @@ def system(_runtime: Runtime, method: int, _params: bytes) -> bytes:
     raise unhandled(method)
 
 
-def account(runtime: Runtime, method: int, _params: bytes) -> bytes:
-    """PubkeyAddress; any unknown exported number is accepted and answered with nothing."""
-    if method == 2:
-        address: Address = runtime.state.address
-        return cbor.encode(address.to_bytes())
-    if method >= _FIRST_EXPORTED:
-        return b""
-    raise unhandled(method)
+def account(runtime: Runtime, method: int, params: bytes) -> bytes:
+    """PubkeyAddress and AuthenticateMessage; any unknown exported number is answered with nothing."""
+    return call_method(runtime, _ACCOUNT, method, params, accepts_any_exported=True)
+
+
+def _pubkey_address(runtime: Runtime) -> bytes:
+    address: Address = runtime.state.address
+    return cbor.encode(address.to_bytes())
+
+
+def _authenticate(runtime: Runtime, claimed: AuthenticateMessageParams) -> bytes:
+    signer: Address = runtime.state.address
+    kind = _SIGNATURE_OF_PROTOCOL.get(signer.protocol)
+    if kind is None:
+        raise Abort(Exit.ILLEGAL_ARGUMENT, f"{signer} has no key")
+    try:
+        verify_signature(Signature(kind, claimed.signature), signer, claimed.message)
+    except SignatureError as error:
+        raise Abort(Exit.ILLEGAL_ARGUMENT, str(error)) from error
+    return cbor.encode(True)
+
+
+_ACCOUNT: Final[dict[int, Action]] = {
+    AccountMethod.PUBKEY_ADDRESS: plain(_pubkey_address),
+    AccountMethod.AUTHENTICATE_MESSAGE: taking(AuthenticateMessageParams.from_cbor, _authenticate),
+}
 
 
 def placeholder(_runtime: Runtime, method: int, _params: bytes) -> bytes:
     """An f410 address that only received money; like the FVM's it takes any exported call and does nothing."""
-    if method >= _FIRST_EXPORTED:
+    if method >= FIRST_EXPORTED:
         return b""
     raise unhandled(method)
 
 
 def eth_account(_runtime: Runtime, method: int, _params: bytes) -> bytes:
     """The account of an Ethereum key; any exported call is accepted and answered with nothing."""
-    if method >= _FIRST_EXPORTED:
-        return b""
-    raise unhandled(method)
-
-
-def market(runtime: Runtime, method: int, _params: bytes) -> bytes:
-    """f05 without deals: its cron tick finds nothing to do, everything else is refused."""
-    if method == MarketMethod.CRON_TICK:
-        runtime.require_caller(3)
+    if method >= FIRST_EXPORTED:
         return b""
     raise unhandled(method)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from devstack.chain.actors.basic import unhandled
+from devstack.chain.actors.dispatch import unhandled
 from devstack.chain.evm_state import EvmState
 from devstack.chain.machine import Abort, Exit, Runtime
 from devstack.chain.states import CODE_CIDS, Actor, InitState

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from devstack.chain.actors.basic import unhandled
+from devstack.chain.actors.dispatch import unhandled
 from devstack.chain.evm_state import EvmState, bytecode_cid
 from devstack.chain.machine import Abort, Exit, Runtime
-from devstack.chain.table import Table, replace
+from devstack.chain.table import replace
 from lotus_client import cbor
 from lotus_client.actors import wire
 from lotus_client.actors.evm import (
@@ -114,7 +114,7 @@ def _construct(runtime: Runtime, params: ConstructorParams) -> bytes:
 
 def _resurrect(runtime: Runtime, params: ConstructorParams) -> bytes:
     runtime.require(_is_dead(runtime), Exit.FORBIDDEN, "the contract is alive")
-    runtime.set_state(EvmState(storage=Table()))
+    runtime.set_state(EvmState())
     return _construct(runtime, params)
 
 
@@ -140,8 +140,8 @@ def _invoke_delegate(runtime: Runtime, params: DelegateCallParams) -> bytes:
 def _storage_at(runtime: Runtime, params: bytes) -> bytes:
     (slot,) = wire.fields(cbor.decode(params), 1, "GetStorageAt")
     key = wire.octets(slot).rjust(_WORD, b"\0")
-    words = Table[bytes, bytes]() if _is_dead(runtime) else runtime.state.storage
-    return cbor_bytes(words.get(key, b"").lstrip(b"\0"))
+    found = b"" if _is_dead(runtime) else runtime.state.storage.get(key, b"")
+    return cbor_bytes(found.lstrip(b"\0"))
 
 
 def _native_method(runtime: Runtime, method: int, params: bytes) -> bytes:

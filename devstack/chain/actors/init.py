@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from devstack.chain.actors.basic import unhandled
+from typing import Final
+
+from devstack.chain.actors.dispatch import Action, call_method, taking
 from devstack.chain.actors.eam import EXEC4, exec4
-from devstack.chain.actors.multisig import constructed
 from devstack.chain.machine import Exit, Machine, Runtime
-from devstack.chain.states import CODE_CIDS, Actor
+from devstack.chain.states import CODE_CIDS, Actor, MultisigState
 from lotus_client import cbor
-from lotus_client.actors.methods import InitMethod
-from lotus_client.actors.multisig import ConstructorParams
+from lotus_client.actors.methods import InitMethod, MultisigMethod
 from lotus_client.actors.system import CreatedActor, ExecParams
 from lotus_client.address import Address
 
@@ -26,21 +26,28 @@ def next_actor_address(machine: Machine) -> Address:
 
 
 def invoke(runtime: Runtime, method: int, params: bytes) -> bytes:
-    """Exec4 for contracts, and Exec, of multisigs only: the devnet has no payment channels, and f04 makes miners itself."""
-    if method == EXEC4:
-        return exec4(runtime, params)
-    if method != InitMethod.EXEC:
-        raise unhandled(method)
-    wanted = ExecParams.from_cbor(params)
+    """Exec, and Exec4 for contracts."""
+    return call_method(runtime, _METHODS, method, params)
+
+
+def _exec(runtime: Runtime, wanted: ExecParams) -> bytes:
+    """A new multisig; the message's value goes to its constructor, whose failure is the message's.
+
+    Payment channels, which anyone could make too, do not exist on a devstack network, and f04 makes miners itself.
+    """
     runtime.require(
         wanted.code == CODE_CIDS["multisig"], Exit.FORBIDDEN, "only multisigs can be made here"
     )
-    robust = next_actor_address(runtime.machine)
     machine = runtime.machine
+    robust = next_actor_address(machine)
     actor_id = machine.new_id(robust)
-    state = constructed(runtime, ConstructorParams.from_cbor(wanted.constructor_params))
-    machine.set_actor(actor_id, Actor("multisig", state))
+    machine.set_actor(actor_id, Actor("multisig", MultisigState((), 0)))
     created = Address.of_id(actor_id)
-    if runtime.value:
-        runtime.must_send(created, 0, value=runtime.value)
+    runtime.must_send(created, MultisigMethod.CONSTRUCTOR, wanted.constructor_params, runtime.value)
     return CreatedActor(created, robust).to_cbor()
+
+
+_METHODS: Final[dict[int, Action]] = {
+    InitMethod.EXEC: taking(ExecParams.from_cbor, _exec),
+    EXEC4: exec4,
+}

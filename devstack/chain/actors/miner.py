@@ -1,17 +1,25 @@
-"""Storage miners: their methods, and the ones about money.
+"""Storage miners: their methods by number, and the ones about money.
 
-Left out: changes of worker, owner and beneficiary, sector extension, replica updates, aggregated and
-non-interactive variants other than ProveCommitSectors3's aggregate form. They exit 22 (no such method).
+Left out: compacting partitions, disputes and consensus faults, and the non-interactive commit; they exit 22 (no such
+method).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
-from devstack.chain.actors import miner_proving, miner_sectors, vesting
-from devstack.chain.actors.basic import unhandled
-from devstack.chain.actors.miner_state import Change, available_balance
+from devstack.chain.actors import (
+    dispatch,
+    miner_extensions,
+    miner_keys,
+    miner_proving,
+    miner_reads,
+    miner_sectors,
+    miner_updates,
+    vesting,
+)
+from devstack.chain.actors.dispatch import Action, call_method, plain, taking
+from devstack.chain.actors.miner_state import Change, available_balance, require_key
 from devstack.chain.machine import Exit, Runtime
 from devstack.chain.states import MinerState
 from devstack.chain.table import replace
@@ -19,6 +27,16 @@ from lotus_client import cbor
 from lotus_client.actors import wire
 from lotus_client.actors.methods import MinerMethod as Method
 from lotus_client.actors.miner import ApplyRewardsParams, WithdrawBalanceParams
+from lotus_client.actors.miner_keys import (
+    ChangeBeneficiaryParams,
+    ChangeMultiaddrsParams,
+    ChangePeerIdParams,
+    ChangeWorkerAddressParams,
+)
+from lotus_client.actors.miner_updates import (
+    ExtendSectorExpirationParams,
+    ProveReplicaUpdatesParams,
+)
 from lotus_client.address import Address
 
 __all__ = ["invoke"]
@@ -28,16 +46,7 @@ _LOCKED_NUMERATOR: Final = 3  # of 4: actors/miner/src/monies.rs LOCKED_REWARD_F
 
 def invoke(runtime: Runtime, method: int, params: bytes) -> bytes:
     """A miner's methods by number."""
-    action = _METHODS.get(method)
-    if action is None:
-        raise unhandled(method)
-    return action(runtime, params)
-
-
-def _control_addresses(runtime: Runtime, _params: bytes) -> bytes:
-    details = runtime.state.details
-    keys = [Address.of_id(actor_id).to_bytes() for actor_id in (details.owner, details.worker)]
-    return cbor.encode([*keys, [Address.of_id(one).to_bytes() for one in details.controls]])
+    return call_method(runtime, _METHODS, method, params)
 
 
 def _deadline_cron(runtime: Runtime, _params: bytes) -> bytes:
@@ -46,9 +55,8 @@ def _deadline_cron(runtime: Runtime, _params: bytes) -> bytes:
     return b""
 
 
-def _apply_rewards(runtime: Runtime, params: bytes) -> bytes:
+def _apply_rewards(runtime: Runtime, award: ApplyRewardsParams) -> bytes:
     """Lock three quarters, take penalties and debts first from what is locked, then from what is free."""
-    award = ApplyRewardsParams.from_cbor(params)
     runtime.require_caller(2)
     reward = award.reward.value
     runtime.require(
@@ -63,9 +71,9 @@ def _apply_rewards(runtime: Runtime, params: bytes) -> bytes:
     return b""
 
 
-def _withdraw(runtime: Runtime, params: bytes) -> bytes:
+def _withdraw(runtime: Runtime, params: WithdrawBalanceParams) -> bytes:
     """Pay what is free to the beneficiary, whoever of the two asks; the return is the amount."""
-    asked = WithdrawBalanceParams.from_cbor(params).amount.value
+    asked = params.amount.value
     state: MinerState = runtime.state
     terms = state.details.beneficiary
     runtime.require(asked >= 0, Exit.ILLEGAL_ARGUMENT, "negative amount")
@@ -90,16 +98,53 @@ def _withdraw(runtime: Runtime, params: bytes) -> bytes:
     return cbor.encode(wire.big_bytes(amount))
 
 
-_METHODS: Final[dict[int, Callable[[Runtime, bytes], bytes]]] = {
-    Method.CONTROL_ADDRESSES: _control_addresses,
-    Method.SUBMIT_WINDOWED_POST: miner_proving.submit_post,
-    Method.TERMINATE_SECTORS: miner_proving.terminate_sectors,
-    Method.DECLARE_FAULTS: miner_proving.declare_faults,
-    Method.DECLARE_FAULTS_RECOVERED: miner_proving.declare_recoveries,
-    Method.ON_DEFERRED_CRON_EVENT: _deadline_cron,
-    Method.APPLY_REWARDS: _apply_rewards,
-    Method.WITHDRAW_BALANCE: _withdraw,
-    Method.WITHDRAW_BALANCE_EXPORTED: _withdraw,
-    Method.PRE_COMMIT_SECTOR_BATCH2: miner_sectors.pre_commit_batch,
-    Method.PROVE_COMMIT_SECTORS3: miner_sectors.prove_commit_sectors,
+def _repay_debt(runtime: Runtime) -> bytes:
+    """Pay as much of the fee debt as vesting and free funds cover."""
+    change = Change(runtime, require_key(runtime))
+    change.pay_debt()
+    change.commit()
+    return b""
+
+
+_withdrawing = taking(WithdrawBalanceParams.from_cbor, _withdraw)
+_repaying = plain(_repay_debt)
+_worker = taking(ChangeWorkerAddressParams.from_cbor, miner_keys.change_worker)
+_confirm_worker = plain(miner_keys.confirm_change_worker)
+_owner = taking(dispatch.address, miner_keys.change_owner)
+_beneficiary = taking(ChangeBeneficiaryParams.from_cbor, miner_keys.change_beneficiary)
+_peer_id = taking(ChangePeerIdParams.from_cbor, miner_keys.change_peer_id)
+_multiaddrs = taking(ChangeMultiaddrsParams.from_cbor, miner_keys.change_multiaddrs)
+
+_METHODS: Final[dict[int, Action]] = {
+    **miner_reads.READ_METHODS,
+    Method.CHANGE_WORKER_ADDRESS: _worker,
+    Method.CHANGE_WORKER_ADDRESS_EXPORTED: _worker,
+    Method.CONFIRM_CHANGE_WORKER_ADDRESS: _confirm_worker,
+    Method.CONFIRM_CHANGE_WORKER_ADDRESS_EXPORTED: _confirm_worker,
+    Method.CHANGE_OWNER_ADDRESS: _owner,
+    Method.CHANGE_OWNER_ADDRESS_EXPORTED: _owner,
+    Method.CHANGE_BENEFICIARY: _beneficiary,
+    Method.CHANGE_BENEFICIARY_EXPORTED: _beneficiary,
+    Method.CHANGE_PEER_ID: _peer_id,
+    Method.CHANGE_PEER_ID_EXPORTED: _peer_id,
+    Method.CHANGE_MULTIADDRS: _multiaddrs,
+    Method.CHANGE_MULTIADDRS_EXPORTED: _multiaddrs,
+    Method.WITHDRAW_BALANCE: _withdrawing,
+    Method.WITHDRAW_BALANCE_EXPORTED: _withdrawing,
+    Method.REPAY_DEBT: _repaying,
+    Method.REPAY_DEBT_EXPORTED: _repaying,
+    Method.ON_DEFERRED_CRON_EVENT: taking(bytes, _deadline_cron),
+    Method.APPLY_REWARDS: taking(ApplyRewardsParams.from_cbor, _apply_rewards),
+    Method.SUBMIT_WINDOWED_POST: taking(bytes, miner_proving.submit_post),
+    Method.TERMINATE_SECTORS: taking(bytes, miner_proving.terminate_sectors),
+    Method.DECLARE_FAULTS: taking(bytes, miner_proving.declare_faults),
+    Method.DECLARE_FAULTS_RECOVERED: taking(bytes, miner_proving.declare_recoveries),
+    Method.PRE_COMMIT_SECTOR_BATCH2: taking(bytes, miner_sectors.pre_commit_batch),
+    Method.PROVE_COMMIT_SECTORS3: taking(bytes, miner_sectors.prove_commit_sectors),
+    Method.PROVE_REPLICA_UPDATES3: taking(
+        ProveReplicaUpdatesParams.from_cbor, miner_updates.prove_replica_updates
+    ),
+    Method.EXTEND_SECTOR_EXPIRATION2: taking(
+        ExtendSectorExpirationParams.from_cbor, miner_extensions.extend_expiration
+    ),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from devstack.chain.actors import policy, vesting
+from devstack.chain.actors.miner_keys import with_due_worker
 from devstack.chain.actors.miner_state import (
     Change,
     deadline_info,
@@ -13,12 +14,16 @@ from devstack.chain.actors.miner_state import (
     power_of,
     require_key,
 )
+from devstack.chain.actors.partitions import expire_partitions
 from devstack.chain.actors.power_calls import enroll_deadline_cron
+from devstack.chain.deadline_states import WindowPost
 from devstack.chain.machine import Abort, Exit, Runtime
 from devstack.chain.states import MinerState, Partition
 from devstack.chain.table import replace
 from lotus_client import cbor
 from lotus_client.actors import events
+from lotus_client.actors.market_sectors import OnMinerSectorsTerminateParams
+from lotus_client.actors.methods import MARKET, MarketMethod
 from lotus_client.actors.miner import (
     PoStPartition,
     SectorDeclaration,
@@ -67,10 +72,14 @@ def submit_post(runtime: Runtime, params: bytes) -> bytes:
     )
     assert deadline is not None
     change = Change(runtime, state)
+    recovers = False
     for partition in post.partitions:
-        _prove_partition(change, post.deadline, partition)
+        recovers |= _prove_partition(change, post.deadline, partition)
     posted = deadline.posted | frozenset(indexes)
     changed = replace(change.state.deadlines[post.deadline], posted=posted)
+    if not recovers:  # one that recovers power is checked at once, the others only when disputed
+        submission = WindowPost(frozenset(indexes), post.proofs)
+        changed = replace(changed, submissions=changed.submissions.appended(submission))
     change.state = replace(
         change.state, deadlines=change.state.deadlines.with_({post.deadline: changed})
     )
@@ -78,7 +87,8 @@ def submit_post(runtime: Runtime, params: bytes) -> bytes:
     return b""
 
 
-def _prove_partition(change: Change, deadline_index: int, proven: PoStPartition) -> None:
+def _prove_partition(change: Change, deadline_index: int, proven: PoStPartition) -> bool:
+    """Record a proof; whether it recovers power."""
     runtime, deadline = change.runtime, change.state.deadlines[deadline_index]
     runtime.require(
         proven.index < len(deadline.partitions), Exit.NOT_FOUND, f"no partition {proven.index}"
@@ -104,6 +114,7 @@ def _prove_partition(change: Change, deadline_index: int, proven: PoStPartition)
             faults=partition.faults.without(recovered).with_(new_faults),
         ),
     )
+    return bool(recovered)
 
 
 def _members(field: BitField) -> list[int]:
@@ -195,9 +206,20 @@ def terminate_sectors(runtime: Runtime, params: bytes) -> bytes:
         ended += sorted(numbers)
     change.pay_debt()
     change.commit()
-    for number in ended:
-        runtime.emit(events.sector_event("sector-terminated", number))
+    _after_early_end(runtime, ended)
     return cbor.encode([True])
+
+
+def _after_early_end(runtime: Runtime, numbers: list[int]) -> None:
+    """Tell f05 of ended sectors that held data, then the world of all."""
+    state: MinerState = runtime.state
+    held = [state.sectors[number] for number in numbers]
+    with_data = [one.number for one in held if one.deal_weight or one.verified_deal_weight]
+    if with_data:
+        ended = OnMinerSectorsTerminateParams(runtime.epoch, BitField.from_ints(with_data))
+        runtime.must_send(MARKET, MarketMethod.ON_MINER_SECTORS_TERMINATE, ended.to_cbor())
+    for number in numbers:
+        runtime.emit(events.sector_event("sector-terminated", number))
 
 
 def _end_early(change: Change, numbers: Iterable[int]) -> None:
@@ -234,8 +256,10 @@ def end_deadline(runtime: Runtime) -> None:
     state: MinerState = runtime.state
     now = deadline_now(state.proving_period_start, runtime.epoch)
     change = Change(runtime, vesting.settled(state))
+    details = with_due_worker(state.details, runtime.epoch)
+    change.state = replace(change.state, details=details)
     _expire_pre_commits(change)
-    fee = _close(change, now.index)
+    fee, ended = _close(change, now.index)
     change.add_debt(fee)
     change.state = vesting.unlock_due(change.state, runtime.epoch)
     change.pay_debt()
@@ -254,52 +278,55 @@ def end_deadline(runtime: Runtime) -> None:
         deadline_cron_active=goes_on,
     )
     change.commit()
+    _after_early_end(runtime, ended)
     if goes_on:
         enroll_deadline_cron(runtime, following.last)
 
 
 def _expire_pre_commits(change: Change) -> None:
     state = change.state
-    limit = policy.MAX_PROVE_COMMIT + policy.PRE_COMMIT_CLEAN_UP_DELAY
-    late = {
-        number: pre_commit
-        for number, pre_commit in state.pre_committed.items()
-        if change.runtime.epoch > pre_commit.epoch + limit
-    }
-    if not late:
+    due = [epoch for epoch in state.clean_ups if epoch <= change.runtime.epoch]
+    if not due:
         return
+    queued = [number for epoch in due for number in state.clean_ups[epoch]]
+    late = {
+        number: state.pre_committed[number] for number in queued if number in state.pre_committed
+    }
     lost = sum(pre_commit.deposit for pre_commit in late.values())
     change.state = replace(
         state,
+        clean_ups=state.clean_ups.without(due),
         pre_committed=state.pre_committed.without(late),
         pre_commit_deposits=state.pre_commit_deposits - lost,
     )
     change.add_debt(lost)
 
 
-def _close(change: Change, index: int) -> int:
-    """Close a deadline; what its sectors owe for the day."""
+def _close(change: Change, index: int) -> tuple[int, list[int]]:
+    """Close a deadline: what its sectors owe for the day, and those that ended early."""
     deadline = change.state.deadlines[index]
     if not deadline.partitions:
-        return 0
+        return 0, []
+    ended: list[int] = []
     actors = change.runtime.machine.actors
     live = [number for partition in deadline.partitions for number in partition.live]
     faulty = [number for partition in deadline.partitions for number in partition.faults]
     fees = sum(change.state.sectors[number].daily_fee.value for number in live)
     day = policy.expected_reward(actors, power_of(change.state, live)[1], _DAY)
     owed = min(fees, day // 2) + policy.fault_fee(actors, power_of(change.state, faulty)[1])
+    if not live:
+        return 0, []
     for at, partition in enumerate(deadline.partitions):
-        after = partition
         if at not in deadline.posted and (partition.live - partition.faults.keys()):
-            after = _missed(change, partition)
-            change.set_partition(index, at, after)
+            change.set_partition(index, at, _missed(change, partition))
         elif partition.recoveries and at not in deadline.posted:
-            after = replace(partition, recoveries=frozenset())
-            change.set_partition(index, at, after)
-        _expire(change, index, at, after)
-    closed = replace(change.state.deadlines[index], posted=frozenset())
+            change.set_partition(index, at, replace(partition, recoveries=frozenset()))
+    closed = change.state.deadlines[index].closed(change.state.sectors)
+    closed = expire_partitions(closed, change.runtime.epoch)
     change.state = replace(change.state, deadlines=change.state.deadlines.with_({index: closed}))
-    return owed
+    for at, partition in enumerate(closed.partitions):
+        ended += _expire(change, index, at, partition)
+    return owed, ended
 
 
 def _missed(change: Change, partition: Partition) -> Partition:
@@ -315,8 +342,8 @@ def _missed(change: Change, partition: Partition) -> Partition:
     )
 
 
-def _expire(change: Change, index: int, at: int, partition: Partition) -> None:
-    """End the sectors whose time is over, and those faulty for 42 days, which pay for it. No events (as on chain)."""
+def _expire(change: Change, index: int, at: int, partition: Partition) -> list[int]:
+    """End the sectors whose time is over (without an event, as on chain), and those faulty for 42 days; the latter."""
     now, sectors = change.runtime.epoch, change.state.sectors
     over = frozenset(number for number in partition.live if sectors[number].expiration <= now)
     aged = frozenset(
@@ -327,3 +354,4 @@ def _expire(change: Change, index: int, at: int, partition: Partition) -> None:
     if over or aged:
         _end_early(change, aged)
         _end(change, index, at, partition, over | aged)
+    return sorted(aged)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from devstack.chain.actors import policy
+from devstack.chain.actors.miner_data import SectorData, claim, notify, verify_deals
 from devstack.chain.actors.miner_state import (
     Change,
     assign_deadline,
@@ -17,37 +18,34 @@ from devstack.chain.actors.miner_state import (
     deadline_now,
     require_key,
 )
+from devstack.chain.actors.partitions import quantize_up
 from devstack.chain.actors.power_calls import enroll_deadline_cron
 from devstack.chain.commd import CommDError, unsealed_cid
-from devstack.chain.machine import Abort, Exit, Runtime
-from devstack.chain.states import Partition, PreCommit
-from lotus_client import cbor
+from devstack.chain.machine import Exit, Runtime
+from devstack.chain.states import MinerState, Partition, PreCommit
+from devstack.ipld import Amt
 from lotus_client.actors import events
-from lotus_client.actors.methods import VERIFIED_REGISTRY, MarketMethod, VerifregMethod
 from lotus_client.actors.miner import (
-    PieceActivationManifest,
     PreCommitSectorBatchParams,
     ProveCommitSectorsParams,
     SectorPreCommitInfo,
 )
-from lotus_client.actors.verifreg import (
-    AllocationClaim,
-    ClaimAllocationsParams,
-    ClaimAllocationsReturn,
-    SectorAllocationClaims,
-)
 from lotus_client.actors.wire import BatchReturn
-from lotus_client.address import Address
-from lotus_client.cid import FIL_COMMITMENT_SEALED, Cid
+from lotus_client.cid import FIL_COMMITMENT_SEALED, FIL_COMMITMENT_UNSEALED
 from lotus_client.state import SectorOnChainInfo
 from lotus_client.types import AttoFil, Epoch, SectorNumber
 
-__all__ = ["INVALID_PROOF", "add_sectors", "pre_commit_batch", "prove_commit_sectors"]
+__all__ = [
+    "INVALID_PROOF",
+    "Weights",
+    "add_sectors",
+    "is_good_proof",
+    "new_weights",
+    "pre_commit_batch",
+    "prove_commit_sectors",
+]
 
 INVALID_PROOF: Final = b"invalid"
-_NOTIFICATION_SEND_FAILED: Final = 1001
-_NOTIFICATION_ABORTED: Final = 1002
-_NOTIFICATION_REJECTED: Final = 1004
 
 
 def pre_commit_batch(runtime: Runtime, params: bytes) -> bytes:
@@ -64,6 +62,7 @@ def pre_commit_batch(runtime: Runtime, params: bytes) -> bytes:
             Exit.ILLEGAL_ARGUMENT,
             f"sector number {sector.sector} was used before",
         )
+    verify_deals(runtime, wanted)
     change = Change(runtime, state)
     change.pay_debt()
     runtime.require(change.state.fee_debt == 0, Exit.INSUFFICIENT_FUNDS, "fee debt is not covered")
@@ -79,17 +78,20 @@ def pre_commit_batch(runtime: Runtime, params: bytes) -> bytes:
     change.state = replace(
         state,
         pre_commit_deposits=state.pre_commit_deposits + deposit * len(wanted),
-        allocated=state.allocated.with_(dict.fromkeys(numbers, True)),
+        allocated=state.allocated.with_(numbers),
+        clean_ups=_cleaned_up_later(state, numbers, runtime.epoch),
         pre_committed=state.pre_committed.with_(
             {
                 sector.sector: PreCommit(
+                    sector.sector,
                     sector.seal_proof,
                     sector.sealed_cid,
+                    sector.seal_rand_epoch,
                     sector.expiration,
                     sector.unsealed_cid,
                     deposit,
                     runtime.epoch,
-                    bool(sector.deal_ids),
+                    sector.deal_ids,
                 )
                 for sector in wanted
             }
@@ -106,12 +108,24 @@ def pre_commit_batch(runtime: Runtime, params: bytes) -> bytes:
     return b""
 
 
+def _cleaned_up_later(state: MinerState, numbers: list[int], now: int) -> Amt[frozenset[int]]:
+    """The queue with these sectors, at the end of the deadline by which they must have been proven."""
+    limit = now + policy.MAX_PROVE_COMMIT + policy.PRE_COMMIT_CLEAN_UP_DELAY
+    due = quantize_up(limit, policy.CHALLENGE_WINDOW, state.proving_period_start)
+    queued = state.clean_ups.get(due, frozenset()).union(numbers)
+    return state.clean_ups.with_({due: queued})
+
+
 def _check_pre_commit(runtime: Runtime, sector: SectorPreCommitInfo) -> None:
     now, config = runtime.epoch, runtime.config
     proven_by = now + policy.MAX_PROVE_COMMIT
     for good, why in (
         (sector.seal_proof == config.seal_proof, f"the seal proof is {config.seal_proof}"),
         (sector.sealed_cid.codec == FIL_COMMITMENT_SEALED, "the sealed CID is of another kind"),
+        (
+            sector.unsealed_cid is None or sector.unsealed_cid.codec == FIL_COMMITMENT_UNSEALED,
+            "the unsealed CID is of another kind",
+        ),
         (sector.seal_rand_epoch < now, "seal randomness from the future"),
         (
             sector.seal_rand_epoch >= now - policy.MAX_SEAL_RANDOMNESS_AGE,
@@ -128,25 +142,30 @@ def _check_pre_commit(runtime: Runtime, sector: SectorPreCommitInfo) -> None:
 class _Activation:
     """A sector that passed the checks."""
 
-    number: int
     pre_commit: PreCommit
-    pieces: tuple[PieceActivationManifest, ...]
+    data: SectorData
+
+    @property
+    def number(self) -> int:
+        return self.data.number
 
 
 def prove_commit_sectors(runtime: Runtime, params: bytes) -> bytes:
     """Activate sectors: proofs, claims, pledge, place, events, notifications, in the actor's order."""
     wanted = ProveCommitSectorsParams.from_cbor(params)
     state = require_key(runtime)
-    _check_proof_form(runtime, wanted)
     numbers = [manifest.sector for manifest in wanted.manifests]
+    missing = [number for number in numbers if number not in state.pre_committed]
+    runtime.require(not missing, Exit.NOT_FOUND, f"sectors {missing} are not pre-committed")
+    _check_proof_form(runtime, wanted)
     runtime.require(len(set(numbers)) == len(numbers), Exit.ILLEGAL_ARGUMENT, "repeated sector")
     codes: dict[int, int] = dict.fromkeys(numbers, 0)
     valid: list[_Activation] = []
     for index, manifest in enumerate(wanted.manifests):
-        pre_commit = state.pre_committed.get(manifest.sector)
-        if pre_commit is None:
-            raise Abort(Exit.NOT_FOUND, f"sector {manifest.sector} is not pre-committed")
-        activation = _Activation(manifest.sector, pre_commit, manifest.pieces)
+        pre_commit = state.pre_committed[manifest.sector]
+        activation = _Activation(
+            pre_commit, SectorData(manifest.sector, pre_commit.expiration, manifest.pieces)
+        )
         runtime.require(
             runtime.epoch > pre_commit.epoch + policy.PRE_COMMIT_CHALLENGE_DELAY,
             Exit.FORBIDDEN,
@@ -161,11 +180,13 @@ def prove_commit_sectors(runtime: Runtime, params: bytes) -> bytes:
         Exit.ILLEGAL_ARGUMENT,
         f"activation failed: {codes}",
     )
-    claimed = _claim(runtime, wanted, valid, codes)
+    all_or_nothing = wanted.require_activation_success
+    claimed = claim(runtime, [one.data for one in valid], codes, all_or_nothing=all_or_nothing)
     valid = [activation for activation in valid if codes[activation.number] == 0]
     runtime.require(valid, Exit.ILLEGAL_ARGUMENT, f"no sector could be activated: {codes}")
     _activate(runtime, valid, claimed)
-    _notify(runtime, valid, require_success=wanted.require_notification_success)
+    told = [activation.data for activation in valid]
+    notify(runtime, told, require_success=wanted.require_notification_success)
     return BatchReturn.of_codes([codes[number] for number in numbers]).to_cbor()
 
 
@@ -185,6 +206,11 @@ def _check_proof_form(runtime: Runtime, wanted: ProveCommitSectorsParams) -> Non
 
 def _is_proven(wanted: ProveCommitSectorsParams, index: int) -> bool:
     proof = wanted.sector_proofs[index] if wanted.sector_proofs else wanted.aggregate_proof
+    return is_good_proof(proof)
+
+
+def is_good_proof(proof: bytes) -> bool:
+    """Whether a proof passes for one that verifies."""
     return bool(proof) and not proof.startswith(INVALID_PROOF)
 
 
@@ -194,9 +220,8 @@ def _is_activatable(runtime: Runtime, activation: _Activation) -> bool:
     too_late = runtime.epoch > pre_commit.epoch + policy.MAX_PROVE_COMMIT
     if pre_commit.has_deals or too_late:
         return False
-    pieces = [(piece.cid, piece.size) for piece in activation.pieces]
     try:
-        computed = unsealed_cid(pieces, runtime.config.sector_size) if pieces else None
+        computed = activation.data.commd(runtime.config.sector_size)
     except CommDError:
         return False
     zero = unsealed_cid([], runtime.config.sector_size)
@@ -206,43 +231,6 @@ def _is_activatable(runtime: Runtime, activation: _Activation) -> bool:
         f"sector {activation.number}: the pieces' CommD is {computed}, not the pre-committed one",
     )
     return True
-
-
-def _claim(
-    runtime: Runtime,
-    wanted: ProveCommitSectorsParams,
-    valid: list[_Activation],
-    codes: dict[int, int],
-) -> dict[int, int]:
-    """Claimed bytes per sector. From network version 29 named allocations are ignored."""
-    any_named = any(piece.allocation for item in valid for piece in item.pieces)
-    if runtime.network_version >= 29 or not any_named:
-        return {}
-    sectors = tuple(
-        SectorAllocationClaims(
-            item.number,
-            item.pre_commit.expiration,
-            tuple(
-                AllocationClaim(piece.allocation.client, piece.allocation.id, piece.cid, piece.size)
-                for piece in item.pieces
-                if piece.allocation
-            ),
-        )
-        for item in valid
-    )
-    asked = ClaimAllocationsParams(sectors, wanted.require_activation_success).to_cbor()
-    answer = ClaimAllocationsReturn.from_cbor(
-        runtime.must_send(VERIFIED_REGISTRY, VerifregMethod.CLAIM_ALLOCATIONS, asked)
-    )
-    failed = dict(answer.sector_results.fail_codes)
-    spaces = iter(answer.claimed_space)
-    claimed: dict[int, int] = {}
-    for index, item in enumerate(valid):
-        if index in failed:
-            codes[item.number] = failed[index]
-        else:
-            claimed[item.number] = next(spaces)
-    return claimed
 
 
 def _activate(runtime: Runtime, valid: list[_Activation], claimed: dict[int, int]) -> None:
@@ -266,45 +254,48 @@ def _activate(runtime: Runtime, valid: list[_Activation], claimed: dict[int, int
     add_sectors(change, sorted(sectors), runtime.epoch)
     change.commit()
     for item in valid:
-        pieces = [(piece.cid, piece.size) for piece in item.pieces]
-        runtime.emit(
-            events.sector_content_event(
-                "sector-activated", item.number, _event_cid(runtime, pieces), pieces
-            )
-        )
+        commd, contents = item.data.commd(runtime.config.sector_size), item.data.contents
+        runtime.emit(events.sector_content_event("sector-activated", item.number, commd, contents))
 
 
-def _event_cid(runtime: Runtime, pieces: list[tuple[Cid, int]]) -> Cid | None:
-    return unsealed_cid(pieces, runtime.config.sector_size) if pieces else None
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What a sector's data makes of its power, from now to its expiration."""
+
+    deal_weight: int
+    verified_deal_weight: int
+    flags: int
+    qap: int
+
+
+def new_weights(runtime: Runtime, data: SectorData, claimed: int) -> Weights:
+    """Weights and power of a sector with that data and so many claimed bytes."""
+    size, duration = runtime.config.sector_size, data.expiration - runtime.epoch
+    plain = data.plain_bytes(runtime.network_version) * duration
+    if runtime.network_version >= 29:
+        return Weights(plain, 0, policy.FULL_QA_POWER, size * 10)
+    verified = claimed * duration
+    return Weights(
+        plain, verified, policy.SIMPLE_QA_POWER, policy.qa_power(size, duration, verified)
+    )
 
 
 def _sector(runtime: Runtime, item: _Activation, claimed: int) -> SectorOnChainInfo:
-    now, size = runtime.epoch, runtime.config.sector_size
-    duration = item.pre_commit.expiration - now
-    plain = sum(
-        piece.size
-        for piece in item.pieces
-        if runtime.network_version >= 29 or piece.allocation is None
-    )
-    if runtime.network_version >= 29:
-        flags, weight, qap = policy.FULL_QA_POWER, 0, size * 10
-    else:
-        flags, weight = 0, claimed * duration
-        qap = policy.qa_power(size, duration, weight)
+    weights = new_weights(runtime, item.data, claimed)
     actors = runtime.machine.actors
     return SectorOnChainInfo(
         number=SectorNumber(item.number),
         seal_proof=item.pre_commit.seal_proof,
         sealed_cid=item.pre_commit.sealed_cid,
-        activation=Epoch(now),
+        activation=Epoch(runtime.epoch),
         expiration=Epoch(item.pre_commit.expiration),
-        deal_weight=plain * duration,
-        verified_deal_weight=weight,
-        initial_pledge=AttoFil(policy.initial_pledge(actors, qap)),
-        power_base_epoch=Epoch(now),
+        deal_weight=weights.deal_weight,
+        verified_deal_weight=weights.verified_deal_weight,
+        initial_pledge=AttoFil(policy.initial_pledge(actors, weights.qap)),
+        power_base_epoch=Epoch(runtime.epoch),
         sector_key_cid=None,
-        flags=flags,
-        daily_fee=AttoFil(policy.daily_fee(actors, qap)),
+        flags=weights.flags,
+        daily_fee=AttoFil(policy.daily_fee(actors, weights.qap)),
     )
 
 
@@ -324,37 +315,3 @@ def add_sectors(change: Change, numbers: list[int], now: int) -> None:
             partition, sectors=partition.sectors | one, unproven=partition.unproven | one
         )
         change.set_partition(index, at, partition)
-
-
-def _notify(runtime: Runtime, valid: list[_Activation], *, require_success: bool) -> None:
-    """Tell the actors that manifests name, one call each in address order."""
-    told: dict[Address, list[list[object]]] = {}
-    for item in sorted(valid, key=lambda one: one.number):
-        by_address: dict[Address, list[object]] = {}
-        for piece in item.pieces:
-            for notice in piece.notify:
-                content = [piece.cid, piece.size, notice.payload]
-                by_address.setdefault(notice.address, []).append(content)
-        for address, contents in by_address.items():
-            change = [item.number, item.pre_commit.expiration, contents]
-            told.setdefault(address, []).append(change)
-    for address in sorted(told):
-        sent = runtime.send(
-            address, MarketMethod.SECTOR_CONTENT_CHANGED, cbor.encode(told[address])
-        )
-        if not require_success:
-            continue
-        if sent.exit_code:
-            code = _NOTIFICATION_ABORTED
-            if sent.exit_code in (Exit.UNSPECIFIED, Exit.INSUFFICIENT_FUNDS):
-                code = _NOTIFICATION_SEND_FAILED
-            raise Abort(code, f"notification of {address} failed")
-        if not _all_accepted(sent.return_):
-            raise Abort(_NOTIFICATION_REJECTED, f"{address} rejected the sectors")
-
-
-def _all_accepted(raw: bytes) -> bool:
-    answer = cbor.decode(raw) if raw else None
-    return isinstance(answer, list) and all(
-        isinstance(row, list) and all(flag is True for flag in row) for row in answer
-    )

@@ -7,15 +7,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from devstack.chain.actors import policy, vesting
+from devstack.chain.actors.partitions import Placement, placed, summarised
 from devstack.chain.config import NetworkConfig
 from devstack.chain.machine import Exit, Runtime
-from devstack.chain.states import Beneficiary, Deadline, MinerDetails, MinerState, Partition
-from devstack.chain.table import Table, replace
+from devstack.chain.states import Beneficiary, Deadlines, MinerDetails, MinerState, Partition
+from devstack.chain.table import replace
+from devstack.ipld import Amt
 from lotus_client import cbor
 from lotus_client.actors import wire
 from lotus_client.actors.methods import BURNT_FUNDS, POWER, PowerMethod
 from lotus_client.actors.system import UpdateClaimedPowerParams
 from lotus_client.address import Address
+from lotus_client.state import SectorOnChainInfo
 
 __all__ = [
     "Change",
@@ -77,7 +80,14 @@ def is_mutable(proving_period_start: int, index: int, epoch: int) -> bool:
 
 
 def new_miner(
-    config: NetworkConfig, actor_id: int, owner: int, worker: int, epoch: int
+    config: NetworkConfig,
+    actor_id: int,
+    owner: int,
+    worker: int,
+    epoch: int,
+    *,
+    peer_id: bytes = b"",
+    multiaddrs: tuple[bytes, ...] = (),
 ) -> MinerState:
     """A miner without sectors; its proving period's offset is a hash of its id and birth (as actors/miner lib.rs)."""
     seed = Address.of_id(actor_id).to_bytes() + epoch.to_bytes(8, "big")
@@ -93,9 +103,10 @@ def new_miner(
         config.window_post_proof,
         config.partition_sectors,
         Beneficiary(owner),
+        peer_id,
+        multiaddrs,
     )
-    deadlines = Table({index: Deadline() for index in range(policy.DEADLINES)})
-    return MinerState(details, now.period_start, now.index, deadlines)
+    return MinerState(details, now.period_start, now.index, Deadlines())
 
 
 def power_of(state: MinerState, numbers: Iterable[int]) -> tuple[int, int]:
@@ -145,9 +156,11 @@ class Change:
     qap: int = 0
     burn: int = 0
     _pledge_before: int = field(init=False)
+    _sectors_before: Amt[SectorOnChainInfo] = field(init=False)
 
     def __post_init__(self) -> None:
         self._pledge_before = self.state.initial_pledge + self.state.locked_funds
+        self._sectors_before = self.state.sectors
 
     @property
     def pledge_delta(self) -> int:
@@ -165,11 +178,22 @@ class Change:
         self.raw, self.qap = self.raw - raw, self.qap - qap
 
     def set_partition(self, deadline: int, index: int, partition: Partition) -> None:
-        """Replace one partition."""
-        old = self.state.deadlines[deadline]
-        partitions = (*old.partitions[:index], partition, *old.partitions[index + 1 :])
-        changed = replace(old, partitions=partitions)
-        self.state = replace(self.state, deadlines=self.state.deadlines.with_({deadline: changed}))
+        """Replace one partition; its summaries and its deadline's queue follow from its sets and the sectors."""
+        state = self.state
+        place = Placement(state.proving_period_start, deadline, state.details.sector_size)
+        summary = summarised(partition, state.sectors, place)
+        changed = placed(state.deadlines[deadline], index, summary)
+        self.state = replace(state, deadlines=state.deadlines.with_({deadline: changed}))
+
+    def _set_partitions_of_changed_sectors(self) -> None:
+        """Summaries follow sectors that were changed in place, by an extension or an update."""
+        changed = frozenset(self._sectors_before.replaced_in(self.state.sectors))
+        if not changed:
+            return
+        for index, deadline in self.state.deadlines.items():
+            for at, partition in enumerate(deadline.partitions):
+                if not changed.isdisjoint(partition.live):
+                    self.set_partition(index, at, partition)
 
     def add_debt(self, amount: int) -> None:
         """Charge a fee."""
@@ -190,6 +214,7 @@ class Change:
     def commit(self) -> None:
         """Store the state and tell the others: pledge, burn, power. Amounts of zero are not sent."""
         runtime = self.runtime
+        self._set_partitions_of_changed_sectors()
         pledge_delta = self.pledge_delta
         runtime.set_state(self.state)
         if pledge_delta:

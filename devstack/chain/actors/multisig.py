@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from devstack.chain.actors.basic import unhandled
+from typing import Final
+
+from devstack.chain.actors.dispatch import Action, call_method, taking
+from devstack.chain.actors.multisig_signers import MAX_SIGNERS, SIGNER_METHODS
 from devstack.chain.machine import Exit, Runtime
 from devstack.chain.states import MultisigState, Transaction
 from devstack.chain.table import replace
-from lotus_client.actors.methods import MultisigMethod
+from lotus_client.actors.methods import MultisigMethod as Method
 from lotus_client.actors.multisig import (
     ApproveReturn,
     ConstructorParams,
@@ -18,32 +21,7 @@ from lotus_client.actors.multisig import (
 from lotus_client.address import Address
 from lotus_client.types import AttoFil
 
-__all__ = ["constructed", "invoke", "locked_amount"]
-
-_MAX_SIGNERS = 256
-
-
-def constructed(runtime: Runtime, params: ConstructorParams) -> MultisigState:
-    """The state of a new multisig, its signers resolved to ids."""
-    runtime.require(
-        1 <= len(params.signers) <= _MAX_SIGNERS, Exit.ILLEGAL_ARGUMENT, "1 to 256 signers"
-    )
-    signers = tuple(runtime.resolve_id(signer) for signer in params.signers)
-    runtime.require(
-        len(set(signers)) == len(signers), Exit.ILLEGAL_ARGUMENT, "a signer is listed twice"
-    )
-    runtime.require(
-        1 <= params.threshold <= len(signers), Exit.ILLEGAL_ARGUMENT, "threshold out of range"
-    )
-    runtime.require(params.unlock_duration >= 0, Exit.ILLEGAL_ARGUMENT, "negative duration")
-    locked = runtime.value if params.unlock_duration else 0
-    return MultisigState(
-        signers,
-        params.threshold,
-        initial_balance=locked,
-        start_epoch=params.start_epoch if locked else 0,
-        unlock_duration=params.unlock_duration if locked else 0,
-    )
+__all__ = ["invoke", "locked_amount"]
 
 
 def locked_amount(state: MultisigState, epoch: int) -> int:
@@ -56,16 +34,33 @@ def locked_amount(state: MultisigState, epoch: int) -> int:
 
 
 def invoke(runtime: Runtime, method: int, params: bytes) -> bytes:
-    """Propose, Approve and Cancel; unknown exported numbers are answered with nothing."""
-    if method == MultisigMethod.PROPOSE:
-        return _propose(runtime, ProposeParams.from_cbor(params))
-    if method == MultisigMethod.APPROVE:
-        return _approve(runtime, TxnIdParams.from_cbor(params))
-    if method == MultisigMethod.CANCEL:
-        return _cancel(runtime, TxnIdParams.from_cbor(params))
-    if method >= 1 << 24:
-        return b""
-    raise unhandled(method)
+    """A multisig's methods; unknown exported numbers are answered with nothing."""
+    return call_method(runtime, _METHODS, method, params, accepts_any_exported=True)
+
+
+def _construct(runtime: Runtime, params: ConstructorParams) -> bytes:
+    """The state of a new multisig, its signers resolved to ids."""
+    runtime.require_caller(1)
+    runtime.require(
+        1 <= len(params.signers) <= MAX_SIGNERS, Exit.ILLEGAL_ARGUMENT, "1 to 256 signers"
+    )
+    signers = tuple(runtime.resolve_id(signer) for signer in params.signers)
+    for good, why in (
+        (len(set(signers)) == len(signers), "a signer is listed twice"),
+        (1 <= params.threshold <= len(signers), "threshold out of range"),
+        (params.unlock_duration >= 0, "negative duration"),
+    ):
+        runtime.require(good, Exit.ILLEGAL_ARGUMENT, why)
+    state = MultisigState(signers, params.threshold)
+    if params.unlock_duration:
+        state = replace(
+            state,
+            initial_balance=runtime.value,
+            start_epoch=params.start_epoch,
+            unlock_duration=params.unlock_duration,
+        )
+    runtime.set_state(state)
+    return b""
 
 
 def _require_signer(runtime: Runtime) -> MultisigState:
@@ -137,3 +132,12 @@ def _execute(runtime: Runtime, txn_id: int, txn: Transaction) -> tuple[bool, int
     runtime.set_state(replace(state, pending=state.pending.without([txn_id])))
     sent = runtime.send(txn.to, txn.method, txn.params, txn.value)
     return True, sent.exit_code, sent.return_
+
+
+_METHODS: Final[dict[int, Action]] = {
+    Method.CONSTRUCTOR: taking(ConstructorParams.from_cbor, _construct),
+    Method.PROPOSE: taking(ProposeParams.from_cbor, _propose),
+    Method.APPROVE: taking(TxnIdParams.from_cbor, _approve),
+    Method.CANCEL: taking(TxnIdParams.from_cbor, _cancel),
+    **SIGNER_METHODS,
+}

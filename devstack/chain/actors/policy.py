@@ -7,6 +7,7 @@ days of its expected reward, which on a network of a few sectors would be most o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from devstack.chain.config import FIL
@@ -21,11 +22,13 @@ __all__ = [
     "FAULT_CUTOFF",
     "FULL_QA_POWER",
     "PROVING_PERIOD",
+    "SIMPLE_QA_POWER",
     "circulating_supply",
     "daily_fee",
     "expected_reward",
     "fault_fee",
     "initial_pledge",
+    "max_termination_fee",
     "qa_power",
     "sector_power",
     "termination_fee",
@@ -48,6 +51,7 @@ PRE_COMMIT_CLEAN_UP_DELAY: Final = 8 * 120
 MAX_SEAL_RANDOMNESS_AGE: Final = EPOCHS_PER_DAY + 900
 AGGREGATE_SECTORS: Final = range(4, 820)
 
+SIMPLE_QA_POWER: Final = 0x1  # sector flag of every sector since FIP-0045
 FULL_QA_POWER: Final = 0x2  # sector flag of network version 29; builtin-actors pull request 1782
 _VERIFIED_QUALITY: Final = 100
 _BASE_QUALITY: Final = 10
@@ -88,7 +92,7 @@ def expected_reward(actors: dict[int, Actor], qap: int, epochs: int) -> int:
     return max(reward, 0) * qap * epochs // power
 
 
-def circulating_supply(actors: dict[int, Actor]) -> int:
+def circulating_supply(actors: Mapping[int, Actor]) -> int:
     """All FIL except what is unminted (f02), reserved (f090), burnt (f099) or pledged, in attoFIL."""
     held: int = sum(actors[actor_id].balance for actor_id in (2, 90, 99))
     pledged: int = actors[4].state.total_pledge
@@ -113,6 +117,11 @@ def daily_fee(actors: dict[int, Actor], qap: int) -> int:
     """A sector's daily fee, fixed when it is made (FIP-0100), in attoFIL."""
     multiplier, divisor = _DAILY_FEE
     return multiplier * circulating_supply(actors) * qap // divisor
+
+
+def max_termination_fee(actors: dict[int, Actor], qap: int, pledge: int) -> int:
+    """The most that ending a sector of that power and pledge can cost (FIP-0098), in attoFIL."""
+    return max(pledge * 85 // 1000, fault_fee(actors, qap) * 105 // 100)
 
 
 def termination_fee(actors: dict[int, Actor], sector: SectorOnChainInfo, qap: int, now: int) -> int:

@@ -2,46 +2,44 @@
 
 from __future__ import annotations
 
-from devstack.chain.actors import reward
-from devstack.chain.actors.basic import unhandled
+from typing import Final
+
+from devstack.chain.actors import dispatch, reward
+from devstack.chain.actors.dispatch import Action, call_method, plain, taking
 from devstack.chain.actors.init import next_actor_address
 from devstack.chain.actors.miner_state import new_miner
 from devstack.chain.actors.power_calls import DEADLINE_PAYLOAD
-from devstack.chain.machine import Exit, Runtime
-from devstack.chain.states import Actor, PowerState
+from devstack.chain.machine import Abort, Exit, Runtime
+from devstack.chain.states import NO_CRON_EVENTS, Actor, PowerState
 from devstack.chain.table import replace
 from lotus_client import cbor
 from lotus_client.actors import wire
-from lotus_client.actors.methods import REWARD, MinerMethod, PowerMethod, RewardMethod
+from lotus_client.actors.methods import REWARD, MinerMethod, RewardMethod
+from lotus_client.actors.methods import PowerMethod as Method
 from lotus_client.actors.system import CreatedActor, CreateMinerParams, UpdateClaimedPowerParams
 from lotus_client.address import Address
 
 __all__ = ["CONSENSUS_MINER_MIN_POWER", "invoke"]
 
 # Lotus build/buildconstants/params_2k.go
-CONSENSUS_MINER_MIN_POWER = 2 << 10
+CONSENSUS_MINER_MIN_POWER: Final = 2 << 10
 
 
 def invoke(runtime: Runtime, method: int, params: bytes) -> bytes:
     """f04's methods."""
-    if method in (PowerMethod.CREATE_MINER, PowerMethod.CREATE_MINER_EXPORTED):
-        return _create_miner(runtime, CreateMinerParams.from_cbor(params))
-    if method == PowerMethod.UPDATE_CLAIMED_POWER:
-        return _update_power(runtime, UpdateClaimedPowerParams.from_cbor(params))
-    if method == PowerMethod.ENROLL_CRON_EVENT:
-        return _enroll(runtime, params)
-    if method == PowerMethod.UPDATE_PLEDGE_TOTAL:
-        _require_miner(runtime)
-        delta = wire.big(cbor.decode(params))
-        state: PowerState = runtime.state
-        runtime.set_state(replace(state, total_pledge=state.total_pledge + delta))
-        return b""
-    if method == PowerMethod.ON_EPOCH_TICK_END:
-        runtime.require_caller(3)
-        return _tick(runtime)
-    if method == PowerMethod.CURRENT_TOTAL_POWER:
-        return _totals(runtime)
-    raise unhandled(method)
+    return call_method(runtime, _METHODS, method, params)
+
+
+def _update_pledge(runtime: Runtime, delta: int) -> bytes:
+    _require_miner(runtime)
+    state: PowerState = runtime.state
+    runtime.set_state(replace(state, total_pledge=state.total_pledge + delta))
+    return b""
+
+
+def _tick_end(runtime: Runtime) -> bytes:
+    runtime.require_caller(3)
+    return _tick(runtime)
 
 
 def _require_miner(runtime: Runtime) -> None:
@@ -60,8 +58,10 @@ def _totals(runtime: Runtime) -> bytes:
 def _update_power(runtime: Runtime, change: UpdateClaimedPowerParams) -> bytes:
     _require_miner(runtime)
     state: PowerState = runtime.state
-    raw, qap = state.claims.get(runtime.caller, (0, 0))
-    raw, qap = raw + change.raw_delta, qap + change.qa_delta
+    before, qap = state.claims.get(runtime.caller, (0, 0))
+    raw, qap = before + change.raw_delta, qap + change.qa_delta
+    reached = raw >= CONSENSUS_MINER_MIN_POWER
+    had = before >= CONSENSUS_MINER_MIN_POWER
     runtime.require(raw >= 0 and qap >= 0, Exit.ILLEGAL_STATE, "power below zero")
     runtime.set_state(
         replace(
@@ -69,19 +69,30 @@ def _update_power(runtime: Runtime, change: UpdateClaimedPowerParams) -> bytes:
             claims=state.claims.with_({runtime.caller: (raw, qap)}),
             total_raw=state.total_raw + change.raw_delta,
             total_qap=state.total_qap + change.qa_delta,
+            above_minimum=state.above_minimum + reached - had,
         )
     )
     return b""
 
 
-def _enroll(runtime: Runtime, params: bytes) -> bytes:
+def _enroll(runtime: Runtime, epoch: int) -> bytes:
     _require_miner(runtime)
-    epoch, _ = wire.fields(cbor.decode(params), 2, "EnrollCronEvent")
-    runtime.require(wire.integer(epoch) >= 0, Exit.ILLEGAL_ARGUMENT, "negative epoch")
+    runtime.require(epoch >= 0, Exit.ILLEGAL_ARGUMENT, "negative epoch")
     state: PowerState = runtime.state
-    queued = (*state.cron_queue.get(epoch, ()), runtime.caller)
-    runtime.set_state(replace(state, cron_queue=state.cron_queue.with_({epoch: queued})))
+    queued = state.cron_queue.get(epoch, NO_CRON_EVENTS).appended(runtime.caller)
+    runtime.set_state(
+        replace(
+            state,
+            cron_queue=state.cron_queue.with_({epoch: queued}),
+            first_cron_epoch=min(state.first_cron_epoch, epoch),
+        )
+    )
     return b""
+
+
+def _enrolled_epoch(raw: bytes) -> int:
+    epoch, _ = wire.fields(cbor.decode(raw), 2, "EnrollCronEvent")
+    return wire.integer(epoch)
 
 
 def _tick(runtime: Runtime) -> bytes:
@@ -97,7 +108,7 @@ def _tick(runtime: Runtime) -> bytes:
         ]
         told = cbor.encode([DEADLINE_PAYLOAD, *estimates])
         for epoch in due:
-            for miner in state.cron_queue[epoch]:
+            for miner in state.cron_queue[epoch].values():
                 runtime.send(Address.of_id(miner), MinerMethod.ON_DEFERRED_CRON_EVENT, told)
     state = runtime.state
     position, velocity = reward.smooth(state.power_position, state.power_velocity, state.total_qap)
@@ -109,6 +120,7 @@ def _tick(runtime: Runtime) -> bytes:
             this_epoch_pledge=state.total_pledge,
             power_position=position,
             power_velocity=velocity,
+            first_cron_epoch=runtime.epoch + 1,
         )
     )
     runtime.send(
@@ -132,7 +144,15 @@ def _create_miner(runtime: Runtime, params: CreateMinerParams) -> bytes:
     machine = runtime.machine
     robust = next_actor_address(machine)
     actor_id = machine.new_id(robust)
-    miner = new_miner(config, actor_id, owner, worker, runtime.epoch)
+    miner = new_miner(
+        config,
+        actor_id,
+        owner,
+        worker,
+        runtime.epoch,
+        peer_id=params.peer_id,
+        multiaddrs=params.multiaddrs,
+    )
     machine.set_actor(actor_id, Actor("storageminer", miner))
     state: PowerState = runtime.state
     runtime.set_state(replace(state, claims=state.claims.with_({actor_id: (0, 0)})))
@@ -140,3 +160,51 @@ def _create_miner(runtime: Runtime, params: CreateMinerParams) -> bytes:
     if runtime.value:
         runtime.must_send(created, 0, value=runtime.value)
     return CreatedActor(created, robust).to_cbor()
+
+
+def _network_raw_power(runtime: Runtime) -> bytes:
+    return cbor.encode(wire.big_bytes(runtime.state.total_raw))
+
+
+def _claim_of(runtime: Runtime, miner: int) -> tuple[int, int]:
+    state: PowerState = runtime.state
+    if miner not in state.claims:
+        raise Abort(Exit.NOT_FOUND, f"no power claim of f0{miner}")
+    return state.claims[miner]
+
+
+def _miner_raw_power(runtime: Runtime, miner: int) -> bytes:
+    """The raw power, and whether it is enough to win blocks."""
+    raw, _ = _claim_of(runtime, miner)
+    return cbor.encode([wire.big_bytes(raw), raw >= CONSENSUS_MINER_MIN_POWER])
+
+
+def _miner_power(runtime: Runtime, miner: int) -> bytes:
+    return cbor.encode([wire.big_bytes(one) for one in _claim_of(runtime, miner)])
+
+
+def _miner_count(runtime: Runtime) -> bytes:
+    return cbor.encode(len(runtime.state.claims))
+
+
+def _consensus_count(runtime: Runtime) -> bytes:
+    state: PowerState = runtime.state
+    return cbor.encode(sum(raw >= CONSENSUS_MINER_MIN_POWER for raw, _ in state.claims.values()))
+
+
+_create = taking(CreateMinerParams.from_cbor, _create_miner)
+
+_METHODS: Final[dict[int, Action]] = {
+    Method.CREATE_MINER: _create,
+    Method.CREATE_MINER_EXPORTED: _create,
+    Method.UPDATE_CLAIMED_POWER: taking(UpdateClaimedPowerParams.from_cbor, _update_power),
+    Method.ENROLL_CRON_EVENT: taking(_enrolled_epoch, _enroll),
+    Method.UPDATE_PLEDGE_TOTAL: taking(dispatch.token, _update_pledge),
+    Method.ON_EPOCH_TICK_END: plain(_tick_end),
+    Method.CURRENT_TOTAL_POWER: plain(_totals),
+    Method.NETWORK_RAW_POWER: plain(_network_raw_power),
+    Method.MINER_RAW_POWER: taking(dispatch.unsigned, _miner_raw_power),
+    Method.MINER_POWER: taking(dispatch.unsigned, _miner_power),
+    Method.MINER_COUNT: plain(_miner_count),
+    Method.MINER_CONSENSUS_COUNT: plain(_consensus_count),
+}

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from devstack.chain.actors.basic import unhandled
+from devstack.chain.actors import dispatch
+from devstack.chain.actors.dispatch import Action, call_method, plain, taking
 from devstack.chain.config import FIL
 from devstack.chain.machine import Exit, Runtime
 from devstack.chain.states import RewardState
 from devstack.chain.table import replace
+from lotus_client import cbor
+from lotus_client.actors import wire
 from lotus_client.actors.methods import BURNT_FUNDS, MinerMethod, RewardMethod
 from lotus_client.actors.miner import ApplyRewardsParams
 from lotus_client.actors.system import AwardBlockRewardParams
@@ -34,9 +37,44 @@ _ALPHA: Final = 314_760_000_000_000_000_000_000_000_000_000_000
 _BETA: Final = 96_640_100_000_000_000_000_000_000_000_000
 
 
-def initial() -> RewardState:
-    """The state at genesis."""
-    return RewardState(0, FIRST_REWARD, FIRST_REWARD << 128, 0)
+# actors/reward/src/logic.rs: the baseline's growth per epoch in Q.128, and where it began, in bytes
+_BASELINE_EXPONENT: Final = 340_282_591_298_641_078_465_964_189_926_313_473_653
+_BASELINE_INITIAL: Final = 2_888_888_880_000_000_000
+_BASELINE_FIRST: Final = (_BASELINE_INITIAL << 256) // _BASELINE_EXPONENT >> 128
+
+
+def initial(power: int) -> RewardState:
+    """The state at genesis, of a network with that much raw power in bytes."""
+    before = RewardState(
+        -1,
+        FIRST_REWARD,
+        FIRST_REWARD << 128,
+        0,
+        effective_baseline_power=_BASELINE_INITIAL,
+        this_epoch_baseline_power=_BASELINE_FIRST,
+    )
+    return _with_baseline(before, 0, power)
+
+
+def _with_baseline(state: RewardState, epoch: int, power: int) -> RewardState:
+    """The next epoch's baseline and effective network time (State::update_to_next_epoch)."""
+    baseline = state.this_epoch_baseline_power * _BASELINE_EXPONENT >> 128
+    realized = state.cumsum_realized + min(baseline, power)
+    cumsum, effective = state.cumsum_baseline, state.effective_baseline_power
+    time = state.effective_network_time
+    while realized > cumsum:
+        time += 1
+        effective = effective * _BASELINE_EXPONENT >> 128
+        cumsum += effective
+    return replace(
+        state,
+        epoch=epoch,
+        this_epoch_baseline_power=baseline,
+        cumsum_realized=realized,
+        cumsum_baseline=cumsum,
+        effective_baseline_power=effective,
+        effective_network_time=time,
+    )
 
 
 def smooth(position: int, velocity: int, observed: int) -> tuple[int, int]:
@@ -47,17 +85,19 @@ def smooth(position: int, velocity: int, observed: int) -> tuple[int, int]:
 
 
 def invoke(runtime: Runtime, method: int, params: bytes) -> bytes:
-    """AwardBlockReward (f00 only) and UpdateNetworkKPI (f04 only)."""
-    if method == RewardMethod.AWARD_BLOCK_REWARD:
-        runtime.require_caller(0)
-        return _award(runtime, AwardBlockRewardParams.from_cbor(params))
-    if method == RewardMethod.UPDATE_NETWORK_KPI:
-        runtime.require_caller(4)
-        return _next_epoch(runtime)
-    raise unhandled(method)
+    """AwardBlockReward (f00 only), UpdateNetworkKPI (f04 only), ThisEpochReward."""
+    return call_method(runtime, _METHODS, method, params)
+
+
+def _this_epoch_reward(runtime: Runtime) -> bytes:
+    """The smoothed reward, and the baseline power, by which nothing is paid here."""
+    state: RewardState = runtime.state
+    estimate = [wire.big_bytes(state.reward_position), wire.big_bytes(state.reward_velocity)]
+    return cbor.encode([estimate, wire.big_bytes(state.this_epoch_baseline_power)])
 
 
 def _award(runtime: Runtime, award: AwardBlockRewardParams) -> bytes:
+    runtime.require_caller(0)
     state: RewardState = runtime.state
     gas = award.gas_reward.value
     runtime.require(award.win_count > 0 and gas >= 0, Exit.ILLEGAL_ARGUMENT, "bad award")
@@ -85,18 +125,25 @@ def _award(runtime: Runtime, award: AwardBlockRewardParams) -> bytes:
     return b""
 
 
-def _next_epoch(runtime: Runtime) -> bytes:
-    state: RewardState = runtime.state
+def _next_epoch(runtime: Runtime, power: int) -> bytes:
+    runtime.require_caller(4)
+    state = _with_baseline(runtime.state, runtime.epoch + 1, power)
     reward = state.this_epoch_reward
     reward -= reward * _DECAY_NUMERATOR >> _DECAY_SHIFT
     position, velocity = smooth(state.reward_position, state.reward_velocity, reward)
     runtime.set_state(
         replace(
             state,
-            epoch=runtime.epoch + 1,
             this_epoch_reward=reward,
             reward_position=position,
             reward_velocity=velocity,
         )
     )
     return b""
+
+
+_METHODS: Final[dict[int, Action]] = {
+    RewardMethod.AWARD_BLOCK_REWARD: taking(AwardBlockRewardParams.from_cbor, _award),
+    RewardMethod.THIS_EPOCH_REWARD: plain(_this_epoch_reward),
+    RewardMethod.UPDATE_NETWORK_KPI: taking(dispatch.token, _next_epoch),
+}

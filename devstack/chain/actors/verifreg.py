@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from devstack.chain.actors.basic import unhandled
+from devstack.chain.actors.dispatch import Action, call_method, taking
+from devstack.chain.actors.verifreg_grants import GRANT_METHODS
 from devstack.chain.machine import Abort, Exit, Runtime
 from devstack.chain.states import VerifregState
 from lotus_client import cbor
@@ -18,7 +19,6 @@ from lotus_client.actors import events
 from lotus_client.actors.datacap import (
     DATACAP_PRECISION,
     BurnParams,
-    MintParams,
     ReceiverParams,
     TransferParams,
 )
@@ -32,7 +32,6 @@ from lotus_client.actors.verifreg import (
     ClaimAllocationsParams,
     ClaimAllocationsReturn,
     ClaimTerm,
-    DatacapParams,
     ExtendClaimTermsParams,
     RemoveExpiredAllocationsReturn,
     RemoveExpiredParams,
@@ -63,87 +62,15 @@ MAX_ALLOCATION_EXPIRATION: Final = 60 * EPOCHS_PER_DAY
 
 def invoke(runtime: Runtime, method: int, params: bytes) -> bytes:
     """f06's methods by their number, the exported ones too."""
-    action = _METHODS.get(method)
-    if action is None:
-        raise unhandled(method)
-    if runtime.network_version >= 29 and method not in _STILL_THERE:
+    ended = runtime.network_version >= 29 and method in _METHODS and method not in _STILL_THERE
+    if ended:
         raise Abort(Exit.FORBIDDEN, "the Fil+ methods ended with network version 29")
-    return action(runtime, params)
+    return call_method(runtime, _METHODS, method, params)
 
 
-def _add_verifier(runtime: Runtime, params: bytes) -> bytes:
-    grant = DatacapParams.from_cbor(params)
-    runtime.require(
-        grant.allowance >= runtime.config.minimum_piece_size,
-        Exit.ILLEGAL_ARGUMENT,
-        "allowance is below the smallest allocation",
-    )
-    verifier = runtime.resolve_id(grant.address)
-    state: VerifregState = runtime.state
-    runtime.require_caller(state.root_key)
-    runtime.require(verifier != state.root_key, Exit.ILLEGAL_ARGUMENT, "the root is no verifier")
-    held = runtime.send(
-        DATACAP,
-        DatacapMethod.BALANCE,
-        cbor.encode(Address.of_id(verifier).to_bytes()),
-        read_only=True,
-    )
-    runtime.require(
-        held.exit_code == 0 and cbor.decode(held.return_) == b"",
-        Exit.ILLEGAL_ARGUMENT,
-        "a client with DataCap cannot become a verifier",
-    )
-    runtime.set_state(replace(state, verifiers=state.verifiers.with_({verifier: grant.allowance})))
-    runtime.emit(events.verifier_balance_event(verifier, grant.allowance))
-    return b""
-
-
-def _remove_verifier(runtime: Runtime, params: bytes) -> bytes:
-    state: VerifregState = runtime.state
-    raw = cbor.decode(params)
-    runtime.require(isinstance(raw, bytes), Exit.SERIALIZATION, "expected an address")
-    assert isinstance(raw, bytes)
-    verifier = runtime.machine.resolve(Address.from_bytes(raw))
-    runtime.require_caller(state.root_key)
-    if verifier is None or verifier not in state.verifiers:
-        raise Abort(Exit.ILLEGAL_ARGUMENT, "not a verifier")
-    runtime.set_state(replace(state, verifiers=state.verifiers.without([verifier])))
-    runtime.emit(events.verifier_balance_event(verifier, 0))
-    return b""
-
-
-def _add_verified_client(runtime: Runtime, params: bytes) -> bytes:
-    grant = DatacapParams.from_cbor(params)
-    runtime.require(
-        grant.allowance >= runtime.config.minimum_piece_size,
-        Exit.ILLEGAL_ARGUMENT,
-        "allowance is below the smallest allocation",
-    )
-    client = runtime.resolve_id(grant.address)
-    state: VerifregState = runtime.state
-    verifier = runtime.caller
-    if verifier not in state.verifiers:
-        raise Abort(Exit.NOT_FOUND, f"f0{verifier} is no verifier")
-    runtime.require(
-        client != state.root_key and client not in state.verifiers,
-        Exit.ILLEGAL_ARGUMENT,
-        "the root and verifiers cannot be clients",
-    )
-    left = state.verifiers[verifier] - grant.allowance
-    runtime.require(left >= 0, Exit.ILLEGAL_ARGUMENT, "more than the verifier's own DataCap")
-    runtime.set_state(replace(state, verifiers=state.verifiers.with_({verifier: left})))
-    runtime.emit(events.verifier_balance_event(verifier, left, client))
-    mint = MintParams(
-        Address.of_id(client), grant.allowance * DATACAP_PRECISION, (Address.of_id(5),)
-    )
-    runtime.must_send(DATACAP, DatacapMethod.MINT, mint.to_cbor())
-    return b""
-
-
-def _receive(runtime: Runtime, params: bytes) -> bytes:
+def _receive(runtime: Runtime, received: ReceiverParams) -> bytes:
     """DataCap arrives: make the allocations and extensions it pays for, all of them or none."""
     runtime.require_caller(7)
-    received = ReceiverParams.from_cbor(params)
     runtime.require(
         received.to == runtime.receiver, Exit.ILLEGAL_ARGUMENT, "tokens for someone else"
     )
@@ -226,12 +153,11 @@ def _burn(runtime: Runtime, size: int) -> None:
         runtime.must_send(DATACAP, DatacapMethod.BURN, burn.to_cbor())
 
 
-def _claim_allocations(runtime: Runtime, params: bytes) -> bytes:
+def _claim_allocations(runtime: Runtime, wanted: ClaimAllocationsParams) -> bytes:
     provider = runtime.caller
     runtime.require(
         runtime.code_of(provider) == "storageminer", Exit.FORBIDDEN, "only miners claim"
     )
-    wanted = ClaimAllocationsParams.from_cbor(params)
     runtime.require(wanted.sectors, Exit.ILLEGAL_ARGUMENT, "no sectors")
     codes: list[int] = []
     spaces: list[int] = []
@@ -300,8 +226,7 @@ def _can_claim(
     )
 
 
-def _remove_expired_allocations(runtime: Runtime, params: bytes) -> bytes:
-    wanted = RemoveExpiredParams.from_cbor(params)
+def _remove_expired_allocations(runtime: Runtime, wanted: RemoveExpiredParams) -> bytes:
     state: VerifregState = runtime.state
     mine = {key: item for key, item in state.allocations.items() if item.client == wanted.owner}
     if wanted.ids:
@@ -321,8 +246,7 @@ def _remove_expired_allocations(runtime: Runtime, params: bytes) -> bytes:
     return RemoveExpiredAllocationsReturn(considered, results, recovered).to_cbor()
 
 
-def _remove_expired_claims(runtime: Runtime, params: bytes) -> bytes:
-    wanted = RemoveExpiredParams.from_cbor(params)
+def _remove_expired_claims(runtime: Runtime, wanted: RemoveExpiredParams) -> bytes:
     state: VerifregState = runtime.state
     mine = {key: item for key, item in state.claims.items() if item.provider == wanted.owner}
     considered = wanted.ids or tuple(key for key, item in mine.items() if runtime.epoch >= item.end)
@@ -350,8 +274,8 @@ def _expired(
     return codes, list(removed.values())
 
 
-def _extend_claim_terms(runtime: Runtime, params: bytes) -> bytes:
-    codes = [_extend(runtime, term) for term in ExtendClaimTermsParams.from_cbor(params).terms]
+def _extend_claim_terms(runtime: Runtime, wanted: ExtendClaimTermsParams) -> bytes:
+    codes = [_extend(runtime, term) for term in wanted.terms]
     return BatchReturn.of_codes(codes).to_cbor()
 
 
@@ -372,8 +296,7 @@ def _extend(runtime: Runtime, term: ClaimTerm) -> int:
     return Exit.OK
 
 
-def _get_claims(runtime: Runtime, params: bytes) -> bytes:
-    wanted = RemoveExpiredParams.from_cbor(params)  # the same two fields
+def _get_claims(runtime: Runtime, wanted: RemoveExpiredParams) -> bytes:
     found = [runtime.state.claims.get(key) for key in wanted.ids]
     good = [claim if claim and claim.provider == wanted.owner else None for claim in found]
     codes = [Exit.OK if claim else Exit.NOT_FOUND for claim in good]
@@ -387,20 +310,23 @@ def _get_claims(runtime: Runtime, params: bytes) -> bytes:
     return cbor.encode([BatchReturn.of_codes([int(code) for code in codes]).to_value(), values])
 
 
-_METHODS: Final[dict[int, Callable[[Runtime, bytes], bytes]]] = {
-    Method.ADD_VERIFIER: _add_verifier,
-    Method.REMOVE_VERIFIER: _remove_verifier,
-    Method.ADD_VERIFIED_CLIENT: _add_verified_client,
-    Method.ADD_VERIFIED_CLIENT_EXPORTED: _add_verified_client,
-    Method.REMOVE_EXPIRED_ALLOCATIONS: _remove_expired_allocations,
-    Method.REMOVE_EXPIRED_ALLOCATIONS_EXPORTED: _remove_expired_allocations,
-    Method.CLAIM_ALLOCATIONS: _claim_allocations,
-    Method.GET_CLAIMS: _get_claims,
-    Method.GET_CLAIMS_EXPORTED: _get_claims,
-    Method.EXTEND_CLAIM_TERMS: _extend_claim_terms,
-    Method.EXTEND_CLAIM_TERMS_EXPORTED: _extend_claim_terms,
-    Method.REMOVE_EXPIRED_CLAIMS: _remove_expired_claims,
-    Method.REMOVE_EXPIRED_CLAIMS_EXPORTED: _remove_expired_claims,
-    Method.RECEIVE: _receive,
+_receive_method = taking(ReceiverParams.from_cbor, _receive)
+_remove_allocations = taking(RemoveExpiredParams.from_cbor, _remove_expired_allocations)
+_claims_of = taking(RemoveExpiredParams.from_cbor, _get_claims)  # the same two fields
+_extend_terms = taking(ExtendClaimTermsParams.from_cbor, _extend_claim_terms)
+_remove_claims = taking(RemoveExpiredParams.from_cbor, _remove_expired_claims)
+
+_METHODS: Final[dict[int, Action]] = {
+    **GRANT_METHODS,
+    Method.REMOVE_EXPIRED_ALLOCATIONS: _remove_allocations,
+    Method.REMOVE_EXPIRED_ALLOCATIONS_EXPORTED: _remove_allocations,
+    Method.CLAIM_ALLOCATIONS: taking(ClaimAllocationsParams.from_cbor, _claim_allocations),
+    Method.GET_CLAIMS: _claims_of,
+    Method.GET_CLAIMS_EXPORTED: _claims_of,
+    Method.EXTEND_CLAIM_TERMS: _extend_terms,
+    Method.EXTEND_CLAIM_TERMS_EXPORTED: _extend_terms,
+    Method.REMOVE_EXPIRED_CLAIMS: _remove_claims,
+    Method.REMOVE_EXPIRED_CLAIMS_EXPORTED: _remove_claims,
+    Method.RECEIVE: _receive_method,
 }
 _STILL_THERE: Final = {Method.GET_CLAIMS, Method.GET_CLAIMS_EXPORTED}

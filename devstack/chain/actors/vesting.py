@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-from operator import sub
 from typing import Final
 
 from devstack.chain.states import MinerState, RecentAwards, VestingFunds, VestingSteps
 from devstack.chain.table import replace
+from devstack.chain.vesting_table import schedule
 from lotus_client.types import EPOCHS_PER_DAY
 
 __all__ = ["add_award", "all_steps", "schedule", "settled", "unlock_due", "unlock_unvested"]
 
-_PERIOD: Final = 180 * EPOCHS_PER_DAY
 _STEP: Final = EPOCHS_PER_DAY
-_QUANTUM: Final = EPOCHS_PER_DAY // 2
 _MAX_RECENT: Final = 256
-
-
-def schedule(amount: int, start: int, offset: int) -> list[tuple[int, int]]:
-    """The (epoch, amount) steps of an award of that locked amount; they sum to it exactly.
-
-    `offset` is the miner's proving period start. Source: builtin-actors `actors/miner/src/vesting_state.rs`.
-    """
-    if amount <= 0:
-        return []
-    # a step is a whole number of quanta, so rounding up moves all of them by the same
-    first = offset + -(-(start + _STEP - offset) // _QUANTUM) * _QUANTUM
-    targets = [amount * elapsed // _PERIOD for elapsed in range(first - start, _PERIOD, _STEP)]
-    targets.append(amount)
-    parts = map(sub, targets, [0, *targets])
-    return list(zip(range(first, first + _STEP * len(targets), _STEP), parts, strict=False))
 
 
 def all_steps(state: MinerState) -> tuple[tuple[int, int], ...]:
     """Every step still locked, by epoch."""
-    award = state.vesting.recent
-    if award is None:
-        return state.vesting.steps.entries
-    merged = dict(state.vesting.steps.entries)
-    while award is not None:
-        for epoch, part in schedule(award.amount, award.epoch, state.proving_period_start):
-            merged[epoch] = merged.get(epoch, 0) + part
-        award = award.before
-    return tuple(sorted(merged.items()))
+    return state.vesting.entries(state.proving_period_start)
 
 
 def settled(state: MinerState) -> MinerState:
@@ -64,7 +39,7 @@ def unlock_due(state: MinerState, now: int) -> MinerState:
     if not count:
         return state
     freed = sum(amount for _, amount in entries[:count])
-    vesting = replace(state.vesting, steps=VestingSteps(entries[count:]))
+    vesting = VestingFunds(VestingSteps(entries[count:]), state.vesting.recent)
     return replace(state, vesting=vesting, locked_funds=state.locked_funds - freed)
 
 
@@ -76,7 +51,7 @@ def add_award(state: MinerState, now: int, amount: int) -> MinerState:
     before = state.vesting.recent
     oldest, count = (before.oldest, before.count + 1) if before else (now, 1)
     recent = RecentAwards(now, amount, oldest, count, before)
-    vesting = replace(state.vesting, recent=recent)
+    vesting = VestingFunds(state.vesting.steps, recent)
     return replace(state, vesting=vesting, locked_funds=state.locked_funds + amount)
 
 

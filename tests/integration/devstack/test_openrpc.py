@@ -56,6 +56,7 @@ class Samples:
         self.events_root = {"/": str(found.receipt.events_root)}
         executed = network.tipset(found.tipset)
         self.included = [{"/": str(cid)} for cid in executed.parents]
+        self.state_root = {"/": str(network.head.blocks[0].parent_state_root)}
         self.height = network.tipset(executed.parents).height
         self.alice = str(network.key("alice").address)
         self.message = {
@@ -91,6 +92,13 @@ class Samples:
             "StateAccountKey": [self.alice, head],
             "StateReadState": [miner, head],
             "StateListMiners": [head],
+            "StateListActors": [head],
+            "StateActorCodeCIDs": [28],
+            "StateActorManifestCID": [28],
+            "ChainReadObj": [self.state_root],
+            "ChainHasObj": [self.state_root],
+            "ChainStatObj": [self.state_root, None],
+            "ChainGetNode": [f"/ipfs/{self.state_root['/']}/1/@Ha:{miner}/@state"],
             "StateCirculatingSupply": [head],
             "StateGetAllocations": [self.client, head],
             "StateGetAllocation": [self.client, self.pending, head],
@@ -208,5 +216,5 @@ async def test_the_miner_and_v2_answers_have_the_shape_of_lotus_documents(
 
 
 async def test_what_is_not_served_answers_as_an_unknown_method(rpc: RawRpc) -> None:
-    for method in ("StateMarketDeals", "F3GetManifest", "eth_sendTransaction"):
+    for method in ("ClientStartDeal", "F3GetManifest", "eth_sendTransaction"):
         assert (await rpc.answer(method))["error"]["code"] == -32601

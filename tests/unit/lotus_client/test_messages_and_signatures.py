@@ -106,7 +106,7 @@ def test_the_aggregate_signature_of_a_real_block_is_over_our_message_cids() -> N
         )
         left = one if left is None else left * one
     right = pyblst.miller_loop(
-        pyblst.BlstP1Element.uncompress(crypto._G1),
+        pyblst.BlstP1Element.uncompress(crypto.BLS_G1),
         pyblst.BlstP2Element.uncompress(block.bls_aggregate.data),
     )
     assert pyblst.final_verify(left, right)
