@@ -441,6 +441,23 @@ def test_money_neither_appears_nor_vanishes(
     assert check_invariants(network.pending_state().tree) == []
 
 
+def test_a_contracts_state_code_and_storage_are_blocks_of_the_chain(
+    network: Network, caller: Caller
+) -> None:
+    contract = caller.deploy(initcode("Counter", ["uint256"], [258]))
+    state = network.pending_state()
+    kept: EvmState = state.actor_state(contract)
+    head = network.blocks.get(state.actor(contract).head)
+    assert head is not None
+    code, code_hash, storage, transient, nonce, tombstone = cbor.decode(head)
+    assert (code_hash, transient, nonce, tombstone) == (keccak256(kept.bytecode), None, 1, None)
+    assert network.blocks.get(code) == kept.bytecode
+    root = network.blocks.get(storage)
+    assert root is not None
+    _, pointers = cbor.decode(root)
+    assert pointers == [{"v": [[b"", b"\x01\x02"]]}]  # slot 0 holds 258, both without leading zeros
+
+
 def test_without_py_evm_no_contract_gets_into_the_mempool_and_none_runs(
     network: Network, caller: Caller, counter: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
