@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from devstack.flavours import Flavour
+from devstack.flavours.report import connections
+from devstack.real_lotus.command import DEFAULT_TAG, LotusKind, RealUp, check_options, run_real
 from lotus_client.api_info import ApiInfo
 from lotus_client.types import Epoch
 
@@ -45,17 +48,49 @@ def up(
         _DEFAULT_DATA_DIR
     ),
     api_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 1234,
-    miner_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 2345,
+    miner_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Of the provider's RPC; default 2345, for Curio 12300."
+        ),
+    ] = None,
+    market_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Of booster-http (default 7777) or Curio's market (12310)."
+        ),
+    ] = None,
+    *,
+    flavour: Annotated[Flavour, typer.Option(help="Which software the provider runs.")] = (
+        Flavour.LOTUS_MINER
+    ),
+    storage_paths: Annotated[
+        int, typer.Option(min=1, max=64, help="Paths that sectors are spread over.")
+    ] = 1,
     block_time: Annotated[
         float, typer.Option(min=0, help="Seconds between epochs; 0 mines on request only.")
     ] = 0,
     nv29_epoch: Annotated[
         int | None, typer.Option(min=1, help="First epoch of network version 29; default: never.")
     ] = None,
-    *,
+    lotus: Annotated[
+        LotusKind, typer.Option(help="This process, Lotus' programs on PATH, or their image.")
+    ] = LotusKind.EMBEDDED,
+    lotus_tag: Annotated[
+        str, typer.Option(help="With --lotus docker: release or channel of the image.")
+    ] = DEFAULT_TAG,
     as_json: Json = False,
 ) -> None:
     """Start a full node with a storage provider and run until interrupted."""
+    miner_port = flavour.default_rpc_port if miner_port is None else miner_port
+    real = RealUp(lotus, data_dir, api_port, miner_port, nv29_epoch, lotus_tag)
+    try:
+        check_options(real, flavour, block_time, storage_paths)
+    except ValueError as error:
+        _fail(str(error), _EXIT_BAD_INPUT)
+    if lotus is not LotusKind.EMBEDDED:
+        _up_real(real, as_json)
+        return
     from devstack.stack import DevstackConfig
 
     epoch = None if nv29_epoch is None else Epoch(nv29_epoch)
@@ -63,6 +98,9 @@ def up(
         data_dir=data_dir,
         api_port=api_port,
         miner_port=miner_port,
+        market_port=(flavour.default_market_port or 0) if market_port is None else market_port,
+        flavour=flavour,
+        storage_paths=storage_paths,
         block_seconds=block_time,
         network=_network(epoch, block_time),
     )
@@ -70,6 +108,23 @@ def up(
         asyncio.run(_run(config, as_json))
     except OSError as error:
         _fail(f"cannot start: {error}", _EXIT_FAILED)
+
+
+def _up_real(wanted: RealUp, as_json: bool) -> None:
+    from devstack.real_lotus.errors import RealLotusError
+
+    show = _print_json if as_json else _print_info
+    try:
+        asyncio.run(run_real(wanted, lambda line: typer.echo(line, err=as_json), show))
+    except RealLotusError as error:
+        _fail(str(error), _EXIT_FAILED)
+    except OSError as error:
+        _fail(f"cannot start: {error}", _EXIT_FAILED)
+
+
+def _print_info(values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        typer.echo(f"{name}={value}" if name.isupper() else f"{name} {value}")
 
 
 def _network(nv29_epoch: Epoch | None, block_time: float) -> NetworkConfig:
@@ -93,16 +148,15 @@ async def _run(config: DevstackConfig, as_json: bool) -> None:
         if as_json:
             _print_json(
                 {
-                    "FULLNODE_API_INFO": net.api_info,
-                    "MINER_API_INFO": net.miner_api_info,
+                    **connections(net),
                     "provider": str(net.provider.miner),
                     "network": net.network.config.name,
                     "data_dir": str(net.data_dir.absolute()),
                 }
             )
         else:
-            typer.echo(f"FULLNODE_API_INFO={net.api_info}")
-            typer.echo(f"MINER_API_INFO={net.miner_api_info}")
+            for name, value in connections(net).items():
+                typer.echo(f"{name}={value}")
             typer.echo(f"provider {net.provider.miner}, data in {net.data_dir}; Ctrl-C stops it")
         await stop.wait()
 

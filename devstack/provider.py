@@ -32,7 +32,7 @@ from devstack.sectors import (
     made_up_replica,
     open_payload,
 )
-from devstack.storage import PieceBytes, StoragePath
+from devstack.storage import PieceBytes, StoragePaths
 from lotus_client import cbor
 from lotus_client.actors.market import DealProposal
 from lotus_client.actors.methods import MARKET, MinerMethod
@@ -74,14 +74,14 @@ class PieceRejected(ValueError):
 
 
 class SealingProvider:
-    """One miner actor with its worker's key and its storage path. Not thread safe, like the network it works on."""
+    """One miner actor with its worker's key and its storage paths. Not thread safe, like the network it works on."""
 
     def __init__(
         self,
         network: Network,
         miner: Address,
         worker: SigningKey,
-        storage: StoragePath,
+        storage: StoragePaths,
     ) -> None:
         self._network = network
         self.miner = miner

@@ -14,9 +14,16 @@ tests need `@pytest.mark.asyncio(loop_scope="session")`). Both are a `devstack.s
 * `await .advance(epochs)`, `await .reorg(depth=n)`;
 * `.network`: the chain itself, to look behind the API or to send messages (`.network.send("alice", …)`);
 * `.provider`: the storage provider's sealing software (`await .provider.add_piece(b"…", allocation=1)`);
-* `.data_dir`: `lotus/{api,token}`, `miner/{api,token,storage.json,storage/}` as `$LOTUS_PATH` and `$LOTUS_MINER_PATH`.
+* `.data_dir`: `lotus/{api,token}`, `miner/{api,token,storage.json,storage/}` as `$LOTUS_PATH` and `$LOTUS_MINER_PATH`;
+* `.market_url`, `.curio_api_info`: what a provider of the flavours `boost` and `curio` has besides.
 
-Override the fixture `devnet_config` to change the network. Tests that block sockets must allow 127.0.0.1.
+Override the fixture `devnet_config` to change the network or the flavour, in a conftest or in one test module:
+
+    @pytest.fixture(scope="session")
+    def devnet_config():
+        return DevstackConfig(flavour=Flavour.CURIO, storage_paths=2)
+
+Tests that block sockets must allow 127.0.0.1.
 """
 
 from __future__ import annotations

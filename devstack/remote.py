@@ -1,12 +1,14 @@
 """`/remote/…`: a miner's sector files over HTTP, for holders of its admin token.
 
-Files answer byte ranges over *padded* offsets; directories come as a tar. Source: Lotus `storage/paths/http_handler.go`.
+Files answer byte ranges over *padded* offsets; directories come as a tar. What is not there is a 500 without a body, as in
+Lotus, whose store cannot acquire it. Source: Lotus `storage/paths/http_handler.go`, `storage/paths/local.go`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Final
@@ -18,6 +20,7 @@ from deals.unsealed import UnsealedError, UnsealedFile
 from devstack.auth import Permission
 from devstack.miner_node import MinerNode
 from devstack.rpc.server import authenticate
+from devstack.rpc.storage_index import stat_json
 from devstack.storage import FileType
 from lotus_client.types import ActorId, SectorNumber
 
@@ -25,66 +28,100 @@ __all__ = ["add_remote_routes"]
 
 _FOLDERS: Final = {kind.folder: kind for kind in FileType}
 
+# go-state-types abi/sector.go: in each block of five seal proofs the sizes are these.
+_SECTOR_SIZES: Final = (2 << 10, 8 << 20, 512 << 20, 32 << 30, 64 << 30)
+_SEAL_PROOFS: Final = 20
+
 
 def add_remote_routes(app: web.Application, node: MinerNode) -> None:
-    """Serve the provider's storage path under `/remote`."""
+    """Serve the provider's storage paths under `/remote`."""
     remote = _Remote(node)
-    app.router.add_get("/remote/{folder}/{sector}", remote.fetch)
-    app.router.add_delete("/remote/{folder}/{sector}", remote.delete)
+    app.router.add_get("/remote/stat/{id}", remote.stat)
+    app.router.add_post("/remote/vanilla/single", remote.vanilla)
     app.router.add_get(
         "/remote/{folder}/{sector}/{proof}/allocated/{offset}/{size}", remote.allocated
     )
+    app.router.add_get("/remote/{folder}/{sector}", remote.fetch)
+    app.router.add_delete("/remote/{folder}/{sector}", remote.delete)
 
 
 class _Remote:
     def __init__(self, node: MinerNode) -> None:
         self._node = node
 
+    async def stat(self, request: web.Request) -> web.StreamResponse:
+        """The space of a storage path, 404 for an unknown one."""
+        self._authorize(request)
+        path = self._node.provider.storage.by_id(request.match_info["id"])
+        if path is None:
+            return web.Response(status=404)
+        return web.json_response(stat_json(path))
+
+    async def vanilla(self, request: web.Request) -> web.StreamResponse:
+        """Always a 500: nothing is sealed here, so no proof can be made of it."""
+        self._authorize(request)
+        return web.Response(status=500, text="generating vanilla proof: the sector is not sealed\n")
+
     async def fetch(self, request: web.Request) -> web.StreamResponse:
-        path = self._path(request)
+        self._authorize(request)
+        path = self._existing(*_named(request))
         if path.is_dir():
+            if "Range" in request.headers:
+                raise web.HTTPInternalServerError(text="")
             body = await asyncio.to_thread(_tar, path)
             return web.Response(body=body, content_type="application/x-tar")
         # FileResponse handles Range, If-Range and HEAD.
         return web.FileResponse(path, headers={"Content-Type": "application/octet-stream"})
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
-        path = self._path(request)
-        if path.is_dir():
-            for inner in path.iterdir():
-                inner.unlink()
-            path.rmdir()
-        else:
-            path.unlink()
+        """Delete a sector's files of one kind in every path but those that `keep` names."""
+        self._authorize(request)
+        kind, miner, number = _named(request)
+        kept = set(filter(None, request.query.get("keep", "").split(",")))
+        self._existing(kind, miner, number)
+        for path in self._node.provider.storage.paths:
+            found = path.file(kind, miner, number)
+            if path.id not in kept and found.exists():
+                await asyncio.to_thread(_remove, found)
         return web.Response()
 
     async def allocated(self, request: web.Request) -> web.StreamResponse:
         """200 when the unpadded range is present in the unsealed file, 416 when not."""
-        path = self._path(request)
+        self._authorize(request)
+        kind, miner, number = _named(request)
         try:
+            sector_size = _sector_size(int(request.match_info["proof"]))
             start = padded_length(int(request.match_info["offset"]))
             size = padded_length(int(request.match_info["size"]))
         except ValueError as error:
             raise web.HTTPInternalServerError(text="") from error
+        if kind is not FileType.UNSEALED:
+            raise web.HTTPInternalServerError(text="")
         try:
-            with UnsealedFile.open(path, self._node.provider.sector_size) as file:
+            with UnsealedFile.open(self._existing(kind, miner, number), sector_size) as file:
                 present = file.has(start, size)
         except (OSError, UnsealedError, ValueError) as error:
             raise web.HTTPInternalServerError(text="") from error
         return web.Response(status=200 if present else 416)
 
-    def _path(self, request: web.Request) -> Path:
+    def _authorize(self, request: web.Request) -> None:
         caller = authenticate(request, self._node.tokens)
         if not caller.may(Permission.ADMIN):
             raise web.HTTPUnauthorized(text='{"Error":"unauthorized: missing admin permission"}')
-        kind = _FOLDERS.get(request.match_info["folder"])
-        miner, number = _sector_id(request.match_info["sector"])
-        if kind is None:
-            raise web.HTTPInternalServerError(text="")
+
+    def _existing(self, kind: FileType, miner: ActorId, number: SectorNumber) -> Path:
         path = self._node.provider.storage.file(kind, miner, number)
         if not path.exists():
-            raise web.HTTPNotFound(text="")
+            raise web.HTTPInternalServerError(text="")
         return path
+
+
+def _named(request: web.Request) -> tuple[FileType, ActorId, SectorNumber]:
+    kind = _FOLDERS.get(request.match_info["folder"])
+    miner, number = _sector_id(request.match_info["sector"])
+    if kind is None:
+        raise web.HTTPInternalServerError(text="")
+    return kind, miner, number
 
 
 def _sector_id(name: str) -> tuple[ActorId, SectorNumber]:
@@ -92,6 +129,19 @@ def _sector_id(name: str) -> tuple[ActorId, SectorNumber]:
     if not (name.startswith("s-t0") and miner.isdecimal() and number.isdecimal()):
         raise web.HTTPInternalServerError(text="")
     return ActorId(int(miner)), SectorNumber(int(number))
+
+
+def _sector_size(proof: int) -> int:
+    if not 0 <= proof < _SEAL_PROOFS:
+        raise ValueError(f"unsupported proof type: {proof}")
+    return _SECTOR_SIZES[proof % len(_SECTOR_SIZES)]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _tar(path: Path) -> bytes:

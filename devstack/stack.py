@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,16 +23,16 @@ from devstack.chain import (
 )
 from devstack.control import add_control_routes
 from devstack.datacap import VERIFIER
+from devstack.flavours import Flavour, NotOfThisFlavour
+from devstack.flavours.serving import forget_storage, make_storage, market_app, rpc_table
 from devstack.miner_node import MinerNode
 from devstack.node import FullNode
 from devstack.provider import SealingProvider
 from devstack.remote import add_remote_routes
 from devstack.rpc.dispatch import Dispatcher
 from devstack.rpc.methods import MethodTable
-from devstack.rpc.miner import table_miner
 from devstack.rpc.server import MAX_REQUEST_BYTES, RpcEndpoint
 from devstack.rpc.tables import table_v0, table_v1, table_v2
-from devstack.storage import StoragePath, write_storage_list
 from devstack.wallet import UnknownKey, Wallet
 from lotus_client.address import AddressError
 from lotus_client.chain import HeadChange, TipSet
@@ -53,7 +52,10 @@ class DevstackConfig:
 
     data_dir: Path | None = None  # None: a temporary one that goes away with the devnet
     api_port: int = 0
-    miner_port: int = 0
+    miner_port: int = 0  # of the provider's RPC: lotus-miner's, or Curio's
+    market_port: int = 0  # of booster-http or Curio's market server; without one it is not used
+    flavour: Flavour = Flavour.LOTUS_MINER
+    storage_paths: int = 1  # how many the provider spreads its sectors over
     block_seconds: float = 0.0
     network: NetworkConfig = field(default_factory=NetworkConfig)
     wallet_accounts: tuple[str, ...] | None = None  # None: those of the network's `accounts`
@@ -70,6 +72,7 @@ class Devstack:
         self.data_dir: Path
         self.api_port = 0
         self.miner_port = 0
+        self.market_port: int | None = None
         self._cleanup = contextlib.AsyncExitStack()
 
     @property
@@ -84,8 +87,41 @@ class Devstack:
 
     @property
     def miner_api_info(self) -> str:
-        """`MINER_API_INFO` with an admin token."""
-        return f"{self.miner.tokens.issue(ALL_PERMISSIONS)}:/ip4/{_HOST}/tcp/{self.miner_port}/http"
+        """`MINER_API_INFO` with an admin token.
+
+        Raises:
+            NotOfThisFlavour: Curio has no miner API; see `curio_api_info`.
+        """
+        return self._provider_api_info(miner_api=True)
+
+    @property
+    def curio_api_info(self) -> str:
+        """`CURIO_API_INFO` with an admin token.
+
+        Raises:
+            NotOfThisFlavour: the provider does not run Curio.
+        """
+        return self._provider_api_info(miner_api=False)
+
+    @property
+    def market_url(self) -> str:
+        """Where pieces are served over HTTP, without a slash at its end.
+
+        Raises:
+            NotOfThisFlavour: lotus-miner alone has no such server.
+        """
+        if self.market_port is None:
+            raise NotOfThisFlavour(f"the flavour {self.config.flavour} has no market server")
+        return f"http://{_HOST}:{self.market_port}"
+
+    def _provider_api_info(self, *, miner_api: bool) -> str:
+        flavour = self.config.flavour
+        if flavour.has_miner_api is not miner_api:
+            raise NotOfThisFlavour(
+                f"the flavour {flavour} has no {'miner' if miner_api else 'Curio'} API"
+            )
+        token = self.miner.tokens.issue(ALL_PERMISSIONS)
+        return f"{token}:/ip4/{_HOST}/tcp/{self.miner_port}/http"
 
     def token(self, *permissions: Permission) -> str:
         """A token of the full node; all permissions when none is named."""
@@ -130,6 +166,9 @@ class Devstack:
         self.api_port = await self._serve(self._node_app(), config.api_port, cleanup)
         self.miner_port = await self._serve(self._miner_app(), config.miner_port, cleanup)
         self.miner.remote_url = f"http://{_HOST}:{self.miner_port}/remote"
+        market = market_app(config.flavour, self.provider)
+        if market is not None:
+            self.market_port = await self._serve(market, config.market_port, cleanup)
         cleanup.callback(self.node.close)
         self._write_repos(cleanup)
         if config.block_seconds:
@@ -137,11 +176,11 @@ class Devstack:
             cleanup.push_async_callback(_cancel, clock)
 
     def _write_repos(self, cleanup: contextlib.AsyncExitStack) -> None:
-        """The files that tools read in `$LOTUS_PATH` and `$LOTUS_MINER_PATH`; `api` goes away as a stopped Lotus'."""
+        """The files that tools read in `$LOTUS_PATH` and the provider's repo; `api` goes away as a stopped Lotus'."""
         miner_token = self.miner.tokens.issue(ALL_PERMISSIONS)
         for repo, port, token in (
             (self.data_dir / "lotus", self.api_port, self.token()),
-            (self.data_dir / "miner", self.miner_port, miner_token),
+            (self.data_dir / self.config.flavour.repo, self.miner_port, miner_token),
         ):
             (repo / "api").write_text(f"/ip4/{_HOST}/tcp/{port}/http")
             file = repo / "token"
@@ -150,15 +189,12 @@ class Devstack:
             cleanup.callback((repo / "api").unlink, missing_ok=True)
 
     def _make_miner(self) -> MinerNode:
-        network, miner_dir = self.network, self.data_dir / "miner"
-        storage_dir = miner_dir / "storage"
-        if (storage_dir / "sectorstore.json").exists():
-            shutil.rmtree(storage_dir)  # sectors of an earlier chain mean nothing on this one
-        storage = StoragePath(storage_dir)
-        write_storage_list(miner_dir, [storage])
+        network, repo = self.network, self.data_dir / self.config.flavour.repo
+        forget_storage(repo)
+        storage = make_storage(repo, self.config.storage_paths)
         spec = network.config.providers[0]
         provider = SealingProvider(network, network.providers[0], network.key(spec.worker), storage)
-        return MinerNode(network, provider, TokenIssuer(_kept_secret(miner_dir)))
+        return MinerNode(network, provider, TokenIssuer(_kept_secret(repo)))
 
     def _node_app(self) -> web.Application:
         app = web.Application(client_max_size=MAX_REQUEST_BYTES)
@@ -176,7 +212,7 @@ class Devstack:
 
     def _miner_app(self) -> web.Application:
         app = web.Application(client_max_size=MAX_REQUEST_BYTES)
-        dispatcher = Dispatcher(table_miner(), self.miner, _EXPECTED)
+        dispatcher = Dispatcher(rpc_table(self.config.flavour), self.miner, _EXPECTED)
         endpoint = RpcEndpoint(dispatcher, self.miner.tokens)
         app.router.add_route("*", "/rpc/v0", endpoint.handle)
         app.on_shutdown.append(endpoint.shut_down)

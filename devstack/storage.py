@@ -1,4 +1,4 @@
-"""A storage path on disk as lotus-miner keeps it.
+"""Storage paths on disk as lotus-miner and Curio keep them.
 
 `sectorstore.json` describes the path, `unsealed/ sealed/ cache/ update/ update-cache/` hold sectors as
 `s-t0<miner>-<number>` (with the literal `t0` on every network), and the miner's `storage.json` lists its paths.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import json
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
 from pathlib import Path
@@ -21,7 +21,14 @@ from typing import Any, BinaryIO
 from deals.unsealed import UnsealedWriter
 from lotus_client.types import ActorId, PaddedPieceSize, SectorNumber
 
-__all__ = ["FileType", "PieceBytes", "StoragePath", "sector_file_name", "write_storage_list"]
+__all__ = [
+    "FileType",
+    "PieceBytes",
+    "StoragePath",
+    "StoragePaths",
+    "sector_file_name",
+    "write_storage_list",
+]
 
 
 class FileType(IntFlag):
@@ -111,6 +118,64 @@ class StoragePath:
             sealed.truncate(sector_size)
         self.file(FileType.CACHE, miner, number).mkdir(exist_ok=True)
         return path
+
+
+class StoragePaths:
+    """All storage paths of a provider; new sectors go to each in turn."""
+
+    def __init__(self, paths: Sequence[StoragePath]) -> None:
+        """Raises ValueError without any path."""
+        if not paths:
+            raise ValueError("a provider has at least one storage path")
+        self.paths = tuple(paths)
+
+    @property
+    def root(self) -> Path:
+        """The directory of the first path."""
+        return self.paths[0].root
+
+    @property
+    def id(self) -> str:
+        """The UUID of the first path."""
+        return self.paths[0].id
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What `sectorstore.json` of the first path says."""
+        return self.paths[0].metadata
+
+    def by_id(self, storage_id: str) -> StoragePath | None:
+        """The path of this UUID."""
+        return next((path for path in self.paths if path.id == storage_id), None)
+
+    def file(self, kind: FileType, miner: ActorId, number: SectorNumber) -> Path:
+        """The sector's file of that kind in the first path that has it; where it would be if none has."""
+        places = [path.file(kind, miner, number) for path in self.paths]
+        return next(
+            (place for place in places if place.exists()),
+            self._home(number).file(kind, miner, number),
+        )
+
+    def sectors(self) -> list[tuple[str, FileType]]:
+        """(file name, all kinds that are there) of every sector in any path, by name."""
+        found: dict[str, FileType] = {}
+        for path in self.paths:
+            for name, kinds in path.sectors():
+                found[name] = found.get(name, FileType(0)) | kinds
+        return sorted(found.items())
+
+    def write_sector(
+        self,
+        miner: ActorId,
+        number: SectorNumber,
+        sector_size: int,
+        pieces: Iterable[PieceBytes],
+    ) -> Path:
+        """See `StoragePath.write_sector`."""
+        return self._home(number).write_sector(miner, number, sector_size, pieces)
+
+    def _home(self, number: SectorNumber) -> StoragePath:
+        return self.paths[number % len(self.paths)]
 
 
 def write_storage_list(miner_path: Path, paths: Iterable[StoragePath]) -> None:

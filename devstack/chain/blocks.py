@@ -80,7 +80,7 @@ class BlockIndex:
 
     def find(self, cid: Cid) -> Linked | None:
         """The state, map or list behind a CID."""
-        if cid.codec not in (DAG_CBOR, RAW):  # contracts' code is raw
+        if cid.codec not in (DAG_CBOR, RAW):  # a contract's code is a raw block
             return None
         if cid not in self._found:
             for key in reversed(self._store.executed_keys()):

@@ -199,7 +199,7 @@ class World:
             "node": {"api_info_file": str(home / "node"), "network": "localnet"},
             "provider": {
                 "actor": str(self.provider),
-                "storage_paths": [str(self.net.provider.storage.root)],
+                "storage_paths": [str(path.root) for path in self.net.provider.storage.paths],
             },
             "http": {"port": 0},
             "follow": {"start_epoch": 0, "poll_interval_seconds": 1, "max_epochs_per_step": 2880},

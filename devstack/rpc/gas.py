@@ -10,6 +10,7 @@ from devstack.node import FullNode
 from devstack.rpc.encode import amount_json, message_json
 from devstack.rpc.methods import Method
 from devstack.rpc.params import ADDRESS, EPOCH, MESSAGE, SEND_SPEC, TIPSET_KEY, UINT64, SendSpec
+from devstack.rpc.sent_message import MESSAGE_AS_SENT, SentMessage
 from lotus_client.address import Address
 from lotus_client.chain import TipSetKey
 from lotus_client.messages import Message
@@ -24,9 +25,10 @@ def with_estimated_gas(node: FullNode, message: Message, spec: SendSpec) -> Mess
 
 
 def _message_gas(
-    node: FullNode, message: Message, spec: SendSpec, _key: TipSetKey
+    node: FullNode, sent: SentMessage, spec: SendSpec, _key: TipSetKey
 ) -> dict[str, Any]:
-    return message_json(with_estimated_gas(node, message, spec))
+    body = message_json(with_estimated_gas(node, sent.message, spec))
+    return body | {"Params": ""} if sent.has_empty_params else body
 
 
 def _gas_limit(node: FullNode, message: Message, _key: TipSetKey) -> int:
@@ -53,7 +55,7 @@ def _premium(
 _READ = Permission.READ
 
 METHODS: tuple[Method[FullNode], ...] = (
-    Method("GasEstimateMessageGas", _READ, (MESSAGE, SEND_SPEC, TIPSET_KEY), _message_gas),
+    Method("GasEstimateMessageGas", _READ, (MESSAGE_AS_SENT, SEND_SPEC, TIPSET_KEY), _message_gas),
     Method("GasEstimateGasLimit", _READ, (MESSAGE, TIPSET_KEY), _gas_limit),
     Method("GasEstimateFeeCap", _READ, (MESSAGE, EPOCH, TIPSET_KEY), _fee_cap),
     Method("GasEstimateGasPremium", _READ, (UINT64, ADDRESS, EPOCH, TIPSET_KEY), _premium),

@@ -9,21 +9,13 @@ from devstack.auth import Permission
 from devstack.miner_node import MinerNode
 from devstack.rpc.encode import address_json, amount_json, bytes_json, cid_json
 from devstack.rpc.errors import RpcError
-from devstack.rpc.methods import Method, MethodTable, Param
+from devstack.rpc.methods import Method, MethodTable
 from devstack.rpc.misc import AUTH_METHODS, version_json
-from devstack.rpc.params import (
-    ADDRESS,
-    BOOL,
-    STRING,
-    STRINGS,
-    UINT64,
-    decode_int,
-    decode_object,
-)
+from devstack.rpc.params import ADDRESS, BOOL, STRINGS, UINT64
+from devstack.rpc.storage_index import STORAGE_METHODS
 from devstack.sectors import Sector, SectorPiece
-from devstack.storage import FileType
 from lotus_client.address import Address
-from lotus_client.types import ActorId, SectorNumber
+from lotus_client.types import SectorNumber
 
 __all__ = ["table_miner"]
 
@@ -134,85 +126,7 @@ def _piece_json(sector: Sector, piece: SectorPiece) -> Json:
     return body
 
 
-def _storage_list(node: MinerNode) -> Json:
-    storage = node.provider.storage
-    declared = [
-        {"Miner": node.provider.miner.actor_id, "Number": number, "SectorFileType": int(kind)}
-        for number, kinds in _own_files(node)
-        for kind in FileType
-        if kind in kinds
-    ]
-    return {storage.id: declared}
-
-
-def _own_files(node: MinerNode) -> list[tuple[int, FileType]]:
-    prefix = f"s-t0{node.provider.miner.actor_id}-"
-    return [
-        (int(name.removeprefix(prefix)), kinds)
-        for name, kinds in node.provider.storage.sectors()
-        if name.startswith(prefix) and name.removeprefix(prefix).isdecimal()
-    ]
-
-
-def _storage_local(node: MinerNode) -> dict[str, str]:
-    return {node.provider.storage.id: str(node.provider.storage.root)}
-
-
-def _storage_info(node: MinerNode, storage_id: str) -> Json:
-    storage = node.provider.storage
-    if storage_id != storage.id:
-        raise RpcError(1, "sector store not found")
-    names = ("Groups", "AllowTo", "AllowTypes", "DenyTypes", "AllowMiners", "DenyMiners")
-    return {
-        "ID": storage.id,
-        "URLs": [node.remote_url],
-        "Weight": storage.metadata["Weight"],
-        "MaxStorage": storage.metadata["MaxStorage"],
-        "CanSeal": storage.metadata["CanSeal"],
-        "CanStore": storage.metadata["CanStore"],
-        **{name: storage.metadata[name] for name in names},
-    }
-
-
-def _find_sector(
-    node: MinerNode,
-    sector: tuple[ActorId, SectorNumber],
-    kinds: int,
-    _sector_size: int,
-    _allow_fetch: bool,
-) -> list[Json] | None:
-    storage, miner = node.provider.storage, sector[0]
-    held = [kind for kind in FileType if kind & kinds and storage.file(kind, *sector).exists()]
-    if not held or miner != node.provider.miner.actor_id:
-        return []
-    name = storage.file(held[0], *sector).name
-    urls = [f"{node.remote_url}/{kind.folder}/{name}" for kind in held]
-    return [
-        {
-            "ID": storage.id,
-            "URLs": urls,
-            "BaseURLs": [node.remote_url],
-            "Weight": storage.metadata["Weight"],
-            "CanSeal": storage.metadata["CanSeal"],
-            "CanStore": storage.metadata["CanStore"],
-            "Primary": True,
-            "AllowTypes": None,
-            "DenyTypes": None,
-            "AllowMiners": None,
-            "DenyMiners": None,
-        }
-    ]
-
-
-def _decode_sector_id(value: Any) -> tuple[ActorId, SectorNumber]:
-    body = decode_object(value)
-    return ActorId(decode_int(body.get("Miner"), 0)), SectorNumber(
-        decode_int(body.get("Number"), 0)
-    )
-
-
-_READ, _ADMIN = Permission.READ, Permission.ADMIN
-_SECTOR_ID = Param("abi.SectorID", _decode_sector_id)
+_READ = Permission.READ
 
 
 def table_miner() -> MethodTable[MinerNode]:
@@ -227,9 +141,6 @@ def table_miner() -> MethodTable[MinerNode]:
             Method("SectorsListInStates", _READ, (STRINGS,), _list_in_states),
             Method("SectorsSummary", _READ, (), _summary),
             Method("SectorsStatus", _READ, (UINT64, BOOL), _status),
-            Method("StorageList", _ADMIN, (), _storage_list),
-            Method("StorageLocal", _ADMIN, (), _storage_local),
-            Method("StorageInfo", _ADMIN, (STRING,), _storage_info),
-            Method("StorageFindSector", _ADMIN, (_SECTOR_ID, UINT64, UINT64, BOOL), _find_sector),
+            *STORAGE_METHODS,
         )
     )

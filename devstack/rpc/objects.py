@@ -12,7 +12,7 @@ from devstack.rpc.methods import Method, Param
 from devstack.rpc.params import CID, STRING, decode_cid
 from devstack.rpc.paths import resolve_path
 from lotus_client import cbor
-from lotus_client.cid import FIL_COMMITMENT_SEALED, FIL_COMMITMENT_UNSEALED, Cid
+from lotus_client.cid import FIL_COMMITMENT_SEALED, FIL_COMMITMENT_UNSEALED, RAW, Cid
 
 __all__ = ["METHODS"]
 
@@ -53,7 +53,8 @@ def _sizes(node: FullNode, root: Cid, seen: set[Cid]) -> list[int]:
         if block is None:
             raise RpcError(1, f"block was not found locally (offline): ipld: could not find {cid}")
         sizes.append(len(block))
-        todo += _linked(cbor.decode(block))
+        if cid.codec != RAW:
+            todo += _linked(cbor.decode(block))
     return sizes
 
 

@@ -19,7 +19,7 @@ from devstack.rpc.errors import RpcError
 from devstack.rpc.state_json import actor_state_json
 from lotus_client import cbor
 from lotus_client.address import Address, AddressError
-from lotus_client.cid import DAG_CBOR, Cid, CidError
+from lotus_client.cid import DAG_CBOR, RAW, Cid, CidError
 from lotus_client.varint import encode_uvarint
 
 __all__ = ["resolve_path"]
@@ -57,7 +57,7 @@ def _load(blocks: BlockIndex, cid: Cid) -> _Node:
     block = blocks.get(cid)
     if block is None:
         raise RpcError(1, f"block was not found locally (offline): ipld: could not find {cid}")
-    return _Node(cid, cbor.decode(block))
+    return _Node(cid, block if cid.codec == RAW else cbor.decode(block))
 
 
 def _step(blocks: BlockIndex, node: _Node, names: list[str]) -> tuple[_Node, list[str]]:

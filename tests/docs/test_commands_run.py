@@ -195,8 +195,8 @@ async def test_the_devstack_page_runs_without_anything_else(home: Path, tmp_path
 
 
 def test_the_pytest_example_of_the_devstack_page_passes(tmp_path: Path):
-    files = all_blocks("python", "pytest")
-    assert len(files) == 2
+    files = [*all_blocks("python", "pytest"), *all_blocks("ini", "pytest")]
+    assert len(files) == 3
     for block in files:
         name = block.text.splitlines()[0].removeprefix("# ")
         (tmp_path / name).write_text(block.text)
@@ -208,8 +208,6 @@ def test_the_pytest_example_of_the_devstack_page_passes(tmp_path: Path):
             "-q",
             "-p",
             "no:cacheprovider",
-            "-o",
-            "asyncio_mode=auto",
             ".",
         ],
         cwd=tmp_path,

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import base64
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from devstack.stack import Devstack
 
@@ -48,6 +49,23 @@ def rpc(devnet: Devstack, session: aiohttp.ClientSession) -> RawRpc:
 def miner_rpc(devnet: Devstack, session: aiohttp.ClientSession) -> RawRpc:
     token = devnet.miner_api_info.partition(":")[0]
     return RawRpc(session, f"http://127.0.0.1:{devnet.miner_port}/rpc/v0", token)
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[[web.Application], Awaitable[str]]]:
+    """Serves an application on a free port of this machine; its URL without a slash at the end."""
+    runners: list[web.AppRunner] = []
+
+    async def start(app: web.Application) -> str:
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        runners.append(runner)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()
 
 
 def unbase64(text: str) -> bytes:

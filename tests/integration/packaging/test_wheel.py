@@ -15,9 +15,31 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.pages import all_blocks
+from tests.integration.packaging.empty_venv import link_distributions, needed_distributions
+
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("lotus_client", "fil_plus", "deals", "sp_plugin", "devstack")
 BUILD_NEEDS = ("pyproject.toml", "README.md", "LICENSE-APACHE", "LICENSE-MIT")
+
+
+def run(words: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A program in a directory, without what the environment says about Python or pytest."""
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYTEST"))
+    }
+    return subprocess.run(words, cwd=cwd, env=kept, capture_output=True, text=True, check=False)
+
+
+def documented_files(page: str) -> dict[str, str]:
+    """The files that the page tells a reader to write for pytest, by the name in their first line."""
+    blocks = [
+        block
+        for language in ("python", "ini")
+        for block in all_blocks(language, "pytest")
+        if block.page.name == page
+    ]
+    return {block.text.splitlines()[0].removeprefix("# "): block.text for block in blocks}
 
 
 def _modules() -> set[str]:
@@ -48,7 +70,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, source)
     for package in (*PACKAGES, "tests", "examples"):
         shutil.copytree(
-            ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__", "*.so")
+            ROOT / package,
+            source / package,
+            ignore=shutil.ignore_patterns("__pycache__", "*.so", "node_modules"),
         )
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
     command += ["--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder), "."]
@@ -127,3 +151,33 @@ def test_the_installed_wheel_runs_and_doctor_tells_when_a_name_is_shadowed(
     line = packages_line(PYTHONPATH=str(stranger.parent))
     assert "FAIL" in line
     assert f"deals comes from {stranger.parent}" in line
+
+
+def test_the_wheel_installs_beside_nothing_else_and_runs_the_documented_pytest_example(
+    wheel: Path, tmp_path: Path
+):
+    home = tmp_path / "venv"
+    venv.create(home, symlinks=True)
+    python = str(home / "bin" / "python")
+    (site,) = home.glob("lib/python*/site-packages")
+    needed = needed_distributions(wheel, "pytest", "pytest-asyncio")
+    assert {"aiohttp", "pytest", "pytest-asyncio"} <= needed.keys()
+    for absent in ("hypothesis", "pytest-socket", "ruff"):  # the test environment has them
+        assert absent not in needed
+    link_distributions(needed, site)
+
+    # With its dependencies in place pip has nothing to fetch, and refuses if the wheel wants more than those.
+    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
+    installed = run([*pip, "install", "--quiet", "--no-index", str(wheel)], tmp_path)
+    assert installed.returncode == 0, installed.stderr
+    assert run([*pip, "check"], tmp_path).returncode == 0
+
+    elsewhere = tmp_path / "a project of somebody"
+    elsewhere.mkdir()
+    for name, text in documented_files("devstack.md").items():
+        (elsewhere / name).write_text(text)
+    tested = run([python, "-m", "pytest", "-q"], elsewhere)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    assert "1 passed" in tested.stdout
+    where = run([python, "-c", "import devstack; print(devstack.__file__)"], elsewhere)
+    assert where.stdout.startswith(str(site))
