@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
 from lotus_client import codec
@@ -13,12 +13,13 @@ from lotus_client.cbor import CborValue
 from lotus_client.chain import BlockHeader, HeadChange, TipSet, TipSetKey
 from lotus_client.cid import Cid
 from lotus_client.codec import At
-from lotus_client.errors import LotusDecodeError
+from lotus_client.errors import LotusDecodeError, LotusError
+from lotus_client.finality import FinalityReader
 from lotus_client.node import NetworkParams, NodeCapabilities, NodeVersion
 from lotus_client.probe import probe_node
 from lotus_client.secrets import Secret
 from lotus_client.state import ActorEvent, ChainMessage, EventEntry, Receipt
-from lotus_client.transport import RpcTransport
+from lotus_client.transport import Call, FailoverTransport, RpcTransport, call_many
 from lotus_client.types import ActorId, Epoch, NetworkVersion
 
 __all__ = ["ChainClient", "key_param"]
@@ -35,21 +36,50 @@ class ChainClient:
         *,
         token: Secret | None = None,
         prefix: NetworkPrefix = "t",
+        has_v2: bool = False,
+        failover: FailoverTransport | None = None,
+        tokens: Mapping[str, Secret | None] | None = None,
     ) -> None:
-        """`token` is only asked about by `probe`; `prefix` is how addresses are sent, a node takes either."""
+        """`token` is only asked about by `probe`; `prefix` is how addresses are sent, a node takes either.
+
+        `has_v2` says that the transport also reaches `/rpc/v2`. `failover` is the part of it that chooses among several
+        nodes, whose tokens are `tokens` by name.
+        """
         self._transport = transport
         self._token = token
         self._prefix: NetworkPrefix = prefix
+        self._finality = FinalityReader(transport, has_v2=has_v2)
+        self._failover = failover
+        self._tokens = dict(tokens or {})
 
     async def close(self) -> None:
         """Release the sockets."""
         await self._transport.close()
 
+    @property
+    def node_in_use(self) -> str:
+        """The name of the one of several nodes that is asked now; "" where there is but one."""
+        return "" if self._failover is None else self._failover.current
+
+    @asynccontextmanager
+    async def pinned(self) -> AsyncIterator[str]:
+        """All reads made inside come from one of several nodes; gives its name, or "" where there is but one.
+
+        A failure ends what runs inside with `LotusUnavailable`; entering again chooses the next node.
+        """
+        if self._failover is None:
+            yield ""
+            return
+        async with self._failover.pinned() as name:
+            yield name
+
     # the node
 
     async def probe(self) -> NodeCapabilities:
         """What this node is and can do; compare it with `node.check_network` before trusting it."""
-        return await probe_node(self._transport, self._token)
+        async with self.pinned() as name:
+            token = self._tokens.get(name, self._token)
+            return await probe_node(self._transport, token, self._finality)
 
     async def version(self) -> NodeVersion:
         """The node's software."""
@@ -78,8 +108,8 @@ class ChainClient:
         return await self._call("ChainHead", [], codec.tipset_from_json)
 
     async def finalized_tipset(self) -> TipSet:
-        """The newest tipset that F3 or 900 epochs made final."""
-        return await self._call("ChainGetFinalizedTipSet", [], codec.tipset_from_json)
+        """The newest final tipset, by the best source that the node serves; see `finality`."""
+        return await self._finality.tipset()
 
     async def genesis(self) -> TipSet:
         """The tipset of epoch 0."""
@@ -167,6 +197,21 @@ class ChainClient:
 
     async def _call(self, method: str, params: Sequence[Any], read: Callable[[At], T]) -> T:
         return read(At(await self._transport.call(f"Filecoin.{method}", params), method))
+
+    async def _call_many(
+        self, method: str, params: Sequence[Sequence[Any]], read: Callable[[At], T]
+    ) -> list[T | LotusError]:
+        """One method with several lists of parameters; a failed call is its error in its place."""
+        calls = [Call(f"Filecoin.{method}", item) for item in params]
+        found: list[T | LotusError] = []
+        for outcome in await call_many(self._transport, calls):
+            try:
+                found.append(
+                    outcome if isinstance(outcome, LotusError) else read(At(outcome, method))
+                )
+            except LotusDecodeError as error:
+                found.append(error)
+        return found
 
     def _text(self, address: Address | ActorId) -> str:
         known = address if isinstance(address, Address) else Address.of_id(address)

@@ -50,6 +50,9 @@ _MAX_TEXT: Final = 8192
 # version 1, dag-cbor, blake2b-256, 32 bytes; written out because a chain names many blocks
 _BLOCK_PREFIX: Final = bytes.fromhex("0171a0e40220")
 _BLOCK_BYTES: Final = 38
+# version 1, fil-commitment-unsealed, sha2-256-trunc254-padded, 32 bytes: a provider has a million of them
+_PIECE_PREFIX: Final = bytes.fromhex("0181e203922020")
+_PIECE_BYTES: Final = 39
 
 
 class CidError(ValueError):
@@ -99,6 +102,10 @@ class Cid:
         block = bytes(data[offset : offset + _BLOCK_BYTES])
         if block.startswith(_BLOCK_PREFIX) and len(block) == _BLOCK_BYTES:
             return cls(block), offset + _BLOCK_BYTES  # nearly every CID of a chain
+        if block.startswith(_PIECE_PREFIX):
+            piece = bytes(data[offset : offset + _PIECE_BYTES])
+            if len(piece) == _PIECE_BYTES:
+                return cls(piece), offset + _PIECE_BYTES
         if block.startswith(b"\x12\x20"):  # version 0 is a bare sha2-256 multihash
             end = offset + 34
             if len(data) < end:

@@ -9,6 +9,8 @@ Source: Lotus `api/api_full.go` (v1), parameter lists and results from its OpenR
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 from lotus_client import codec
@@ -16,31 +18,32 @@ from lotus_client.address import Address
 from lotus_client.api_info import ApiInfo
 from lotus_client.bitfield import BitField
 from lotus_client.chain import TipSetKey
-from lotus_client.chain_client import ChainClient, key_param
+from lotus_client.chain_client import key_param
 from lotus_client.cid import Cid
 from lotus_client.codec import At
 from lotus_client.crypto import Signature
 from lotus_client.errors import LotusDecodeError
-from lotus_client.messages import Message, SignedMessage
+from lotus_client.holdings_client import HoldingsClient
+from lotus_client.messages import Message, SendSpec, SignedMessage
 from lotus_client.state import (
     ActorState,
-    Allocation,
-    Claim,
     MessageLookup,
     MinerFunds,
     MinerInfo,
     MinerPower,
     RewardState,
-    SectorOnChainInfo,
 )
-from lotus_client.transport import NodeTransport, RetryingTransport, RetryPolicy
+from lotus_client.transport import (
+    Endpoint,
+    FailoverTransport,
+    NodeTransport,
+    RetryingTransport,
+    RetryPolicy,
+)
 from lotus_client.types import (
     ActorId,
-    AllocationId,
     AttoFil,
-    ClaimId,
     Epoch,
-    SectorNumber,
 )
 
 __all__ = ["LotusClient"]
@@ -48,66 +51,50 @@ __all__ = ["LotusClient"]
 _REWARD_ACTOR = Address.of_id(2)
 
 
-class LotusClient(ChainClient):
+class LotusClient(HoldingsClient):
     """Reads and pushes of one node. Every method raises only `LotusError`s; see `errors` for what each asks for."""
 
     @classmethod
     def connect(
         cls,
-        api_info: ApiInfo,
+        api_info: ApiInfo | Sequence[ApiInfo],
         *,
         timeout_seconds: float = 60.0,
+        heavy_timeout_seconds: float = 300.0,
         retry: RetryPolicy | None = None,
+        on_switch: Callable[[str, str, str], None] | None = None,
     ) -> LotusClient:
-        """A client over HTTP, with a WebSocket for streams. Nothing is sent before the first call."""
-        transport = NodeTransport(api_info, timeout_seconds=timeout_seconds)
-        return cls(RetryingTransport(transport, retry), token=api_info.token)
+        """A client over HTTP, with a WebSocket for streams. Nothing is sent before the first call.
+
+        Several nodes are named in the order of preference: reads go to the next one while one is away; see
+        `transport.failover`. `on_switch` hears from which to which, and why.
+        """
+        infos = [api_info] if isinstance(api_info, ApiInfo) else list(api_info)
+        ways = [
+            NodeTransport(
+                info, timeout_seconds=timeout_seconds, heavy_timeout_seconds=heavy_timeout_seconds
+            )
+            for info in infos
+        ]
+        if len(ways) == 1:
+            return cls(RetryingTransport(ways[0], retry), token=infos[0].token, has_v2=True)
+        failover = FailoverTransport(
+            [Endpoint(info.address, way) for info, way in zip(infos, ways, strict=True)],
+            on_switch=on_switch,
+        )
+        return cls(
+            RetryingTransport(failover, retry),
+            token=infos[0].token,
+            has_v2=True,
+            failover=failover,
+            tokens={info.address: info.token for info in infos},
+        )
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    # verified registry
-
-    async def claims(
-        self, provider: Address | ActorId, tsk: TipSetKey | None = None
-    ) -> dict[ClaimId, Claim]:
-        """Every claim of a provider, proven or not."""
-        return await self._call(
-            "StateGetClaims", [self._text(provider), key_param(tsk)], codec.claims_from_json
-        )
-
-    async def claim(
-        self, provider: Address | ActorId, claim_id: ClaimId, tsk: TipSetKey | None = None
-    ) -> Claim | None:
-        """One claim, or None when the provider has no such claim."""
-        return await self._call(
-            "StateGetClaim",
-            [self._text(provider), claim_id, key_param(tsk)],
-            lambda here: here.optional(lambda item: codec.claim_from_json(item, claim_id)),
-        )
-
-    async def allocations(
-        self, client: Address | ActorId, tsk: TipSetKey | None = None
-    ) -> dict[AllocationId, Allocation]:
-        """The client's allocations that are neither claimed nor removed."""
-        return await self._call(
-            "StateGetAllocations", [self._text(client), key_param(tsk)], codec.allocations_from_json
-        )
-
-    async def allocation(
-        self, client: Address | ActorId, allocation_id: AllocationId, tsk: TipSetKey | None = None
-    ) -> Allocation | None:
-        """One allocation, or None when it is claimed, removed or never was."""
-        return await self._call(
-            "StateGetAllocation",
-            [self._text(client), allocation_id, key_param(tsk)],
-            lambda here: here.optional(
-                lambda item: codec.allocation_from_json(item, allocation_id)
-            ),
-        )
 
     # miners
 
@@ -125,36 +112,6 @@ class LotusClient(ChainClient):
         """Power of a miner and of the network."""
         return await self._call(
             "StateMinerPower", [self._text(provider), key_param(tsk)], codec.miner_power_from_json
-        )
-
-    async def sectors(
-        self,
-        provider: Address | ActorId,
-        tsk: TipSetKey | None = None,
-        only: BitField | None = None,
-    ) -> list[SectorOnChainInfo]:
-        """The committed sectors, of `only` these numbers if given; expired ones stay until compacted."""
-        chosen = None if only is None else codec.bitfield_to_json(only)
-        return await self._call(
-            "StateMinerSectors", [self._text(provider), chosen, key_param(tsk)], _sectors
-        )
-
-    async def active_sectors(
-        self, provider: Address | ActorId, tsk: TipSetKey | None = None
-    ) -> list[SectorOnChainInfo]:
-        """The sectors that count for power: proven, not faulty, not terminated."""
-        return await self._call(
-            "StateMinerActiveSectors", [self._text(provider), key_param(tsk)], _sectors
-        )
-
-    async def sector(
-        self, provider: Address | ActorId, number: SectorNumber, tsk: TipSetKey | None = None
-    ) -> SectorOnChainInfo | None:
-        """One committed sector, or None."""
-        return await self._call(
-            "StateSectorGetInfo",
-            [self._text(provider), number, key_param(tsk)],
-            lambda here: here.optional(codec.sector_from_json),
         )
 
     async def faults(self, provider: Address | ActorId, tsk: TipSetKey | None = None) -> BitField:
@@ -279,10 +236,35 @@ class LotusClient(ChainClient):
         """Every pending message; large on mainnet."""
         return await self._call("MpoolPending", [key_param(tsk)], _signed_messages)
 
+    async def mpool_push_message(self, message: Message, spec: SendSpec) -> SignedMessage:
+        """Have the node's wallet estimate, number, sign and push a message of nonce 0 (permission `sign`).
+
+        With the same `spec.uuid` again it gives back what it sent before. That lives in this one node and is no promise
+        across crashes: payouts sign first, keep the bytes and push those.
+
+        Raises:
+            LotusDecodeError: what was sent is another call than asked for.
+        """
+        sent = await self._call(
+            "MpoolPushMessage",
+            [codec.message_to_json(message, self._prefix), codec.send_spec_to_json(spec)],
+            codec.signed_message_from_json,
+        )
+        if not replace(sent.message, nonce=message.nonce).is_same_call(message):
+            raise LotusDecodeError("MpoolPushMessage", "the node sent another message than asked")
+        return sent
+
     async def estimate_gas(
-        self, message: Message, max_fee: AttoFil | None = None, tsk: TipSetKey | None = None
+        self,
+        message: Message,
+        max_fee: AttoFil | None = None,
+        tsk: TipSetKey | None = None,
+        *,
+        maximize_fee_cap: bool = False,
     ) -> Message:
         """The message with its zero gas fields filled, the whole fee capped at `max_fee` (None: the node's cap).
+
+        `maximize_fee_cap` asks for the highest fee cap that `max_fee` allows, so that it outlives a rising base fee.
 
         Raises:
             LotusDecodeError: the node changed anything but gas fields.
@@ -291,7 +273,7 @@ class LotusClient(ChainClient):
             "GasEstimateMessageGas",
             [
                 codec.message_to_json(message, self._prefix),
-                codec.send_spec_to_json(max_fee),
+                codec.send_spec_to_json(SendSpec(max_fee, maximize_fee_cap=maximize_fee_cap)),
                 key_param(tsk),
             ],
             codec.message_from_json,
@@ -317,10 +299,6 @@ class LotusClient(ChainClient):
 
 def _signed_messages(here: At) -> list[SignedMessage]:
     return [codec.signed_message_from_json(item) for item in here.items()]
-
-
-def _sectors(here: At) -> list[SectorOnChainInfo]:
-    return [codec.sector_from_json(item) for item in here.items()]
 
 
 def _raw_object(here: At) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Source: Lotus `chain/types/message.go`, `signedmessage.go`; checked against publ
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from lotus_client import cbor
 from lotus_client.address import Address, AddressError
@@ -20,13 +21,27 @@ from lotus_client.crypto import (
 )
 from lotus_client.types import AttoFil
 
-__all__ = ["METHOD_SEND", "Message", "MessageError", "SignedMessage"]
+__all__ = ["METHOD_SEND", "Message", "MessageError", "SendSpec", "SignedMessage"]
 
 METHOD_SEND = 0  # a bare transfer of value: no actor code runs
 
 
 class MessageError(ValueError):
     """Bytes that are no message; says which field is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendSpec:
+    """Wishes about fees and repetition for what a node sends or estimates.
+
+    `max_fee` bounds gas limit times fee cap (None: the node's bound, 0.07 FIL by default); what it cuts may be too low to be
+    mined. `uuid` names a message to this node: asked again, it answers with the one it sent. `maximize_fee_cap` raises the
+    fee cap to what `max_fee` allows. Source: Lotus `api/types.go` (MessageSendSpec), `chain/messagepool`.
+    """
+
+    max_fee: AttoFil | None = None
+    uuid: UUID | None = None
+    maximize_fee_cap: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from lotus_client.address import NetworkPrefix
@@ -11,7 +12,14 @@ from lotus_client.cid import Cid
 from lotus_client.errors import LotusWrongNetwork
 from lotus_client.types import Epoch, NetworkVersion
 
-__all__ = ["NetworkParams", "NodeCapabilities", "NodeVersion", "check_network"]
+__all__ = [
+    "Agent",
+    "FinalitySource",
+    "NetworkParams",
+    "NodeCapabilities",
+    "NodeVersion",
+    "check_network",
+]
 
 # Names that people use for what the chain calls itself. Source: Lotus `build/params_*.go`, genesis of each network.
 _ALIASES: Final = {
@@ -19,6 +27,24 @@ _ALIASES: Final = {
     "calibnet": frozenset({"calibrationnet"}),
     "calibration": frozenset({"calibrationnet"}),
 }
+
+
+class Agent(StrEnum):
+    """Whose software answers. A gateway passes its node's version on and is known by what it does not serve."""
+
+    LOTUS = "lotus"
+    GATEWAY = "gateway"
+    FOREST = "forest"
+    CURIO = "curio"
+    UNKNOWN = "unknown"
+
+
+class FinalitySource(StrEnum):
+    """How the final tipset is read, best first."""
+
+    RPC_V2 = "/rpc/v2 (F3 or the EC calculator)"
+    RPC_V1 = "ChainGetFinalizedTipSet (F3, or 900 epochs)"
+    EC = "900 epochs below the head"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +71,11 @@ class NetworkParams:
 
 @dataclass(frozen=True, slots=True)
 class NodeCapabilities:
-    """What `LotusClient.probe` found out. `has_actor_events` is None when the node would not say."""
+    """What `LotusClient.probe` found out. The two about events are None when the node would not say.
+
+    `has_actor_events` is the method that filters them, `has_receipt_events` that of single receipts. `missing_methods`
+    are those of the sidecar's that this node does not serve, without `Filecoin.`.
+    """
 
     network_name: str
     genesis: Cid
@@ -56,6 +86,23 @@ class NodeCapabilities:
     address_prefix: NetworkPrefix
     has_actor_events: bool | None
     permissions: tuple[str, ...]
+    has_receipt_events: bool | None = None
+    agent: Agent = Agent.UNKNOWN
+    finality: FinalitySource = FinalitySource.RPC_V1
+    missing_methods: tuple[str, ...] = ()
+
+    @property
+    def software(self) -> str:
+        """What answers, for people: `gateway 1.36.2+mainnet`."""
+        known = self.agent is not Agent.UNKNOWN
+        return f"{self.agent if known else self.version.agent or self.agent} {self.version.version}"
+
+    @property
+    def may_push(self) -> bool:
+        """Whether `MpoolPush` will be taken: the token has `write`, or it is a gateway, which asks for no token."""
+        if "MpoolPush" in self.missing_methods:
+            return False
+        return "write" in self.permissions or self.agent is Agent.GATEWAY
 
 
 def check_network(

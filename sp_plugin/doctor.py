@@ -13,10 +13,11 @@ from deals.kernels import KernelUnavailable, current_kernel
 from deals.kernels.native import native_kernels
 from lotus_client.client import LotusClient
 from lotus_client.errors import LotusError
+from lotus_client.node import NodeCapabilities
 from sp_plugin.config import Config
 from sp_plugin.config.notes import config_notes
 from sp_plugin.errors import SpPluginError
-from sp_plugin.node import check_node, connect_node
+from sp_plugin.node import check_node, connect_each, connect_node
 from sp_plugin.pieces import piece_source
 from sp_plugin.store.migrate import open_store
 from sp_plugin.treasury import shared_keys
@@ -106,7 +107,10 @@ async def _store(config: Config) -> list[Check]:
 
 async def _node(config: Config, node: LotusClient) -> list[Check]:
     found = await node.probe()
-    checks = [Check("node", ok=True, detail=f"{found.version.version} answers")]
+    checks = [
+        Check("node", ok=True, detail=f"{found.software} answers"),
+        *await _other_nodes(config),
+    ]
     try:
         check_node(config.node, found)
     except (LotusError, SpPluginError) as error:
@@ -123,7 +127,7 @@ async def _node(config: Config, node: LotusClient) -> list[Check]:
     checks.append(
         Check(
             "permission to push",
-            not needs_write or "write" in found.permissions,
+            not needs_write or found.may_push,
             "not needed" if not needs_write else "a token with `write` is needed for MpoolPush",
         )
     )
@@ -137,10 +141,47 @@ async def _node(config: Config, node: LotusClient) -> list[Check]:
             "[Events] EnableActorEventsAPI = true in the node's config.toml",
         )
     )
+    checks += _abilities(found)
     info = await node.miner_info(config.provider.actor)
     checks.append(Check("provider", ok=True, detail=f"sector size {info.sector_size >> 20} MiB"))
     checks += _storage(config, info.sector_size)
     checks += await _signer(config, node)
+    return checks
+
+
+def _abilities(found: NodeCapabilities) -> Iterator[Check]:
+    """What is not the operator's mistake, but decides how fast and how well the rest works."""
+    yield Check("finality", ok=True, detail=f"read from {found.finality}")
+    if found.has_receipt_events is False:
+        yield Check(
+            "events of receipts",
+            ok=True,
+            detail="not served; where they are needed, traces are read",
+        )
+    missing = found.missing_methods
+    yield Check(
+        "methods",
+        not missing,
+        "all that are used are served"
+        if not missing
+        else f"{found.agent} does not serve {', '.join(missing)}: what needs them will fail; "
+        "name a full node first, or as a further one in node.endpoints",
+    )
+
+
+async def _other_nodes(config: Config) -> list[Check]:
+    """Each further node by itself, since it will be needed when the first is away."""
+    checks = []
+    for name, node in list(connect_each(config.node).items())[1:]:
+        try:
+            async with node:
+                found = await node.probe()
+                check_node(config.node, found)
+        except (LotusError, SpPluginError) as error:
+            checks.append(Check(f"node {name}", ok=False, detail=str(error)))
+        else:
+            detail = f"{found.software} answers"
+            checks.append(Check(f"node {name}", ok=True, detail=detail))
     return checks
 
 

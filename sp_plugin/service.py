@@ -17,6 +17,7 @@ from deals.sources.storage_path import StoragePathSource
 from lotus_client.address import Address
 from lotus_client.client import LotusClient
 from lotus_client.errors import LotusError
+from lotus_client.heads import follow_heads
 from lotus_client.node import NodeCapabilities, check_network
 from lotus_client.types import Epoch
 from sp_plugin.admission import Admission
@@ -32,7 +33,7 @@ from sp_plugin.http.parts import Parts
 from sp_plugin.jobs.queue import JobQueue, QueueRules
 from sp_plugin.lineage import Lineage
 from sp_plugin.metrics import CHAIN_EPOCH, JOBS, PIECES
-from sp_plugin.node import SameChain, check_node, connect_node, solstice_epoch
+from sp_plugin.node import SameChain, check_node, connect_node, nodes_agree, solstice_epoch
 from sp_plugin.pieces import Pieces, piece_source
 from sp_plugin.policy import PolicyRules
 from sp_plugin.pruning import Pruning
@@ -253,8 +254,9 @@ class Sidecar:
 
     async def _follow(self) -> bool:
         """Take over at most one range of epochs; new ones wake the steps that live on them."""
-        await self.treasury.same_chain.check()
-        progress = await self._follower.step()
+        async with self.node.pinned():  # one step reads one node's chain
+            await self.treasury.same_chain.check()
+            progress = await self._follower.step()
         self._followed, self._head = progress.cursor.height, progress.head
         CHAIN_EPOCH.labels("followed").set(progress.cursor.height)
         CHAIN_EPOCH.labels("head").set(progress.head)
@@ -357,11 +359,11 @@ class Sidecar:
         return False
 
     async def _hear_of_heads(self) -> None:
-        """Wake the follower whenever the node reports a new head. Without notifications the polling goes on."""
+        """Wake the follower whenever the head changes, also after the node was away or its stream went silent."""
         while True:
             with suppress(LotusError):
-                async with aclosing(self.node.notify()) as batches:
-                    async for _ in batches:
+                async with aclosing(follow_heads(self.node)) as changes:
+                    async for _ in changes:
                         self.steps.wake("follow")
             await asyncio.sleep(_RECONNECT_SECONDS)
 
@@ -387,6 +389,9 @@ async def open_sidecar(config: Config) -> AsyncIterator[Sidecar]:
         stack.push_async_callback(store.close)
         await stack.enter_async_context(held_alone(store))
         same_chain = SameChain(node, found.genesis)
+        agree = nodes_agree(config.node, node)
+        if agree is not None:
+            stack.push_async_callback(agree.close)
         treasury = await open_treasury(
             config.payouts,
             node,
@@ -395,6 +400,7 @@ async def open_sidecar(config: Config) -> AsyncIterator[Sidecar]:
             network=found.network_name,
             genesis=found.genesis,
             same_chain=same_chain,
+            agreement=None if agree is None else agree.why_not,
         )
         stack.push_async_callback(treasury.close)
         await refuse_shared_wallet(config, treasury, node)

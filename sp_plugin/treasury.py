@@ -20,7 +20,7 @@ from sp_plugin.payouts.funding import FundingWatcher
 from sp_plugin.payouts.planning import PlannedBatch, Planner
 from sp_plugin.payouts.ports import Signer
 from sp_plugin.payouts.reconcile import Reconciler
-from sp_plugin.payouts.sender import Sender, SenderSettings, StepReport
+from sp_plugin.payouts.sender import Agreement, Sender, SenderSettings, StepReport
 from sp_plugin.payouts.signer import KeySigner, NodeSigner
 from sp_plugin.payouts.states import TERMINAL, PayoutState
 from sp_plugin.store.base import Store
@@ -75,8 +75,9 @@ class Treasury:
         """
         if self.sender is None:
             raise Conflict("payouts.signer names nothing that could sign")
-        await self.same_chain.check()
-        return await self.sender.step()
+        async with self.chain.pinned():  # a pass must not mix two nodes' heads, nonces and mempools
+            await self.same_chain.check()
+            return await self.sender.step()
 
     async def plan_step(self) -> bool:
         """Make a plan where payouts are on, and approve it where no person must."""
@@ -153,8 +154,9 @@ async def open_treasury(
     network: str,
     genesis: Cid,
     same_chain: SameChain,
+    agreement: Agreement | None = None,
 ) -> Treasury:
-    """The treasury of a provider on the network of that name and genesis.
+    """The treasury of a provider on the network of that name and genesis; `agreement` is asked before it signs.
 
     Raises:
         SignerError, BadInput: the signer that the config names cannot be used.
@@ -189,7 +191,7 @@ async def open_treasury(
             enabled=config.enabled and not config.dry_run,
             genesis=genesis,
         )
-        sender = Sender(chain, signer, payouts, settings, alert)
+        sender = Sender(chain, signer, payouts, settings, alert, agreement=agreement)
     funding = FundingWatcher(chain, payouts, ledger, config.wallet)
     reconciler = Reconciler(chain, payouts, ledger, config.wallet)
     return Treasury(

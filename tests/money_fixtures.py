@@ -31,7 +31,7 @@ from sp_plugin.payouts.fees import FeePolicy
 from sp_plugin.payouts.funding import FundingWatcher
 from sp_plugin.payouts.planning import Planner
 from sp_plugin.payouts.recovery import Recovery
-from sp_plugin.payouts.sender import Sender, SenderSettings
+from sp_plugin.payouts.sender import Agreement, Sender, SenderSettings
 from sp_plugin.payouts.signer import KeySigner
 from sp_plugin.store.base import Store, metadata
 from sp_plugin.store.ledger import LedgerRepository
@@ -99,12 +99,25 @@ class Money:
         )
         await self.ledger.append([award, accrual, release])
 
-    def sender(self, *, enabled: bool = True, max_fee: AttoFil = MAX_FEE) -> Sender:
+    def sender(
+        self,
+        *,
+        enabled: bool = True,
+        max_fee: AttoFil = MAX_FEE,
+        agreement: Agreement | None = None,
+    ) -> Sender:
         async def alert(event: str, text: str) -> None:
             self.alerts.append((event, text))
 
         settings = SenderSettings(self.wallet, FeePolicy(max_fee), enabled)
-        return Sender(self.chain, KeySigner(WALLET_KEY), self.payouts, settings, alert)
+        return Sender(
+            self.chain,
+            KeySigner(WALLET_KEY),
+            self.payouts,
+            settings,
+            alert,
+            agreement=agreement,
+        )
 
     def planner(self) -> Planner:
         return Planner(

@@ -65,6 +65,7 @@ from lotus_client.codec.node import (
     node_version_from_json,
     node_version_to_json,
 )
+from lotus_client.codec.quick import quick_allocation, quick_claim
 from lotus_client.codec.reading import At, at
 from lotus_client.codec.state import (
     actor_state_from_json,
@@ -137,6 +138,8 @@ __all__ = [
     "node_version_from_json",
     "node_version_to_json",
     "optional_address_from_json",
+    "quick_allocation",
+    "quick_claim",
     "receipt_from_json",
     "receipt_to_json",
     "reward_state_from_json",

@@ -19,7 +19,7 @@ from lotus_client.codec.basic import (
     tipset_key_to_json,
 )
 from lotus_client.codec.reading import at
-from lotus_client.messages import Message, SignedMessage
+from lotus_client.messages import Message, SendSpec, SignedMessage
 from lotus_client.state import ChainMessage, MessageLookup, Receipt
 from lotus_client.types import AttoFil, Epoch
 
@@ -146,8 +146,12 @@ def message_lookup_to_json(lookup: MessageLookup) -> dict[str, Any]:
     }
 
 
-def send_spec_to_json(max_fee: AttoFil | None) -> dict[str, Any] | None:
-    """The MessageSendSpec that caps the whole fee; None leaves the node's default cap."""
-    if max_fee is None:
+def send_spec_to_json(spec: SendSpec) -> dict[str, Any] | None:
+    """The MessageSendSpec; null when there is nothing to wish."""
+    if spec == SendSpec():
         return None
-    return {"MaxFee": str(max_fee), "MsgUuid": _NO_UUID, "MaximizeFeeCap": False}
+    return {
+        "MaxFee": str(spec.max_fee or AttoFil(0)),  # 0 is the node's own bound
+        "MsgUuid": _NO_UUID if spec.uuid is None else str(spec.uuid),
+        "MaximizeFeeCap": spec.maximize_fee_cap,
+    }

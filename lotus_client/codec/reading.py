@@ -14,6 +14,7 @@ __all__ = ["At", "at"]
 
 T = TypeVar("T")
 
+_MAX_BIG_BITS: Final = 1328  # as many as 400 digits have
 _MAX_BIG_DIGITS: Final = 400  # far beyond any amount or power; keeps int() cheap on hostile text
 
 
@@ -71,7 +72,11 @@ class At:
         return self.integer(-(1 << 63), (1 << 63) - 1)
 
     def big(self) -> int:
-        """A big integer as decimal text; empty is 0 and null is refused."""
+        """A big integer as decimal text, or as a bare number, which other nodes than Lotus print; empty is 0, null refused."""
+        if isinstance(self.value, int) and not isinstance(self.value, bool):
+            if self.value.bit_length() > _MAX_BIG_BITS:
+                self.fail("a number of reasonable size")
+            return self.value
         if not isinstance(self.value, str) or len(self.value) > _MAX_BIG_DIGITS:
             self.fail("a decimal number in quotes")
         digits = self.value.removeprefix("-")

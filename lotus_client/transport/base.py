@@ -1,39 +1,43 @@
-"""The seam itself, and the JSON-RPC envelope both transports share."""
+"""The seam itself: what a way to a node can do, and how its abilities are used where they may be missing."""
 
 from __future__ import annotations
 
-import json
-import re
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Final, Protocol, TypeAlias
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
-from lotus_client.errors import (
-    LotusDecodeError,
-    LotusError,
-    LotusNotSupported,
-    LotusRpcError,
-    LotusUnauthorized,
-)
-from lotus_client.json_text import read_json
-from lotus_client.secrets import redact
+from lotus_client.errors import LotusDecodeError, LotusError
 
-__all__ = ["RpcTransport", "StreamOf", "decode_json", "error_of", "request_body"]
+__all__ = [
+    "BatchingTransport",
+    "Call",
+    "Outcome",
+    "RpcTransport",
+    "Shape",
+    "StreamOf",
+    "StreamingTransport",
+    "call_many",
+    "stream_items",
+]
 
 # An async generator, so that `contextlib.aclosing` ends the subscription at a known moment.
 StreamOf: TypeAlias = AsyncGenerator[Any, None]
+# What one call of several gave: its result, or the `LotusError` that it alone failed with.
+Outcome: TypeAlias = Any
+# Of what a large answer consists: members of an object as (name, value), or elements of a list.
+Shape: TypeAlias = Literal["map", "list"]
 
-# go-jsonrpc `auth/auth.go`: the text of a refused permission
-_MISSING_PERMISSION: Final = re.compile(
-    r"missing permission to invoke '(?P<method>[^']{1,200})' \(need '(?P<permission>[^']{1,40})'\)"
-)
-# Lotus `node/impl/full/actor_event_dummy.go` and kin; Forest says "not supported"
-_SWITCHED_OFF: Final = re.compile(
-    r"module disabled|indexer is disabled|not supported", re.IGNORECASE
-)
-_METHOD_NOT_FOUND: Final = -32601
-_MAX_ERROR_TEXT: Final = 2000
-# StateCompute's traces nest two levels per call, and the FVM allows 1024 calls in a row (ref-fvm `max_call_depth`).
-_MAX_DEPTH: Final = 5000
+_AT_ONCE: Final = 8  # single calls under way where a transport has no batches
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of several."""
+
+    method: str
+    params: Sequence[Any] = ()
 
 
 class RpcTransport(Protocol):
@@ -59,46 +63,72 @@ class RpcTransport(Protocol):
         ...
 
 
-def request_body(request_id: int, method: str, params: Sequence[Any]) -> str:
-    """The text of one request."""
-    return json.dumps(
-        {"jsonrpc": "2.0", "id": request_id, "method": method, "params": list(params)},
-        separators=(",", ":"),
-        allow_nan=False,
-    )
+@runtime_checkable
+class BatchingTransport(Protocol):
+    """A transport that can send several reads in one request."""
+
+    async def call_many(self, calls: Sequence[Call]) -> list[Outcome]:
+        """The outcome of every call, in their order; a failed call is a `LotusError` in its place."""
+        ...
 
 
-def decode_json(method: str, raw: bytes | str) -> Any:
-    """The JSON value of an answer.
+@runtime_checkable
+class StreamingTransport(Protocol):
+    """A transport that can read a large answer in parts."""
+
+    def stream(
+        self, method: str, params: Sequence[Any], shape: Shape
+    ) -> AsyncGenerator[list[Any], None]:
+        """The parts of the `result` as they arrive: lists of elements, or of (name, value)."""
+        ...
+
+
+async def call_many(transport: RpcTransport, calls: Sequence[Call]) -> list[Outcome]:
+    """The outcome of every call, in their order; batched where the transport can. For reads only.
+
+    A call that fails alone is a `LotusError` in its place, so the others are not lost.
+    """
+    if isinstance(transport, BatchingTransport):
+        return await transport.call_many(calls)
+    return await one_by_one(transport, calls)
+
+
+async def one_by_one(transport: RpcTransport, calls: Sequence[Call]) -> list[Outcome]:
+    """The outcomes of single calls, a few of them under way at a time."""
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(call: Call) -> Outcome:
+        async with gate:
+            try:
+                return await transport.call(call.method, call.params)
+            except LotusError as error:
+                return error
+
+    return list(await asyncio.gather(*map(one, calls)))
+
+
+async def stream_items(
+    transport: RpcTransport, method: str, params: Sequence[Any], shape: Shape
+) -> AsyncGenerator[list[Any], None]:
+    """The parts of a large answer; in one part where the transport cannot do better."""
+    if isinstance(transport, StreamingTransport):
+        async with aclosing(transport.stream(method, params, shape)) as parts:
+            async for part in parts:
+                yield part
+        return
+    yield items_of(method, await transport.call(method, params), shape)
+
+
+def items_of(method: str, result: Any, shape: Shape) -> list[Any]:
+    """The elements of a list or the (name, value) of an object; null is Go's empty one.
 
     Raises:
-        LotusDecodeError: not JSON, nested too deeply, or a number beyond reason.
+        LotusDecodeError: it is something else.
     """
-    try:
-        return read_json(raw, max_depth=_MAX_DEPTH, parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise LotusDecodeError(method, f"the answer is not JSON: {str(error)[:200]}") from error
-
-
-def error_of(method: str, error: object) -> LotusError:
-    """The exception for the `error` member of an answer."""
-    if not isinstance(error, dict):
-        return LotusDecodeError(f"{method}.error", "expected an object with code and message")
-    code, message = error.get("code"), error.get("message")
-    if not isinstance(code, int) or isinstance(code, bool) or not isinstance(message, str):
-        return LotusDecodeError(f"{method}.error", "expected a whole number and a text")
-    message = redact(message[:_MAX_ERROR_TEXT])
-    data = error.get("data")
-    missing = _MISSING_PERMISSION.search(message) if code == 1 else None
-    if missing:
-        return LotusUnauthorized(
-            f"the token may not call {missing['method']}: it needs the permission "
-            f"'{missing['permission']}' (make one: lotus auth api-info --perm {missing['permission']})"
-        )
-    if code == _METHOD_NOT_FOUND or (code == 1 and _SWITCHED_OFF.search(message)):
-        return LotusNotSupported(method, code, message, data)
-    return LotusRpcError(method, code, message, data)
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
+    if result is None:
+        return []
+    if shape == "map" and isinstance(result, dict):
+        return list(result.items())
+    if shape == "list" and isinstance(result, list):
+        return result
+    raise LotusDecodeError(method, f"expected {'an object' if shape == 'map' else 'a list'}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lotus_client.errors import LotusConnectError, LotusDecodeError, LotusError
-from lotus_client.transport.base import decode_json, error_of
+from lotus_client.transport.envelope import decode_json, error_of
 
 __all__ = ["ChannelBook", "Stream"]
 

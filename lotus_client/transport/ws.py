@@ -1,7 +1,8 @@
 """JSON-RPC over one WebSocket with go-jsonrpc's channel frames.
 
 A channel method is answered with a channel number; values then come as `xrpc.ch.val [channel, value]` until
-`xrpc.ch.close [channel]`; `xrpc.cancel [request id]` ends it from our side. Source: go-jsonrpc `websocket.go`.
+`xrpc.ch.close [channel]`; `xrpc.cancel [request id]` ends it from our side. Both sides ping: a go-jsonrpc server every five
+seconds, so a connection on which nothing at all is heard is dead, whatever TCP says. Source: go-jsonrpc `websocket.go`.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ import aiohttp
 from lotus_client.errors import (
     LotusConnectError,
     LotusDecodeError,
+    LotusNotSupported,
     LotusTimeout,
     LotusUnauthorized,
 )
 from lotus_client.secrets import Secret, redact
-from lotus_client.transport.base import request_body
 from lotus_client.transport.channels import ChannelBook, Stream
+from lotus_client.transport.envelope import request_body
 from lotus_client.transport.http import headers_for
 
 __all__ = ["WsTransport"]
 
-_PING_SECONDS: Final = 20.0
 _CANCEL_SECONDS: Final = 5.0  # a courtesy to the node: never worth waiting long for
 _CLOSE_SECONDS: Final = 2.0
 
@@ -35,7 +36,8 @@ class WsTransport:
     """A transport over one WebSocket, opened on first use and again after a drop.
 
     `max_message_bytes` bounds one frame; `max_queued_bytes` bounds what waits for one slow subscriber, whose
-    subscription then ends with `LotusConnectError` (Lotus does the same to slow readers).
+    subscription then ends with `LotusConnectError` (Lotus does the same to slow readers). After `idle_seconds` without a
+    frame, a ping or an answer to ours, the connection is given up and a new one is opened at the next use.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class WsTransport:
         timeout_seconds: float = 60.0,
         max_message_bytes: int = 64 << 20,
         max_queued_bytes: int = 128 << 20,
+        idle_seconds: float = 40.0,
     ) -> None:
         self._url = url
         self._token = token
         self._timeout = timeout_seconds
         self._max_message = max_message_bytes
         self._max_queued = max_queued_bytes
+        self._idle = idle_seconds
         self._opening = asyncio.Lock()
         self._session: aiohttp.ClientSession | None = None
         self._connection: _Connection | None = None
@@ -89,7 +93,7 @@ class WsTransport:
             if self._connection is None or self._connection.is_lost:
                 if self._connection is not None:
                     await self._connection.close()
-                self._connection = _Connection(await self._dial(method))
+                self._connection = _Connection(await self._dial(method), self._idle)
             return self._connection
 
     async def _dial(self, method: str) -> aiohttp.ClientWebSocketResponse:
@@ -102,7 +106,7 @@ class WsTransport:
                     self._url,
                     headers=headers_for(self._token),
                     max_msg_size=self._max_message,
-                    heartbeat=_PING_SECONDS,
+                    autoping=False,  # so that the server's pings are seen, and count as a sign of life
                     timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
                 )
         except TimeoutError as error:
@@ -113,6 +117,10 @@ class WsTransport:
             if error.status == 401:
                 raise LotusUnauthorized(
                     f"{method}: the node refuses the token (HTTP 401): was it made on this node?"
+                ) from error
+            if error.status in (400, 404, 405, 501):
+                raise LotusNotSupported(
+                    method, -32601, f"{where} opens no WebSocket (HTTP {error.status})"
                 ) from error
             raise LotusConnectError(
                 f"{method}: {where} answered HTTP {error.status} to the WebSocket handshake"
@@ -126,8 +134,9 @@ class WsTransport:
 class _Connection:
     """One open socket with the task that reads it."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, idle_seconds: float) -> None:
         self._socket = socket
+        self._idle = idle_seconds
         self._book = ChannelBook()
         self._reader = asyncio.create_task(self._read(), name="lotus-websocket-reader")
 
@@ -186,18 +195,34 @@ class _Connection:
         reason = "it was closed on our side"
         try:
             while True:
-                message = await self._socket.receive()
-                if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                message = await self._heard()
+                if message.type is aiohttp.WSMsgType.PING:
+                    await self._socket.pong(message.data)
+                elif message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
                     for request_id in self._book.take(message.data):
                         await self._send_cancel(request_id)
-                    continue
-                if message.type is aiohttp.WSMsgType.ERROR:
-                    reason = str(message.data)
-                else:
-                    reason = f"the node closed it (code {self._socket.close_code})"
-                return
+                elif message.type is not aiohttp.WSMsgType.PONG:
+                    reason = self._why_ended(message)
+                    return
         except LotusDecodeError as error:
             reason = f"the node sent something else than JSON-RPC: {error}"
+        except TimeoutError:
+            reason = f"nothing was heard from the node for {self._idle:g} s"
+        except (aiohttp.ClientError, OSError) as error:
+            reason = redact(str(error))
         finally:
             self._book.lose(LotusConnectError(f"the connection to the node ended: {reason}"))
             await self._socket.close()
+
+    async def _heard(self) -> aiohttp.WSMessage:
+        """The next message; a ping of ours is what a silent node must answer."""
+        try:
+            return await self._socket.receive(timeout=self._idle / 2)
+        except TimeoutError:
+            await self._socket.ping()
+        return await self._socket.receive(timeout=self._idle / 2)
+
+    def _why_ended(self, message: aiohttp.WSMessage) -> str:
+        if message.type is aiohttp.WSMsgType.ERROR:
+            return str(message.data)
+        return f"the node closed it (code {self._socket.close_code})"

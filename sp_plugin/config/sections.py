@@ -34,6 +34,7 @@ __all__ = [
     "DatasetSelector",
     "DockerLimits",
     "EarningsConfig",
+    "EndpointConfig",
     "FollowConfig",
     "HttpConfig",
     "JobsConfig",
@@ -67,11 +68,22 @@ def _wrong(key: str, message: str) -> PydanticCustomError:
     return PydanticCustomError("section", "{message}", {"key": key, "message": message})
 
 
+class EndpointConfig(Section):
+    """Another node of the same network, asked while the ones before it are away, and compared with before paying."""
+
+    endpoint: Text = Field(description="multiaddr or URL", examples=["/ip4/10.0.0.2/tcp/1234/http"])
+    token_file: SecretFileField | None = Field(
+        default=None,
+        description="file with that node's token; `read` is enough if it only helps out",
+    )
+
+
 class NodeConfig(Section):
     """The Lotus node the sidecar reads the chain from and pushes messages to."""
 
     api_info_file: SecretFileField | None = Field(
-        default=None, description="file with one FULLNODE_API_INFO string, TOKEN:ADDRESS"
+        default=None,
+        description="file with a FULLNODE_API_INFO string, TOKEN:ADDRESS; several nodes are separated by commas",
     )
     api_info: SecretField | None = Field(
         default=None,
@@ -85,6 +97,13 @@ class NodeConfig(Section):
     token_file: SecretFileField | None = Field(
         default=None, description="file with the node's token; `read` to watch, `write` to pay"
     )
+    endpoints: tuple[EndpointConfig, ...] = Field(
+        default=(), description="further nodes, in the order of preference"
+    )
+    require_agreement: Flag = Field(
+        default=True,
+        description="with several nodes: two must agree on chain, nonce and balance before a payout is signed",
+    )
     network: Text = Field(
         description="name the node must answer to StateNetworkName: money must not go to another network",
         examples=["mainnet"],
@@ -95,7 +114,11 @@ class NodeConfig(Section):
     )
     request_timeout_seconds: PositiveCount = Field(
         default=60,
-        description="how long one request may take; tracing a tipset is slow on a busy node",
+        description="how long one request may take",
+    )
+    heavy_request_timeout_seconds: PositiveCount = Field(
+        default=300,
+        description="the same for long work: traces, long lists, message search; slow on a busy node",
     )
     allow_admin_token: Flag = Field(
         default=False,

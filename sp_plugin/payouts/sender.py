@@ -44,7 +44,7 @@ from sp_plugin.store.payouts import (
     StoredMessage,
 )
 
-__all__ = ["Sender", "SenderSettings", "StepReport"]
+__all__ = ["Agreement", "Sender", "SenderSettings", "StepReport"]
 
 _NONCES_IN_FLIGHT: Final = (
     4  # a node takes at most this nonce gap from a sender (Lotus messagepool)
@@ -53,6 +53,9 @@ _NONCES_IN_FLIGHT: Final = (
 _FINALITY: Final = 900  # epochs; a reorg is never deeper (Lotus build/buildconstants)
 
 Alert = Callable[[str, str], Awaitable[None]]  # (event, text)
+Agreement = Callable[
+    [Address], Awaitable[str]
+]  # why nothing may be signed for this wallet; "" if it may
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +99,16 @@ class Sender:
         payouts: PayoutRepository,
         settings: SenderSettings,
         alert: Alert = _no_alert,
+        *,
+        agreement: Agreement | None = None,
     ) -> None:
+        """`agreement` is asked before anything new is signed; what it says against it stops the pass, and is an alert."""
         self._chain = chain
         self._signer = signer
         self._payouts = payouts
         self._settings = settings
         self._alert = alert
+        self._agreement = agreement
         self._lock = asyncio.Lock()
 
     async def step(self) -> StepReport:
@@ -125,8 +132,19 @@ class Sender:
                 report.would_send = [payout.id for payout in approved]
                 return report
             if await self._push_waiting(head, report):
-                await self._sign_approved(head, report)
+                report.stopped = await self._why_not_sign()
+                if not report.stopped:
+                    await self._sign_approved(head, report)
         return report
+
+    async def _why_not_sign(self) -> str:
+        """What speaks against signing new payouts by what this one node says; what is signed already is pushed anyway."""
+        if self._agreement is None or not await self._payouts.payouts(PayoutState.APPROVED):
+            return ""
+        reason = await self._agreement(self._settings.wallet)
+        if reason:
+            await self._alert("nodes_disagree", f"payouts wait, nothing is signed: {reason}")
+        return reason
 
     async def _refuse_other_network(self) -> None:
         expected = self._settings.genesis

@@ -24,6 +24,11 @@ class LotusServer:
         self.sockets: list[web.WebSocketResponse] = []
         self.failures = 0  # so many requests are answered with 503 first
         self.next_channel = 7
+        self.batches = 0
+        self.takes_batches = True
+        self.pings = 0
+        self.pongs: list[bytes] = []
+        self.is_mute = False  # neither pings nor answers any
         self.url = ""
 
     @property
@@ -37,11 +42,24 @@ class LotusServer:
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._websocket(request)
         asked = await request.json()
+        if isinstance(asked, list):
+            return self._batch(asked)
         self.calls.append((asked["method"], asked["params"]))
         if self.failures:
             self.failures -= 1
             return web.Response(status=503, text="upstream is tired")
         return await self._answer(request, asked)
+
+    def _batch(self, asked: list[dict[str, Any]]) -> web.Response:
+        self.batches += 1
+        if not self.takes_batches:  # as a proxy that knows single requests only
+            error = {"code": -32700, "message": "Parse error"}
+            return web.json_response({"jsonrpc": "2.0", "id": None, "error": error}, status=500)
+        if self.failures:
+            self.failures -= 1
+            return web.Response(status=503, headers={"Retry-After": "1"})
+        answers = [self._envelope(item) for item in asked if item["method"] != "Filecoin.LeftOut"]
+        return web.json_response(answers[::-1])
 
     async def _answer(self, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
         match asked["method"].removeprefix("Filecoin."):
@@ -60,7 +78,9 @@ class LotusServer:
             case "NotFound":
                 return web.Response(status=404, text="404")
             case "Busy":
-                return web.Response(status=429)
+                return web.Response(status=429, headers={"Retry-After": "17"})
+            case "StateGetClaims":
+                return await _large(request, asked)
             case "Redirect":
                 return web.Response(status=302, headers={"Location": "http://elsewhere.invalid/"})
             case "CutBody":
@@ -89,10 +109,18 @@ class LotusServer:
         return {**answer, "result": asked["params"]}
 
     async def _websocket(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
         self.sockets.append(socket)
         async for message in socket:
+            if message.type is WSMsgType.PING:
+                self.pings += 1
+                if not self.is_mute:
+                    await socket.pong(message.data)
+                continue
+            if message.type is WSMsgType.PONG:
+                self.pongs.append(message.data)
+                continue
             if message.type is not WSMsgType.TEXT:
                 break
             frame = json.loads(message.data)
@@ -141,6 +169,30 @@ class LotusServer:
         elif kind == "Flood":
             for number in range(200):
                 await value([number, "x" * 1000])
+
+
+async def _large(request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
+    """A map of so many members as the first parameter says, then what the second one wants."""
+    count, then = asked["params"][0], asked["params"][1]
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await response.write(f'{{"id":{asked["id"]},"jsonrpc":"2.0","result":{{'.encode())
+    for number in range(count):
+        await response.write(f'{"," if number else ""}"{number}":{{"N":{number}}}'.encode())
+    if then == "endless":
+        try:
+            while True:
+                await response.write(b',"1":{"N":1}' * 5000)
+        except (ConnectionError, OSError):
+            return response  # the client hung up, as it should
+    if then == "stall":
+        await asyncio.sleep(30)
+    if then == "drop":
+        assert request.transport is not None
+        request.transport.close()
+        return response
+    await response.write(b"}}")
+    return response
 
 
 async def _huge(request: web.Request) -> web.StreamResponse:

@@ -12,16 +12,21 @@ import pytest
 
 from lotus_client.api_info import ApiInfo
 from lotus_client.errors import (
+    LotusActorNotFound,
+    LotusBusy,
     LotusConnectError,
     LotusDecodeError,
     LotusError,
+    LotusNoEndpoint,
     LotusNotSupported,
+    LotusPermissionMissing,
     LotusRpcError,
     LotusTimeout,
     LotusUnauthorized,
 )
 from lotus_client.secrets import Secret
 from lotus_client.transport import (
+    Call,
     HttpTransport,
     NodeTransport,
     RetryingTransport,
@@ -100,14 +105,14 @@ async def test_the_token_is_in_the_header_and_nowhere_else(server: LotusServer) 
         ("Deep", LotusDecodeError, "deeply"),
         ("NotANumber", LotusDecodeError, "NaN"),
         ("BadError", LotusDecodeError, "error"),
-        ("NotFound", LotusConnectError, "wrong URL"),
-        ("Redirect", LotusConnectError, "302"),
-        ("Busy", LotusConnectError, "429"),
+        ("NotFound", LotusNoEndpoint, "wrong URL"),
+        ("Redirect", LotusNoEndpoint, "302"),
+        ("Busy", LotusBusy, "429"),
         ("CutBody", LotusConnectError, "cannot reach"),
-        ("MpoolPush", LotusUnauthorized, "MpoolPush.*'write'"),
+        ("MpoolPush", LotusPermissionMissing, "MpoolPush.*'write'"),
         ("Absent", LotusNotSupported, "not found"),
         ("SwitchedOff", LotusNotSupported, "EnableActorEventsAPI"),
-        ("Fails", LotusRpcError, "actor not found"),
+        ("Fails", LotusActorNotFound, "actor not found"),
     ],
 )
 async def test_what_goes_wrong_over_http_is_told_apart(
@@ -168,6 +173,143 @@ async def test_safe_reads_are_repeated_with_growing_pauses_and_pushes_never(
             await transport.call(method, [])
         assert len(server.calls) == before + 1
     assert len(pauses) == 6
+
+
+async def test_how_long_a_busy_node_wants_to_be_left_alone_is_read(http: HttpTransport) -> None:
+    with pytest.raises(LotusBusy) as caught:
+        await http.call("Filecoin.Busy", [])
+    assert caught.value.retry_after_seconds == 17
+
+
+async def test_a_batch_is_one_request_and_fails_call_by_call(
+    server: LotusServer, http: HttpTransport
+) -> None:
+    names = ["Echo", "Fails", "LeftOut", "Echo"]
+    calls = [Call(f"Filecoin.{name}", [place]) for place, name in enumerate(names)]
+    first, second, third, fourth = await http.call_many(calls)
+    assert (first, fourth) == ([0], [3])
+    assert isinstance(second, LotusActorNotFound)
+    assert isinstance(third, LotusDecodeError)
+    assert (server.batches, server.calls) == (1, [])
+
+
+async def test_batches_are_divided_by_number(server: LotusServer) -> None:
+    transport = HttpTransport(server.info.http_url(), max_batch=10)
+    found = await transport.call_many([Call("Filecoin.Echo", [place]) for place in range(25)])
+    await transport.close()
+    assert found == [[place] for place in range(25)]
+    assert server.batches == 3
+
+
+async def test_a_node_that_refuses_batches_is_asked_singly_and_not_again_in_batches(
+    server: LotusServer, http: HttpTransport
+) -> None:
+    server.takes_batches = False
+    for _ in range(2):
+        found = await http.call_many([Call("Filecoin.Echo", [1]), Call("Filecoin.Fails")])
+        assert found[0] == [1]
+        assert isinstance(found[1], LotusActorNotFound)
+    assert (server.batches, len(server.calls)) == (1, 4)
+
+
+async def test_a_batch_of_a_busy_node_is_repeated_whole(
+    server: LotusServer, http: HttpTransport
+) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    server.failures = 1
+    transport = RetryingTransport(http, sleep=sleep)
+    assert await transport.call_many([Call("Filecoin.ChainHead", [1]), Call("Filecoin.Version")]) == [[1], []]  # fmt: skip
+    assert (pauses, server.batches) == ([1.0], 2)
+
+
+async def parts_of(transport: HttpTransport, *params: Any) -> list[Any]:
+    async with aclosing(transport.stream("Filecoin.StateGetClaims", params, "map")) as parts:
+        return [item async for part in parts for item in part]
+
+
+async def test_a_large_answer_comes_in_parts(http: HttpTransport) -> None:
+    found = await parts_of(http, 20_000, "")
+    assert found == [(str(number), {"N": number}) for number in range(20_000)]
+    assert await parts_of(http, 0, "") == []
+
+
+@pytest.mark.parametrize(
+    ("then", "kind", "text"),
+    [("endless", LotusDecodeError, "larger than"), ("drop", LotusConnectError, "cannot reach"), ("stall", LotusTimeout, "no answer")],
+)  # fmt: skip
+async def test_a_large_answer_that_does_not_end_well_ends_soon(
+    server: LotusServer, then: str, kind: type[LotusError], text: str
+) -> None:
+    transport = HttpTransport(
+        server.info.http_url(), timeout_seconds=0.5, heavy_timeout_seconds=0.5, max_stream_bytes=1 << 20
+    )  # fmt: skip
+    with pytest.raises(kind, match=text):
+        await parts_of(transport, 10, then)
+    await transport.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"), [("MpoolPush", LotusPermissionMissing), ("Absent", LotusNotSupported), ("Busy", LotusBusy), ("NotFound", LotusNoEndpoint), ("List", LotusDecodeError)]
+)  # fmt: skip
+async def test_errors_in_place_of_a_large_answer_are_the_same(
+    http: HttpTransport, method: str, kind: type[LotusError]
+) -> None:
+    with pytest.raises(kind):
+        async with aclosing(http.stream(f"Filecoin.{method}", [], "map")) as parts:
+            await anext(parts)
+
+
+async def test_the_time_a_slow_reader_takes_is_not_the_nodes(server: LotusServer) -> None:
+    transport = HttpTransport(
+        server.info.http_url(), timeout_seconds=0.3, heavy_timeout_seconds=0.3
+    )
+    found = 0
+    async with aclosing(transport.stream("Filecoin.StateGetClaims", [3000, ""], "map")) as parts:
+        async for part in parts:
+            found += len(part)
+            if found < 3000:
+                await asyncio.sleep(0.4)
+    await transport.close()
+    assert found == 3000
+
+
+async def test_v2_is_another_path_and_its_absence_no_trouble_of_the_node(
+    server: LotusServer,
+) -> None:
+    transport = NodeTransport(server.info)
+    with pytest.raises(LotusNotSupported, match="404"):
+        await transport.call("v2/Filecoin.ChainGetTipSet", [{"tag": "finalized"}])
+    assert await transport.call("Filecoin.Echo", [1]) == [1]
+    await transport.close()
+
+
+async def test_a_silent_connection_is_given_up_and_a_living_one_kept(server: LotusServer) -> None:
+    ws = WsTransport(server.info.ws_url(), timeout_seconds=2, idle_seconds=0.4)
+    values = ws.subscribe("Filecoin.Stream", ["a"])
+    assert await anext(values) == "a"
+    waiting = asyncio.ensure_future(anext(values))
+    await asyncio.sleep(1.0)
+    assert not waiting.done()  # the server answers our pings
+    assert server.pings >= 2
+    server.is_mute = True
+    with pytest.raises(LotusConnectError, match=r"nothing was heard from the node for 0\.4 s"):
+        await asyncio.wait_for(waiting, 5)
+    server.is_mute = False
+    assert await all_of(ws, "Filecoin.StreamThenClose", "again") == ["again"]
+    await ws.close()
+
+
+async def test_the_servers_pings_are_answered_with_their_own_bytes(
+    server: LotusServer, ws: WsTransport
+) -> None:
+    await ws.call("Filecoin.Echo", [])
+    await server.sockets[0].ping(b"are you there")
+    await ws.call("Filecoin.Echo", [])
+    assert server.pongs == [b"are you there"]
 
 
 async def test_a_stream_over_http_is_not_supported(http: HttpTransport) -> None:

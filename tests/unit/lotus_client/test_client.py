@@ -16,6 +16,7 @@ from lotus_client.cid import Cid
 from lotus_client.client import LotusClient
 from lotus_client.crypto import Secp256k1Key
 from lotus_client.errors import (
+    LotusBadParams,
     LotusDecodeError,
     LotusNotSupported,
     LotusRpcError,
@@ -62,7 +63,12 @@ class FakeTransport:
 
     async def call(self, method: str, params: Sequence[Any]) -> Any:
         self.calls.append((method, list(params)))
-        answer = self.answers[method.removeprefix("Filecoin.")]
+        name = method.removeprefix("Filecoin.")
+        if name not in self.answers:
+            raise LotusNotSupported(method, -32601, f"method '{method}' not found")
+        if len(params) > 20:  # what no method takes
+            raise LotusBadParams(method, -32602, f"wrong param count (method '{method}')")
+        answer = self.answers[name]
         return answer(*params) if callable(answer) else answer
 
     async def subscribe(self, method: str, params: Sequence[Any]) -> AsyncGenerator[Any, None]:
@@ -232,6 +238,7 @@ def a_node(**other: Any) -> FakeTransport:
             "AuthVerify": ["read", "write"],
             "StateNetworkVersion": 28,
             "GetActorEventsRaw": None,
+            "ChainGetFinalizedTipSet": TIPSET,
             **other,
         }
     )

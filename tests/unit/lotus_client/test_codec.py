@@ -19,7 +19,7 @@ from lotus_client.chain import BlockHeader, HeaderError, TipSet, TipSetKey
 from lotus_client.cid import Cid
 from lotus_client.errors import LotusDecodeError
 from lotus_client.miner_client import sector_status_from_json
-from lotus_client.transport.base import decode_json
+from lotus_client.transport.envelope import decode_json
 from lotus_client.types import AllocationId, AttoFil, ClaimId
 from tests.unit.lotus_client.chain_data import chain4, load
 
@@ -231,7 +231,9 @@ def test_big_numbers_are_texts(text: str, atto: int) -> None:
     assert codec.amount_from_json(text) == AttoFil(atto)
 
 
-@pytest.mark.parametrize("raw", [None, 5, 5.0, "1.5", "1e3", "٣", "-", "0x10", "9" * 5000])
+@pytest.mark.parametrize(
+    "raw", [None, True, 5.0, 1 << 2000, "1.5", "1e3", "٣", "-", "0x10", "9" * 5000]
+)
 def test_a_big_number_of_another_form_is_refused(raw: object) -> None:
     with pytest.raises(LotusDecodeError):
         codec.amount_from_json(raw)
@@ -336,3 +338,8 @@ def test_what_we_print_is_json_text() -> None:
 
 def test_a_cid_prints_as_a_link() -> None:
     assert codec.cid_to_json(Cid.parse(CID)) == {"/": CID}
+
+
+@pytest.mark.parametrize(("raw", "amount"), [("12", 12), (12, 12), ("", 0), (0, 0), (-3, -3)])
+def test_an_amount_may_be_a_bare_number_as_some_nodes_print_it(raw: Any, amount: int) -> None:
+    assert codec.At(raw, "$").big() == amount
