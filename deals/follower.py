@@ -7,47 +7,52 @@ whose child is known; state is read at that child, so it contains the effects of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import structlog
 
-from deals.ports import ChainBatch, ChainNode, ChainStore, Cursor, OwnBlock, TipSetRef
-from deals.sectors import check_sectors
+from deals.applied import AppliedEvents, own_blocks, well_formed
+from deals.claims_check import ClaimsCheck, read_still_counts
+from deals.event_sources import (
+    EventReader,
+    EventsApi,
+    Receipts,
+    SourceStatus,
+    Stretch,
+    diff_claims,
+)
+from deals.event_sources.base import ChainChanged
+from deals.gaps import Gap, GapKind, out_of_reach
+from deals.ports import (
+    ChainBatch,
+    ChainNode,
+    ChainStore,
+    Cursor,
+    SectorSnapshot,
+    TipSetRef,
+)
+from deals.route import FollowError, Move, NothingBelow, Router, first_within_reach
+from deals.sectors import check_sectors, read_sectors, sectors_of
 from fil_plus.events import (
-    EventError,
     SectorActivated,
     SectorTerminated,
     SectorUpdated,
     TypedEvent,
-    claim_entries,
-    parse_event,
-    provider_filters,
 )
-from lotus_client.address import Address
 from lotus_client.chain import HeadChange, TipSet
-from lotus_client.errors import LotusNotSupported, LotusRpcError, LotusUnavailable
-from lotus_client.state import ActorEvent, Claim
-from lotus_client.types import ActorId, Epoch, SectorNumber
+from lotus_client.errors import LotusRpcError, LotusUnavailable
+from lotus_client.types import EPOCHS_PER_DAY, ActorId, Epoch, SectorNumber
 
 __all__ = ["ChainFollower", "FollowError", "FollowProgress", "HeadNotifier"]
 
 _log = structlog.get_logger(__name__)
 
-_REGISTRY: Final = Address.of_id(6)
 _DEFAULT_RANGE: Final = 720  # epochs per step: some 10 MB of headers on mainnet
 _CLAIMS_EVERY: Final = 120  # epochs between reads of all claims when there are no events
 _MAX_RETRIES: Final = 5  # of one step whose chain changed while it was read
-
-
-class FollowError(Exception):
-    """Following cannot go on without a person: says what is wrong and what to do."""
-
-
-class _ChainChanged(Exception):
-    """The node moved to another chain between two reads of one step; read again."""
 
 
 class HeadNotifier(Protocol):
@@ -91,9 +96,18 @@ class ChainFollower:
         self._provider = provider
         self._start_at = start_at
         self._range = range_epochs
-        self._claims_every = claims_every
-        self._events_on = True
+        sources = (EventsApi(node, provider), Receipts(node, provider))
+        self._reader = EventReader(sources, again=claims_every)
+        self._claims = ClaimsCheck(node, store, provider, claims_every)
+        self._router = Router(node, store, provider)
         self._sector_size: int | None = None
+        self._sectors_every = claims_every
+        self._sectors_failed: Epoch | None = None
+
+    @property
+    def source(self) -> SourceStatus | None:
+        """Where events are read; None before the first step that had some to read."""
+        return self._reader.status
 
     async def catch_up(self) -> FollowProgress:
         """Step until the cursor stands on the parent of the head; gives the last step's progress.
@@ -138,19 +152,14 @@ class ChainFollower:
         for _ in range(_MAX_RETRIES):
             try:
                 return await self._advance(cursor)
-            except _ChainChanged:
+            except ChainChanged:
                 continue
         raise LotusUnavailable("the node's chain changed during every attempt to read it")
 
     async def _begin(self) -> Cursor:
         """The first cursor: the parent of the start tipset, with the claims that stand there."""
-        start = await self._node.finalized_tipset()
-        finalized = start.height
-        if self._start_at is not None:
-            head = await self._node.head()
-            start = await self._node.tipset_after_height(
-                Epoch(min(self._start_at, head.height)), head.key
-            )
+        start, gap = await self._start()
+        finalized = (await self._node.finalized_tipset()).height
         first = await self._node.tipset(start.parents) if start.parents else start
         place = TipSetRef(first.height, first.key)
         claims = await self._node.claims(self._provider, start.key)
@@ -162,251 +171,210 @@ class ChainFollower:
                 after=cursor,
                 read_at=TipSetRef(start.height, start.key),
                 applied=(place,),
-                events=tuple(_claim_event("claim", claim, place) for claim in claims.values()),
+                events=tuple(diff_claims({}, claims, place)),
+                gaps=() if gap is None else (gap,),
             )
         )
         await self._check_sectors(start, changed=True)
         _log.info("following_begins", height=place.height, claims=len(claims))
         return cursor
 
+    async def _start(self) -> tuple[TipSet, Gap | None]:
+        """The tipset to begin at: the one asked for, or the lowest above it of which the node still has chain and state."""
+        if self._start_at is None:
+            return await self._node.finalized_tipset(), None
+        head = await self._node.head()
+        wanted = Epoch(min(self._start_at, head.height))
+
+        async def can_read(tipset: TipSet) -> None:
+            if tipset.parents:
+                await self._node.tipset(tipset.parents)
+            await self._node.miner_info(self._provider, tipset.key)
+
+        try:
+            start = await self._node.tipset_after_height(wanted, head.key)
+            await can_read(start)
+        except LotusRpcError as error:
+            if not out_of_reach(error):
+                raise
+        else:
+            return start, None
+        start, why = await first_within_reach(wanted, head, can_read, self._node)
+        if start.height <= wanted:
+            return start, None
+        _log.error("chain_gap", first=wanted, end=start.height, why=why)
+        return start, Gap(wanted, start.height, GapKind.CHAIN, why)
+
     async def _advance(self, cursor: Cursor) -> FollowProgress:
         head = await self._node.head()
-        limit = cursor.tipset.height + self._range
-        while limit < head.height:
-            upto = await self._node.tipset_after_height(Epoch(limit), head.key)
-            if upto.parents != cursor.tipset.key:
-                break
-            limit = upto.height + self._range  # only null rounds up to there
-        else:
-            upto = head
-        if cursor.tipset.key in (upto.parents, upto.key):
+        upto = await self._next_stop(cursor, head, above=cursor.tipset.height)
+        if cursor.tipset.key == (upto.parents or upto.key):
             return await self._stand_still(cursor, upto)
-        move = await self._route(cursor, upto)
-        events, typed, malformed = await self._read_events(cursor, move, upto)
-        finalized = min((await self._node.finalized_tipset()).height, move.to.height)
-        claims_read_at = cursor.claims_read_at
-        if not self._events_on and self._claims_are_due(cursor, upto):
-            events += await self._diff_claims(move.to, upto)
-            claims_read_at = upto.height
-        after = Cursor(
-            move.to, Epoch(max(finalized, min(cursor.finalized, move.to.height))), claims_read_at
+        try:
+            move = await self._router.route(cursor, upto)
+        except NothingBelow:
+            if upto.key == head.key:
+                raise
+            upto = await self._next_stop(cursor, head, above=upto.height)
+            move = await self._router.route(cursor, upto)
+        events = await self._read_events(move, upto)
+        batch = await self._batch(cursor, move, upto, events)
+        changed = move.gap is not None or any(
+            isinstance(event, SectorUpdated | SectorTerminated) for event in events.typed
         )
-        await self._store.apply(
-            ChainBatch(
-                provider=self._provider,
-                before=cursor,
-                after=after,
-                read_at=TipSetRef(upto.height, upto.key),
-                reverted=move.reverted,
-                applied=tuple(TipSetRef(tipset.height, tipset.key) for tipset in move.applied),
-                events=tuple(events),
-                expirations=await self._expirations(typed, upto),
-                own_blocks=_own_blocks(self._provider, move.applied),
-            )
-        )
-        changed = any(isinstance(event, SectorUpdated | SectorTerminated) for event in typed)
-        full_read = await self._check_sectors(upto, changed=changed)
+        # What a lost read had shown is to be seen again, also where it left the power as it was.
+        changed = changed or await self._store.has_stale_snapshot(batch)
+        if changed:  # read before: a crash after `apply` must not forget that it was needed
+            batch = replace(batch, snapshot=await self._snapshot(upto))
+        await self._store.apply(batch)
+        full_read = await self._check_sectors(upto, changed=False)
         return FollowProgress(
             cursor=move.to,
             head=head.height,
             applied=len(move.applied),
             reverted=len(move.reverted),
-            events=len(events),
-            malformed=malformed,
-            full_read=full_read,
+            events=len(batch.events),
+            malformed=events.malformed,
+            full_read=full_read or batch.snapshot is not None,
             at_head=upto.key == head.key,
         )
 
+    async def _next_stop(self, cursor: Cursor, head: TipSet, *, above: Epoch) -> TipSet:
+        """The tipset to go to from the cursor: the head, or one about a range above a height."""
+        limit = above + self._range
+        while limit < head.height:
+            try:
+                upto = await self._node.tipset_after_height(Epoch(limit), head.key)
+            except LotusRpcError as error:
+                if not out_of_reach(error):
+                    raise
+                limit += self._range  # the gap to come ends above
+                continue
+            if upto.parents != cursor.tipset.key:
+                return upto
+            limit = upto.height + self._range  # only null rounds up to there
+        return head
+
+    async def _batch(
+        self, cursor: Cursor, move: Move, upto: TipSet, events: AppliedEvents
+    ) -> ChainBatch:
+        finalized = min((await self._node.finalized_tipset()).height, move.to.height)
+        after = Cursor(
+            move.to,
+            Epoch(max(finalized, min(cursor.finalized, move.to.height))),
+            read_still_counts(cursor, move.reverted),
+        )
+        gaps = [] if move.gap is None else [move.gap]
+        if not events.known:
+            gaps.append(self._unknown_events(move))
+        batch = ChainBatch(
+            provider=self._provider,
+            before=cursor,
+            after=after,
+            read_at=TipSetRef(upto.height, upto.key),
+            reverted=move.reverted,
+            applied=tuple(TipSetRef(tipset.height, tipset.key) for tipset in move.applied),
+            events=events.raw,
+            typed=events.typed,
+            expirations=await self._expirations(cursor, events.typed, move.reverted, upto),
+            own_blocks=own_blocks(self._provider, move.applied),
+            gaps=tuple(gaps),
+        )
+        return await self._claims.reconciled(batch, upto, known=events.known)
+
+    def _unknown_events(self, move: Move) -> Gap:
+        status = self._reader.status
+        first = move.applied[0].height
+        why = "" if status is None else status.why
+        return Gap(first, Epoch(move.to.height + 1), GapKind.EVENTS, why)
+
     async def _stand_still(self, cursor: Cursor, upto: TipSet) -> FollowProgress:
         """Nothing to process; a head that only replaced its sibling still changes what is read at it."""
+        here = ChainBatch(self._provider, cursor, cursor, TipSetRef(upto.height, upto.key))
+        if await self._store.has_stale_snapshot(here):
+            # dropped now: later it would take along what is read at this head
+            await self._store.apply(replace(here, snapshot=await self._snapshot(upto)))
         full_read = await self._check_sectors(upto, changed=False)
         return FollowProgress(
             cursor.tipset, upto.height, 0, 0, 0, 0, full_read=full_read, at_head=True
         )
 
-    async def _route(self, cursor: Cursor, upto: TipSet) -> _Move:
-        """From the cursor to the parent of `upto`: by the node's path, or by the newest common tipset."""
-        base = cursor.tipset
-        lost: tuple[TipSetRef, ...] = ()
-        try:
-            changes = await self._node.path(base.key, upto.key)
-        except LotusNotSupported:
-            raise
-        except LotusRpcError as error:
-            # the fork we stand on may be gone from the node's store
-            base, lost = await self._common_ancestor(upto)
-            _log.warning("fork_lost", error=str(error), ancestor=base.height, reverted=len(lost))
-            changes = await self._walk_back(base, upto)
-        reverted = [
-            TipSetRef(change.tipset.height, change.tipset.key)
-            for change in changes
-            if change.type == "revert"
-        ]
-        applied = [change.tipset for change in changes if change.type == "apply"]
-        if not applied:  # the head went back to a tipset that is processed already
-            return _Move((*lost, *reverted), (), TipSetRef(upto.height, upto.key))
-        if applied.pop().key != upto.key:
-            raise _ChainChanged
-        tip = applied[-1] if applied else await self._node.tipset(upto.parents)
-        if upto.parents != tip.key:
-            raise _ChainChanged
-        return _Move((*lost, *reverted), tuple(applied), TipSetRef(tip.height, tip.key))
-
-    async def _common_ancestor(self, upto: TipSet) -> tuple[TipSetRef, tuple[TipSetRef, ...]]:
-        """The newest processed tipset below `upto`, and the processed ones above it, newest first.
-
-        Membership is monotone along the stored tipsets, so a binary search needs about ten reads.
-        """
-        processed = await self._store.processed(self._provider)
-        low, high = (
-            0,
-            len(processed),
-        )  # processed[:low] are on the chain of upto, processed[high:] are not
-        while low < high:
-            middle = (low + high) // 2
-            if await self._contains(upto, processed[middle]):
-                low = middle + 1
-            else:
-                high = middle
-        if low == 0:
-            raise FollowError(
-                f"none of the {len(processed)} tipsets processed last is on the node's chain at height "
-                f"{upto.height}: the node is on another network, or its chain was replaced further back "
-                "than this store remembers; check the node, or start with an empty store"
-            )
-        return processed[low - 1], tuple(reversed(processed[low:]))
-
-    async def _contains(self, upto: TipSet, ref: TipSetRef) -> bool:
-        if ref.height >= upto.height:
-            return ref.key == upto.key
-        return (await self._node.tipset_by_height(ref.height, upto.key)).key == ref.key
-
-    async def _walk_back(self, base: TipSetRef, upto: TipSet) -> list[HeadChange]:
-        """The applies from `base` to `upto`, by following parents."""
-        if base.key == upto.key:
-            return []
-        tipsets = [upto]
-        while tipsets[-1].parents != base.key:
-            parent = await self._node.tipset(tipsets[-1].parents)
-            if parent.height <= base.height:
-                raise _ChainChanged
-            tipsets.append(parent)
-        return [HeadChange("apply", tipset) for tipset in reversed(tipsets)]
-
-    async def _read_events(
-        self, cursor: Cursor, move: _Move, upto: TipSet
-    ) -> tuple[list[ActorEvent], list[TypedEvent], int]:
-        """The well-formed events of the applied tipsets in chain order, their typed form, and how many were malformed."""
+    async def _read_events(self, move: Move, upto: TipSet) -> AppliedEvents:
+        """The well-formed events of the applied tipsets in chain order; not known if only the state is left to ask."""
         if not move.applied:
-            return [], [], 0
-        if not self._events_on and not self._claims_are_due(cursor, upto):
-            return [], [], 0  # asked again whenever claims are read
-        positions = {tipset.key: index for index, tipset in enumerate(move.applied)}
-        found: list[ActorEvent] = []
-        try:
-            for wanted in provider_filters(self._provider):
-                found += await self._node.actor_events(
-                    wanted.emitters,
-                    wanted.fields,
-                    move.applied[0].height,
-                    move.applied[-1].height,
-                )
-        except LotusNotSupported as error:
-            if self._events_on:
-                _log.warning("events_are_off", error=str(error), instead="claims read from state")
-            self._events_on = False
-            return [], [], 0
-        self._events_on = True
-        if any(event.tipset not in positions for event in found):
-            raise _ChainChanged
-        found.sort(key=lambda event: positions[event.tipset])  # stable: keeps the order in a tipset
-        return _well_formed(found, self._provider)
-
-    def _claims_are_due(self, cursor: Cursor, upto: TipSet) -> bool:
-        read_at = cursor.claims_read_at
-        return read_at is None or not 0 <= upto.height - read_at < self._claims_every
-
-    async def _diff_claims(self, place: TipSetRef, upto: TipSet) -> list[ActorEvent]:
-        """What changed among the claims since they were last known, as the events f06 would have emitted."""
-        known = await self._store.claims(self._provider)
-        now = await self._node.claims(self._provider, upto.key)
-        changed = [
-            _claim_event("claim-updated" if claim_id in known else "claim", claim, place)
-            for claim_id, claim in sorted(now.items())
-            if known.get(claim_id) != claim
-        ]
-        gone = [
-            _claim_event("claim-removed", claim, place)
-            for claim_id, claim in sorted(known.items())
-            if claim_id not in now
-        ]
-        return changed + gone
+            return AppliedEvents()
+        found = await self._reader.read(Stretch(move.applied, upto))
+        if found is None:
+            return AppliedEvents(known=False)
+        return well_formed(found, self._provider)
 
     async def _expirations(
-        self, typed: list[TypedEvent], upto: TipSet
+        self,
+        cursor: Cursor,
+        typed: Sequence[TypedEvent],
+        reverted: Sequence[TipSetRef],
+        upto: TipSet,
     ) -> dict[SectorNumber, Epoch]:
-        """The ends of the sectors that got data; one that is gone already has none."""
-        numbers = {
+        """The ends of the sectors that got data, or lost what a fork had done to them; one that is gone already has none.
+
+        Once a day also of those that are about to end: they may have been extended, which emits nothing.
+        """
+        named = await self._store.sectors_named_in(self._provider, reverted)
+        got = {
             event.sector
             for event in typed
             if isinstance(event, SectorActivated | SectorUpdated) and event.pieces
         }
-        ends = {}
-        for number in sorted(numbers):
-            info = await self._node.sector(self._provider, number, upto.key)
-            if info is not None:
-                ends[number] = info.expiration
+        before, now = cursor.tipset.height, upto.height
+        if before // EPOCHS_PER_DAY != now // EPOCHS_PER_DAY:
+            named |= await self._store.sectors_ending(
+                self._provider, before, Epoch(now + 2 * EPOCHS_PER_DAY)
+            )
+        numbers = sorted(got | named)
+        if not numbers:
+            return {}
+        try:
+            ends = await self._ends(numbers, upto)
+        except LotusRpcError as error:
+            if not out_of_reach(error):
+                raise
+            # the state there is pruned: the end as it stands at the head is as good, or newer
+            ends = await self._ends(numbers, await self._node.head())
         return ends
 
-    async def _check_sectors(self, at: TipSet, *, changed: bool) -> bool:
+    async def _ends(self, numbers: Sequence[SectorNumber], at: TipSet) -> dict[SectorNumber, Epoch]:
+        infos = await sectors_of(self._node, self._provider, numbers, at.key)
+        return {info.number: info.expiration for info in infos}
+
+    async def _size(self, at: TipSet) -> int:
         if self._sector_size is None:
             self._sector_size = (await self._node.miner_info(self._provider, at.key)).sector_size
-        return await check_sectors(
-            self._node, self._store, self._provider, self._sector_size, at, changed=changed
-        )
+        return self._sector_size
 
-
-@dataclass(frozen=True, slots=True)
-class _Move:
-    reverted: tuple[TipSetRef, ...]
-    applied: tuple[TipSet, ...]
-    to: TipSetRef
-
-
-def _claim_event(kind: str, claim: Claim, place: TipSetRef) -> ActorEvent:
-    return ActorEvent(
-        emitter=_REGISTRY,
-        entries=claim_entries(kind, claim),
-        reverted=False,
-        height=place.height,
-        tipset=place.key,
-        message=place.key.cids[0],  # no message is known: read from state at this tipset
-    )
-
-
-def _well_formed(
-    events: list[ActorEvent], provider: ActorId
-) -> tuple[list[ActorEvent], list[TypedEvent], int]:
-    good, typed, malformed = [], [], 0
-    for event in events:
+    async def _snapshot(self, at: TipSet) -> SectorSnapshot | None:
+        """All active sectors at `at`, or None if the node cannot say: what is stored then counts until it can."""
         try:
-            value = parse_event(event, provider)
-        except EventError as error:
-            # one bad event must not stop everything: the power check shows what it hides
-            _log.error("malformed_event", error=str(error), height=event.height)
-            malformed += 1
-            continue
-        if value is not None and not event.reverted:
-            good.append(event)
-            typed.append(value)
-    return good, typed, malformed
+            size = await self._size(at)
+            return await read_sectors(self._node, self._store, self._provider, size, at)
+        except LotusRpcError as error:
+            if not out_of_reach(error):
+                raise
+            return None
 
-
-def _own_blocks(provider: ActorId, tipsets: tuple[TipSet, ...]) -> tuple[OwnBlock, ...]:
-    miner = Address.of_id(provider)
-    return tuple(
-        OwnBlock(tipset.height, tipset.key, cid, block.win_count, block.to_cbor())
-        for tipset in tipsets
-        for cid, block in zip(tipset.key.cids, tipset.blocks, strict=True)
-        if block.miner == miner
-    )
+    async def _check_sectors(self, at: TipSet, *, changed: bool) -> bool:
+        """Whether the sector table was brought up to `at`; what a node cannot say is asked again only after a while."""
+        failed = self._sectors_failed
+        if failed is not None and not changed and 0 <= at.height - failed < self._sectors_every:
+            return False
+        try:
+            size = await self._size(at)
+            read = await check_sectors(
+                self._node, self._store, self._provider, size, at, changed=changed
+            )
+        except LotusRpcError as error:
+            if not out_of_reach(error):
+                raise
+            _log.info("sectors_out_of_reach", height=at.height, error=str(error))
+            return False
+        self._sectors_failed = at.height if read is None else None
+        return bool(read)

@@ -9,11 +9,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from deals.gaps import Gap
+from fil_plus.events import TypedEvent
 from lotus_client.address import Address
 from lotus_client.cbor import CborValue
 from lotus_client.chain import HeadChange, TipSet, TipSetKey
 from lotus_client.cid import Cid
-from lotus_client.state import ActorEvent, Claim, MinerInfo, MinerPower, SectorOnChainInfo
+from lotus_client.state import (
+    ActorEvent,
+    ChainMessage,
+    Claim,
+    EventEntry,
+    MinerInfo,
+    MinerPower,
+    Receipt,
+    SectorOnChainInfo,
+)
 from lotus_client.types import ActorId, ClaimId, Epoch, SectorNumber
 
 __all__ = [
@@ -76,7 +87,8 @@ class ChainBatch:
     """One step of the follower: forget `reverted`, add `applied` with what they bring, move the cursor. All or nothing.
 
     `read_at` is the child of the new cursor, at which state was read. `events` are well-formed events of the provider in
-    chain order. `expirations` are ends of sectors named in them.
+    chain order. `expirations` are ends of sectors named in them, `gaps` what could not be read, `snapshot` the sectors at
+    `read_at` where they had to be read.
     """
 
     provider: ActorId
@@ -86,8 +98,11 @@ class ChainBatch:
     reverted: tuple[TipSetRef, ...] = ()
     applied: tuple[TipSetRef, ...] = ()
     events: tuple[ActorEvent, ...] = ()
+    typed: tuple[TypedEvent, ...] = ()  # the same events, parsed; may be left out
     expirations: Mapping[SectorNumber, Epoch] = field(default_factory=dict)
     own_blocks: tuple[OwnBlock, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    snapshot: SectorSnapshot | None = None
 
 
 class ChainNode(Protocol):
@@ -125,6 +140,18 @@ class ChainNode(Protocol):
         to_height: Epoch,
     ) -> list[ActorEvent]:
         """Matching events included in a range of heights, both counted, in chain order."""
+        ...
+
+    async def parent_messages(self, block: Cid) -> list[ChainMessage]:
+        """The messages of a block's parent tipset, in the order of `parent_receipts`."""
+        ...
+
+    async def parent_receipts(self, block: Cid) -> list[Receipt]:
+        """What the messages of a block's parent tipset gave."""
+        ...
+
+    async def events_of(self, root: Cid) -> list[tuple[ActorId, tuple[EventEntry, ...]]]:
+        """Emitter and entries of the events under a receipt's root."""
         ...
 
     async def claims(
@@ -171,6 +198,10 @@ class SectorStore(Protocol):
         """Σ QAP of `active_sectors`, or None."""
         ...
 
+    async def known_sectors(self, provider: ActorId) -> frozenset[SectorNumber]:
+        """Every sector that an event or a full read has ever named."""
+        ...
+
     async def save_snapshot(self, provider: ActorId, snapshot: SectorSnapshot) -> None:
         """Record a full read."""
         ...
@@ -187,8 +218,30 @@ class ChainStore(SectorStore, Protocol):
         """The tipsets kept as processed, ascending: at least the last 900 epochs."""
         ...
 
-    async def claims(self, provider: ActorId) -> dict[ClaimId, Claim]:
-        """The claims known now, removed ones left out."""
+    async def claims(
+        self, provider: ActorId, *, besides: Sequence[TipSetRef] = ()
+    ) -> dict[ClaimId, Claim]:
+        """The claims known now, removed ones left out; without what the tipsets `besides` brought."""
+        ...
+
+    async def gaps(self, provider: ActorId) -> tuple[Gap, ...]:
+        """The epochs of which something is unknown, ascending."""
+        ...
+
+    async def sectors_named_in(
+        self, provider: ActorId, tipsets: Sequence[TipSetRef]
+    ) -> frozenset[SectorNumber]:
+        """The sectors that events of `tipsets` name: what is known of them is to be read again when these are reverted."""
+        ...
+
+    async def sectors_ending(
+        self, provider: ActorId, first: Epoch, last: Epoch
+    ) -> frozenset[SectorNumber]:
+        """The sectors with data that end at `first` to `last` as far as known: an extension may have come, and emits nothing."""
+        ...
+
+    async def has_stale_snapshot(self, batch: ChainBatch) -> bool:
+        """Whether sectors were read at a tipset that `batch` shows not to be on the chain: `apply` drops what was read there."""
         ...
 
     async def apply(self, batch: ChainBatch) -> None:

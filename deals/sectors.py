@@ -6,15 +6,17 @@ the same state the chain uses for an election that looks back to k.
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from deals.ports import ChainNode, SectorSnapshot, SectorStore
 from fil_plus.power import sector_qap
 from lotus_client.chain import TipSet, TipSetKey
+from lotus_client.errors import LotusNotSupported
 from lotus_client.state import SectorOnChainInfo
 from lotus_client.types import ActorId, Epoch, SectorNumber
 
@@ -26,10 +28,13 @@ __all__ = [
     "apply_snapshot",
     "check_sectors",
     "lookback_height",
+    "read_sectors",
     "sectors_for_election",
+    "sectors_of",
     "total_qap",
 ]
 
+_READ_TOGETHER: Final = 16  # requests for single sectors under way at one time
 _WINNING_POST_LOOKBACK: Final = 900  # Lotus policy.GetWinningPoStSectorSetLookback at nv28
 
 
@@ -166,9 +171,12 @@ async def sectors_for_election(
     known = await store.active_sectors(provider, lookback.height)
     read_in_full = False
     if known is None or total_qap(known, sector_size) != power.miner.qap:
-        known = await _read_and_save(node, store, provider, sector_size, lookback)
-        read_in_full = True
-    adds_up = total_qap(known, sector_size) == power.miner.qap
+        snapshot = await read_sectors(node, store, provider, sector_size, lookback)
+        if snapshot is not None:
+            await store.save_snapshot(provider, snapshot)
+            known = snapshot.sectors
+        read_in_full = snapshot is not None
+    adds_up = known is not None and total_qap(known, sector_size) == power.miner.qap
     return ElectionSectors(
         tipset=lookback.key,
         epoch=lookback.height,
@@ -187,8 +195,8 @@ async def check_sectors(
     at: TipSet,
     *,
     changed: bool,
-) -> bool:
-    """Bring the table up to the tipset `at`; says whether that took a full read.
+) -> bool | None:
+    """Bring the table up to the tipset `at`; says whether that took a full read. None if the node has none to give.
 
     One is made if the known sum is not the chain's power, or if `changed`: sector events were seen that may
     exchange sectors of equal power.
@@ -197,15 +205,39 @@ async def check_sectors(
         power = await node.miner_power(provider, at.key)
         if await store.active_power(provider, at.height) == power.miner.qap:
             return False
-    await _read_and_save(node, store, provider, sector_size, at)
+    snapshot = await read_sectors(node, store, provider, sector_size, at)
+    if snapshot is None:
+        return None
+    await store.save_snapshot(provider, snapshot)
     return True
 
 
-async def _read_and_save(
+async def read_sectors(
     node: ChainNode, store: SectorStore, provider: ActorId, sector_size: int, at: TipSet
-) -> tuple[SectorOnChainInfo, ...]:
-    sectors = tuple(await node.active_sectors(provider, at.key))
-    await store.save_snapshot(
-        provider, SectorSnapshot(at.height, at.key, int(sector_size), sectors)
-    )
-    return sectors
+) -> SectorSnapshot | None:
+    """The sectors that count at `at`; None on a node that does not list them and of which the known ones do not add up.
+
+    A gateway has no `StateMinerActiveSectors`, but tells of single sectors and of the power. If the known sectors that stand in
+    the state have together just the miner's power, they are taken for the active ones, as they are when the table is checked.
+    """
+    try:
+        sectors = tuple(await node.active_sectors(provider, at.key))
+    except LotusNotSupported:
+        numbers = sorted(await store.known_sectors(provider))
+        sectors = tuple(await sectors_of(node, provider, numbers, at.key))
+        power = await node.miner_power(provider, at.key)
+        if total_qap(sectors, sector_size) != power.miner.qap:
+            return None
+    return SectorSnapshot(at.height, at.key, int(sector_size), sectors)
+
+
+async def sectors_of(
+    node: ChainNode, provider: ActorId, numbers: Sequence[SectorNumber], tsk: TipSetKey
+) -> list[SectorOnChainInfo]:
+    """The records of those of `numbers` that stand in the state, in that order."""
+    found: list[SectorOnChainInfo] = []
+    for start in range(0, len(numbers), _READ_TOGETHER):
+        some = numbers[start : start + _READ_TOGETHER]
+        infos = await asyncio.gather(*(node.sector(provider, number, tsk) for number in some))
+        found += [info for info in infos if info is not None]
+    return found

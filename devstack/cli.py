@@ -158,7 +158,16 @@ async def _run(config: DevstackConfig, as_json: bool) -> None:
             for name, value in connections(net).items():
                 typer.echo(f"{name}={value}")
             typer.echo(f"provider {net.provider.miner}, data in {net.data_dir}; Ctrl-C stops it")
-        await stop.wait()
+        await _first_of(stop, net.node.shutdown_asked)
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 @app.command()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from devstack.auth import TokenIssuer
 from devstack.chain import Network
 from devstack.provider import SealingProvider
+from devstack.streams import PushedStreams
 
 __all__ = ["MinerNode"]
 
@@ -19,3 +22,5 @@ class MinerNode:
     provider: SealingProvider
     tokens: TokenIssuer = field(default_factory=TokenIssuer)
     remote_url: str = ""
+    streams: PushedStreams = field(default_factory=lambda: PushedStreams(Path("pushed")))
+    started_at: float = field(default_factory=time.time)

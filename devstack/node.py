@@ -11,9 +11,12 @@ from devstack.auth import TokenIssuer
 from devstack.chain import Network
 from devstack.eth_feed import EthFeed
 from devstack.heads import HeadFeed
+from devstack.mpool_config import MpoolConfig
+from devstack.peer_id import fresh_peer_id
+from devstack.rpc.subscription import Subscription
 from devstack.wallet import Wallet
 from lotus_client.address import Address
-from lotus_client.chain import HeadChange, TipSet
+from lotus_client.chain import HeadChange, TipSet, TipSetKey
 from lotus_client.messages import SignedMessage
 
 __all__ = ["EpochsNotReached", "FullNode"]
@@ -39,6 +42,13 @@ class FullNode:
         self.eth = EthFeed(network, self.heads)
         self.started_at = time.time()
         self.sent_by_uuid: dict[str, SignedMessage] = {}  # MessageSendSpec.MsgUuid is idempotent
+        self.mpool_config = MpoolConfig()
+        self.shutdown_asked = (
+            asyncio.Event()
+        )  # by the API's Shutdown; whoever started the node acts on it
+        self.peer_id = fresh_peer_id()
+        self.protected_peers: set[str] = set()
+        self._closing: list[Subscription] = []
         self._mining = asyncio.Lock()
 
     async def advance(self, epochs: int, until: Callable[[TipSet], bool] | None = None) -> TipSet:
@@ -85,6 +95,18 @@ class FullNode:
             self.heads.flush()
             return changes
 
+    async def set_head(self, key: TipSetKey) -> list[HeadChange]:
+        """Make a known tipset the head; the changes.
+
+        Raises:
+            ChainLookupError: no such tipset.
+        """
+        async with self._mining:
+            self.heads.flush()
+            changes = self.network.set_head(key)
+            self.heads.flush()
+            return changes
+
     async def mine_on_clock(self, block_seconds: float) -> None:
         """Mine an epoch every `block_seconds` until cancelled."""
         while True:
@@ -97,7 +119,15 @@ class FullNode:
             return address
         return self.network.pending_state().account_key(address)
 
+    def closing(self) -> Subscription:
+        """A stream without values that ends when the node does."""
+        stream = Subscription(1, self._closing.remove)
+        self._closing.append(stream)
+        return stream
+
     def close(self) -> None:
         """End all streams."""
         self.eth.close()
+        for stream in list(self._closing):
+            stream.close()
         self.heads.close()

@@ -32,7 +32,7 @@ from devstack.sectors import (
     made_up_replica,
     open_payload,
 )
-from devstack.storage import PieceBytes, StoragePaths
+from devstack.storage import FileType, PieceBytes, StoragePaths
 from lotus_client import cbor
 from lotus_client.actors.market import DealProposal
 from lotus_client.actors.methods import MARKET, MinerMethod
@@ -164,6 +164,17 @@ class SealingProvider:
             raise
         self._unsettled.add(sector.number)
         return sector
+
+    async def unseal(self, number: SectorNumber) -> None:
+        """Write the sector's unsealed file again if it is gone.
+
+        Raises:
+            KeyError: no such sector.
+        """
+        sector = self.sectors[number]
+        path = self.storage.file(FileType.UNSEALED, self.miner.actor_id, number)
+        if not path.exists():
+            await asyncio.to_thread(self._write, sector)
 
     def _allocation(self, number: AllocationId | None) -> Allocation | None:
         if number is None:

@@ -27,12 +27,13 @@ from devstack.flavours import Flavour, NotOfThisFlavour
 from devstack.flavours.serving import forget_storage, make_storage, market_app, rpc_table
 from devstack.miner_node import MinerNode
 from devstack.node import FullNode
-from devstack.provider import SealingProvider
+from devstack.provider import PieceRejected, SealingProvider
 from devstack.remote import add_remote_routes
 from devstack.rpc.dispatch import Dispatcher
 from devstack.rpc.methods import MethodTable
 from devstack.rpc.server import MAX_REQUEST_BYTES, RpcEndpoint
 from devstack.rpc.tables import table_v0, table_v1, table_v2
+from devstack.streams import PushedStreams, add_stream_routes
 from devstack.wallet import UnknownKey, Wallet
 from lotus_client.address import AddressError
 from lotus_client.chain import HeadChange, TipSet
@@ -43,7 +44,14 @@ _HOST: Final = "127.0.0.1"
 _SHUTDOWN_SECONDS: Final = 2.0
 
 # What the chain and the wallet say no with; their texts are the answer.
-_EXPECTED: Final = (ChainLookupError, PushRefused, MessageFailed, UnknownKey, AddressError)
+_EXPECTED: Final = (
+    ChainLookupError,
+    PushRefused,
+    MessageFailed,
+    PieceRejected,
+    UnknownKey,
+    AddressError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +202,8 @@ class Devstack:
         storage = make_storage(repo, self.config.storage_paths)
         spec = network.config.providers[0]
         provider = SealingProvider(network, network.providers[0], network.key(spec.worker), storage)
-        return MinerNode(network, provider, TokenIssuer(_kept_secret(repo)))
+        tokens, streams = TokenIssuer(_kept_secret(repo)), PushedStreams(repo / "pushed")
+        return MinerNode(network, provider, tokens, streams=streams)
 
     def _node_app(self) -> web.Application:
         app = web.Application(client_max_size=MAX_REQUEST_BYTES)
@@ -217,6 +226,7 @@ class Devstack:
         app.router.add_route("*", "/rpc/v0", endpoint.handle)
         app.on_shutdown.append(endpoint.shut_down)
         add_remote_routes(app, self.miner)
+        add_stream_routes(app, self.miner.streams, self.miner.tokens)
         return app
 
     @staticmethod

@@ -136,6 +136,7 @@ class UnknownReason(StrEnum):
     CREDITED_UNKNOWN = "credited_unknown"
     POWER_UNKNOWN = "power_unknown"
     SECTORS_UNKNOWN = "sectors_unknown"
+    CHAIN_GAP = "chain_gap"  # whether blocks were won at all is not known
     POWER_MISMATCH = "power_mismatch"  # Σ sector QAP is not the chain's: triggers one full read
     NETWORK_VERSION_UNKNOWN = (
         "network_version_unknown"  # accrual stops until the software is updated

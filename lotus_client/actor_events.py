@@ -21,8 +21,9 @@ _METHOD: Final = "Filecoin.GetActorEventsRaw"
 # Lotus `MaxFilterHeightRange`, its default: heights may differ by this much, we stay one below.
 MAX_EPOCHS_PER_REQUEST: Final = 2880
 
-# Lotus `chain/index/events.go` ("filter matches too many events"), go-jsonrpc range limit code -32005.
-_TOO_MANY: Final = "too many"
+# Lotus `chain/index/events.go` ("filter matches too many events"), `actor_events.go` ("range between 'to' and 'from' heights is
+# too large", where the operator has lowered MaxFilterHeightRange), go-jsonrpc range limit code -32005.
+_TOO_MUCH: Final = ("too many", "too large")
 _RANGE_LIMIT: Final = -32005
 
 
@@ -68,7 +69,7 @@ async def collect_actor_events(
         try:
             answer = await transport.call(_METHOD, [query.part(low, high).to_json(prefix)])
         except LotusRpcError as error:
-            if low == high or not _is_too_many(error):
+            if low == high or not _is_too_much(error):
                 raise _explained(error) from error
             middle = (low + high) // 2
             waiting += [(middle + 1, high), (low, middle)]
@@ -77,8 +78,8 @@ async def collect_actor_events(
     return found
 
 
-def _is_too_many(error: LotusRpcError) -> bool:
-    return error.code == _RANGE_LIMIT or _TOO_MANY in error.message
+def _is_too_much(error: LotusRpcError) -> bool:
+    return error.code == _RANGE_LIMIT or any(text in error.message for text in _TOO_MUCH)
 
 
 def _explained(error: LotusRpcError) -> LotusError:

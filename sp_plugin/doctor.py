@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from deals.event_sources import EventReader, EventsApi, Receipts, SourceName, Stretch
+from deals.event_sources.base import ChainChanged
 from deals.kernels import KernelUnavailable, current_kernel
 from deals.kernels.native import native_kernels
 from lotus_client.client import LotusClient
@@ -131,16 +133,7 @@ async def _node(config: Config, node: LotusClient) -> list[Check]:
             "not needed" if not needs_write else "a token with `write` is needed for MpoolPush",
         )
     )
-    checks.append(
-        Check(
-            "actor events",
-            found.has_actor_events is not False,
-            "served"
-            if found.has_actor_events
-            else "not served: claims are read from state instead, later and more slowly. Set "
-            "[Events] EnableActorEventsAPI = true in the node's config.toml",
-        )
-    )
+    checks.append(await _events(config, node))
     checks += _abilities(found)
     info = await node.miner_info(config.provider.actor)
     checks.append(Check("provider", ok=True, detail=f"sector size {info.sector_size >> 20} MiB"))
@@ -183,6 +176,33 @@ async def _other_nodes(config: Config) -> list[Check]:
             detail = f"{found.software} answers"
             checks.append(Check(f"node {name}", ok=True, detail=detail))
     return checks
+
+
+async def _events(config: Config, node: LotusClient) -> Check:
+    """Which source of events this node has, tried on the newest executed tipset."""
+    head = await node.head()
+    if not head.parents:
+        return Check(
+            "actor events", ok=True, detail="the chain is at genesis: nothing to try it on"
+        )
+    provider = config.provider.actor
+    reader = EventReader((EventsApi(node, provider), Receipts(node, provider)), again=1)
+    try:
+        await reader.read(Stretch((await node.tipset(head.parents),), head))
+    except ChainChanged:
+        return Check(
+            "actor events", ok=True, detail="the head changed while it was asked; run again"
+        )
+    status = reader.status
+    assert status is not None
+    if status.name is SourceName.EVENTS_API:
+        return Check("actor events", ok=True, detail="served")
+    return Check(
+        "actor events",
+        ok=False,
+        detail=f"read from {status.name.value} instead ({status.why}); lost: {status.lost}. Set [Events] "
+        "EnableActorEventsAPI and [ChainIndexer] EnableIndexer to true in the node's config.toml",
+    )
 
 
 def _storage(config: Config, sector_size: int) -> Iterator[Check]:

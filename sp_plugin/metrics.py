@@ -8,12 +8,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 __all__ = [
     "CHAIN_EPOCH",
+    "EVENT_SOURCE",
     "HTTP_REQUESTS",
     "JOBS",
     "PIECES",
     "READY",
     "STEP_ERRORS",
     "STEP_SECONDS",
+    "UNKNOWN_EPOCHS",
     "metrics_text",
 ]
 
@@ -40,6 +42,18 @@ HTTP_REQUESTS: Final = Counter(
 )
 CHAIN_EPOCH: Final = Gauge(
     "sp_plugin_chain_epoch", "Last epoch taken over from the node", ["kind"], registry=_registry
+)
+EVENT_SOURCE: Final = Gauge(
+    "sp_plugin_event_source",
+    "1 for the source that events are read from",
+    ["source"],
+    registry=_registry,
+)
+UNKNOWN_EPOCHS: Final = Gauge(
+    "sp_plugin_unknown_epochs",
+    "Epochs of which something could not be read",
+    ["kind"],
+    registry=_registry,
 )
 PIECES: Final = Gauge("sp_plugin_held_pieces", "Held pieces known", registry=_registry)
 JOBS: Final = Gauge("sp_plugin_jobs", "Jobs by state", ["state"], registry=_registry)

@@ -12,7 +12,9 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
+from deals.event_sources import SourceName
 from deals.follower import ChainFollower
+from deals.gaps import Gap, GapKind
 from deals.sources.storage_path import StoragePathSource
 from lotus_client.address import Address
 from lotus_client.client import LotusClient
@@ -32,7 +34,7 @@ from sp_plugin.http.links import ResultLinks
 from sp_plugin.http.parts import Parts
 from sp_plugin.jobs.queue import JobQueue, QueueRules
 from sp_plugin.lineage import Lineage
-from sp_plugin.metrics import CHAIN_EPOCH, JOBS, PIECES
+from sp_plugin.metrics import CHAIN_EPOCH, EVENT_SOURCE, JOBS, PIECES, UNKNOWN_EPOCHS
 from sp_plugin.node import SameChain, check_node, connect_node, nodes_agree, solstice_epoch
 from sp_plugin.pieces import Pieces, piece_source
 from sp_plugin.policy import PolicyRules
@@ -249,6 +251,8 @@ class Sidecar:
             wake=self.steps.wake,
             head=self.head_epoch,
             followed=lambda: self._followed,
+            event_source=lambda: self._follower.source,
+            gaps=self._gaps,
             network=self.found.network_name,
         )
 
@@ -260,10 +264,24 @@ class Sidecar:
         self._followed, self._head = progress.cursor.height, progress.head
         CHAIN_EPOCH.labels("followed").set(progress.cursor.height)
         CHAIN_EPOCH.labels("head").set(progress.head)
+        self._note_source()
         if progress.applied or progress.reverted:
             for name in ("verify", "admit", "trace", "earn", "fund", "send"):
                 self.steps.wake(name)
         return not progress.at_head
+
+    def _note_source(self) -> None:
+        """Say where events come from: in the metrics, and beside the step while it is not the best source."""
+        source = self._follower.source
+        if source is None:
+            return
+        for name in SourceName:
+            EVENT_SOURCE.labels(name.value).set(name is source.name)
+        text = f"events from {source.name.value}: {source.why}; lost: {source.lost}"
+        self.health.note("follow", "" if source.name is SourceName.EVENTS_API else text)
+
+    async def _gaps(self) -> tuple[Gap, ...]:
+        return await self.chain.gaps(self.provider)
 
     async def _verify(self) -> bool:
         """Read a piece; a job may have waited for it."""
@@ -351,6 +369,10 @@ class Sidecar:
     async def _measure(self) -> bool:
         """Bring the gauges up to date."""
         PIECES.set(len(await self.pieces.known()))
+        gaps = await self._gaps()
+        for kind in GapKind:
+            epochs = sum(gap.to_epoch - gap.from_epoch for gap in gaps if gap.kind is kind)
+            UNKNOWN_EPOCHS.labels(kind.value).set(epochs)
         counts: dict[str, int] = {}
         for job in await self.queue.list_jobs(limit=100_000):
             counts[job.state] = counts.get(job.state, 0) + 1

@@ -160,7 +160,8 @@ class Statements:
         last = max(stored.closed.last_epoch for stored in periods)
         found = await self.earnings.wins(self.settings.provider, Epoch(0), last, open_only=True)
         reasons = {text.partition(":")[0]: text for p in periods for text in p.closed.unknown}
-        return [reasons[item.win.id] for item in found if item.win.id in reasons]
+        unseen = [text for name, text in reasons.items() if name.startswith("gap ")]
+        return [reasons[item.win.id] for item in found if item.win.id in reasons] + unseen
 
     async def _wins(self, closed: ClosedPeriod) -> list[WinRecord]:
         first = Epoch(closed.period * PERIOD_EPOCHS)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from deals.gaps import Gap
 from deals.ports import Cursor, OwnBlock, SectorSnapshot, TipSetRef
 from deals.sectors import SectorHistory, SectorInterval
 from fil_plus.attribution import ProducedPiece, UsedPiece
@@ -238,6 +239,7 @@ class FakeHoldings:
     chain: FakeEarningsChain
     snapshot: tuple[SectorOnChainInfo, ...] | None = None
     forget: bool = False
+    unknown: tuple[Gap, ...] = ()
 
     async def cursor(self, provider: ActorId) -> Cursor:
         head = self.chain.at(self.chain.head_epoch)
@@ -288,6 +290,12 @@ class FakeHoldings:
 
     async def active_power(self, provider: ActorId, at: Epoch) -> int | None:
         return None
+
+    async def known_sectors(self, provider: ActorId) -> frozenset[SectorNumber]:
+        return frozenset()
+
+    async def gaps(self, provider: ActorId) -> tuple[Gap, ...]:
+        return self.unknown
 
     async def save_snapshot(self, provider: ActorId, snapshot: SectorSnapshot) -> None:
         self.snapshot = None if self.forget else snapshot.sectors

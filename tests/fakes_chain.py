@@ -22,14 +22,17 @@ from lotus_client.cid import (
     dag_cbor_cid,
 )
 from lotus_client.errors import LotusNotSupported, LotusRpcError
+from lotus_client.messages import Message
 from lotus_client.state import (
     ActorEvent,
     Beneficiary,
+    ChainMessage,
     Claim,
     EventEntry,
     MinerInfo,
     MinerPower,
     PowerPair,
+    Receipt,
     SectorOnChainInfo,
 )
 from lotus_client.types import (
@@ -45,6 +48,9 @@ PROVIDER = ActorId(1001)
 OTHER = ActorId(1000)
 SECTOR_SIZE = 8 << 20
 REGISTRY = Address.of_id(6)
+_MESSAGE = Message(
+    to=Address.of_id(6), from_=Address.of_id(PROVIDER), nonce=0, value=AttoFil(0), method=0
+)
 MARKET = Address.of_id(5)
 
 
@@ -148,6 +154,10 @@ class FakeChain:
         self.events: dict[TipSetKey, list[ActorEvent]] = {}
         self.calls: dict[str, int] = {}
         self.events_on = True
+        self.receipts_on = True
+        self.sector_list_on = True
+        self.reads_from = 0  # the lowest height that can be looked at, of tipsets and state
+        self.state_from = 0  # the same of state only
         self.finality = 900
         self.pruned_paths = False
         genesis = self._make(TipSetKey(), Epoch(0), OTHER, 0)
@@ -234,8 +244,17 @@ class FakeChain:
             chain.append(tipset)
         return chain
 
+    def _within_reach(self, height: int) -> None:
+        if height < self.reads_from:
+            text = "bad tipset height: lookbacks of more than 24h0m0s are disallowed"
+            raise LotusRpcError("ChainGetTipSet", 1, text)
+
     def _world_at(self, key: TipSetKey | None) -> World:
         tipset = self.tipsets[key] if key else self.current
+        self._within_reach(tipset.height)
+        if tipset.height < self.state_from:
+            text = "load state tree: failed to load hamt node: ipld: could not find bafy"
+            raise LotusRpcError("StateGetActor", 1, text)
         return self.worlds[tipset.parents or tipset.key]
 
     # ChainNode
@@ -253,6 +272,7 @@ class FakeChain:
         self._count("tipset")
         if key not in self.tipsets:
             raise LotusRpcError("ChainGetTipSet", 1, "ipld: could not find")
+        self._within_reach(self.tipsets[key].height)
         return self.tipsets[key]
 
     async def tipset_by_height(self, height: Epoch, tsk: TipSetKey | None = None) -> TipSet:
@@ -260,6 +280,7 @@ class FakeChain:
         chain = self._chain(tsk)
         if height > chain[0].height:
             raise LotusRpcError("ChainGetTipSetByHeight", 1, "height greater than start point")
+        self._within_reach(height)
         return next(tipset for tipset in chain if tipset.height <= height)
 
     async def tipset_after_height(self, height: Epoch, tsk: TipSetKey | None = None) -> TipSet:
@@ -267,6 +288,7 @@ class FakeChain:
         chain = self._chain(tsk)
         if height > chain[0].height:
             raise LotusRpcError("ChainGetTipSetAfterHeight", 1, "height greater than start point")
+        self._within_reach(height)
         return next(tipset for tipset in reversed(chain) if tipset.height >= height)
 
     async def path(self, from_: TipSetKey, to: TipSetKey) -> list[HeadChange]:
@@ -274,6 +296,7 @@ class FakeChain:
         if self.pruned_paths or from_ not in self.tipsets:
             raise LotusRpcError("ChainGetPath", 1, "ipld: could not find")
         left, right = self.tipsets[from_], self.tipsets[to]
+        self._within_reach(min(left.height, right.height))
         reverts, applies = [], []
         while left.key != right.key:
             if left.height >= right.height:
@@ -308,6 +331,33 @@ class FakeChain:
             )
         ]
 
+    async def parent_messages(self, block: Cid) -> list[ChainMessage]:
+        self._count("parent_messages")
+        return [ChainMessage(cid, _MESSAGE) for cid in self._messages_before(block)]
+
+    async def parent_receipts(self, block: Cid) -> list[Receipt]:
+        self._count("parent_receipts")
+        if not self.receipts_on:
+            raise LotusRpcError("ChainGetParentReceipts", 1, "ipld: could not find bafy")
+        messages = self._messages_before(block)
+        return [Receipt(0, b"", 1, cid if events else None) for cid, events in messages.items()]
+
+    async def events_of(self, root: Cid) -> list[tuple[ActorId, tuple[EventEntry, ...]]]:
+        self._count("events_of")
+        return [
+            (event.emitter.actor_id, event.entries)
+            for events in self.events.values()
+            for event in events
+            if event.message == root
+        ]
+
+    def _messages_before(self, block: Cid) -> dict[Cid, list[ActorEvent]]:
+        parent = self.tipsets[TipSetKey((block,))].parents
+        grouped: dict[Cid, list[ActorEvent]] = {dag_cbor_cid(cbor.encode([str(parent), "no"])): []}
+        for event in self.events.get(parent, []):
+            grouped.setdefault(event.message, []).append(event)
+        return grouped
+
     async def claims(
         self, provider: Address | ActorId, tsk: TipSetKey | None = None
     ) -> dict[ClaimId, Claim]:
@@ -317,6 +367,7 @@ class FakeChain:
     async def miner_info(
         self, provider: Address | ActorId, tsk: TipSetKey | None = None
     ) -> MinerInfo:
+        self._world_at(tsk)
         owner = Address.of_id(100)
         beneficiary = Beneficiary(owner, AttoFil(0), AttoFil(0), Epoch(0))
         return MinerInfo(owner, owner, (), SECTOR_SIZE, 5, beneficiary)
@@ -334,6 +385,9 @@ class FakeChain:
         self, provider: Address | ActorId, tsk: TipSetKey | None = None
     ) -> list[SectorOnChainInfo]:
         self._count("active_sectors")
+        if not self.sector_list_on:
+            text = "method 'Filecoin.StateMinerActiveSectors' not found"
+            raise LotusNotSupported("StateMinerActiveSectors", -32601, text)
         world = self._world_at(tsk)
         return [world.sectors[number] for number in sorted(world.active)]
 

@@ -23,7 +23,16 @@ from lotus_client.messages import Message, SignedMessage
 from lotus_client.state import Receipt
 from lotus_client.types import ActorId, AttoFil
 
-__all__ = ["Executed", "apply_message", "call_message", "events_root", "execute", "receipts_root"]
+__all__ = [
+    "Executed",
+    "apply_message",
+    "apply_unsigned",
+    "call_message",
+    "compute_on",
+    "events_root",
+    "execute",
+    "receipts_root",
+]
 
 _AWARD_GAS: Final = 1 << 30
 _CRON_GAS: Final = gas.BLOCK_GAS_LIMIT * 10_000
@@ -119,13 +128,21 @@ def apply_message(machine: Machine, signed: SignedMessage) -> Invocation:
     One that should not have been included (wrong nonce, unknown or poor sender) has no effect but its receipt; the
     block's miner is not punished for it, as the devnet's mempool never selects one.
     """
-    message = signed.message
+    return _apply(machine, signed.message, signed.cid, signed.chain_length)
+
+
+def apply_unsigned(machine: Machine, message: Message) -> Invocation:
+    """Execute a message as if it had been signed, of its unsigned length (StateCompute's extra messages)."""
+    return _apply(machine, message, message.cid, len(message.to_cbor()))
+
+
+def _apply(machine: Machine, message: Message, cid: Cid, size: int) -> Invocation:
     sender = machine.resolve(message.from_)
     refused = _refusal(machine, message, sender)
     if refused or sender is None:
         receipt = Receipt(refused or int(Exit.SENDER_INVALID), b"", 0, None)
-        return Invocation(signed.cid, message, receipt, GasOutputs(), _NO_TRACE, "message refused")
-    base = gas.gas_used(message, signed.chain_length)
+        return Invocation(cid, message, receipt, GasOutputs(), _NO_TRACE, "message refused")
+    base = gas.gas_used(message, size)
     actor = machine.actors[sender]
     reserved = message.gas_limit * message.gas_fee_cap.value
     machine.set_actor(
@@ -140,7 +157,7 @@ def apply_message(machine: Machine, signed: SignedMessage) -> Invocation:
     events = tuple(machine.events)
     machine.events.clear()
     return Invocation(
-        cid=signed.cid,
+        cid=cid,
         message=message,
         receipt=Receipt(sent.exit_code, sent.return_, used, events_root(events)),
         gas=outputs,
@@ -207,6 +224,15 @@ def call_message(
         error=f"exit {sent.exit_code}" if sent.exit_code else "",
         events=events,
     )
+
+
+def compute_on(
+    tree: StateTree, environment: Environment, messages: Sequence[Message]
+) -> tuple[StateTree, tuple[Invocation, ...]]:
+    """The state after these messages on top of `tree`, without award or cron, and what each did."""
+    machine = _machine(tree, environment)
+    runs = tuple(apply_unsigned(machine, message) for message in messages)
+    return machine.tree(), runs
 
 
 def _implicit(machine: Machine, to: Address, method: int, params: bytes, limit: int) -> Invocation:

@@ -15,9 +15,10 @@ from devstack.chain import gas
 from devstack.chain.amt import message_meta
 from devstack.chain.config import NetworkConfig
 from devstack.chain.election import draw
+from devstack.chain.randomness import beacon_entries, draw_from_digest
 from lotus_client.address import Address
 from lotus_client.bls import aggregate_bls
-from lotus_client.chain import BeaconEntry, BlockHeader, ElectionProof, PoStProof, TipSet, TipSetKey
+from lotus_client.chain import BlockHeader, ElectionProof, PoStProof, TipSet, TipSetKey
 from lotus_client.cid import Cid
 from lotus_client.crypto import SignatureType, SigningKey
 from lotus_client.messages import SignedMessage
@@ -78,7 +79,7 @@ def block(
         miner=winner.miner,
         ticket=draw("ticket", *who, length=96),
         election_proof=ElectionProof(winner.wins, draw("election", *who, length=96)),
-        beacon_entries=(BeaconEntry(epoch, draw("beacon", config.seed, epoch, length=96)),),
+        beacon_entries=beacon_entries(config.seed, parent.tipset.height, epoch),
         win_post_proof=(
             PoStProof(config.window_post_proof - 10, draw("proof", *who, length=_PROOF_BYTES)),
         ),
@@ -133,6 +134,5 @@ def tipset_of(blocks: Sequence[BlockHeader]) -> TipSet:
 
 def draw_randomness(ticket: bytes, domain: int, epoch: int, entropy: bytes) -> bytes:
     """32 bytes of chain randomness from a ticket (Lotus `chain/rand/rand.go`)."""
-    base = hashlib.blake2b(ticket, digest_size=32).digest()
-    data = domain.to_bytes(8, "big", signed=True) + base + epoch.to_bytes(8, "big", signed=True)
-    return hashlib.blake2b(data + entropy, digest_size=32).digest()
+    digest = hashlib.blake2b(ticket, digest_size=32).digest()
+    return draw_from_digest(digest, domain, epoch, entropy)

@@ -21,6 +21,7 @@ __all__ = ["MessagePool"]
 _MAX_MESSAGE_SIZE: Final = 64 << 10
 _MAX_NONCE_GAP: Final = 4
 _MAX_PENDING_PER_SENDER: Final = 1000
+_MAX_UNTRUSTED_PER_SENDER: Final = 100
 _REPLACE_NUMERATOR: Final = 110  # of 100, and one attoFIL more
 _MAX_BLOCK_MESSAGES: Final = 2000
 _MAX_REPLACED_KEPT: Final = 10_000
@@ -36,6 +37,8 @@ class MessagePool:
         self._by_sender: dict[int, dict[int, SignedMessage]] = {}
         self._homeless: list[SignedMessage] = []  # their senders went away in a reorg
         self._replaced: dict[Cid, SignedMessage] = {}
+        self.priority: tuple[Address, ...] = ()  # senders whose messages go into blocks first
+        self._local: set[int] = set()  # senders that somebody with a token pushed for
         self._listeners: list[Callable[[str, SignedMessage], None]] = []
 
     def subscribe(self, callback: Callable[[str, SignedMessage], None]) -> Callable[[], None]:
@@ -43,8 +46,11 @@ class MessagePool:
         self._listeners.append(callback)
         return lambda: self._listeners.remove(callback)
 
-    def push(self, signed: SignedMessage) -> Cid:
-        """Take a message, or raise PushRefused. The CID is the message's name on chain."""
+    def push(self, signed: SignedMessage, *, trusted: bool = True) -> Cid:
+        """Take a message, or raise PushRefused. The CID is the message's name on chain.
+
+        An untrusted message (MpoolPushUntrusted) may leave no nonce gap and has fewer beside it.
+        """
         sender = self._check_form(signed)
         actor = self._tree().actors[sender]
         waiting = self._by_sender.get(sender, {})
@@ -52,7 +58,7 @@ class MessagePool:
         if message.nonce < actor.nonce:
             raise PushRefused(f"minimum expected nonce is {actor.nonce}: message nonce too low")
         following = self._following_nonce(actor.nonce, waiting)
-        if message.nonce > following + _MAX_NONCE_GAP:
+        if message.nonce > following + (_MAX_NONCE_GAP if trusted else 0):
             raise PushRefused("unfulfilled nonce gap")
         replaced = waiting.get(message.nonce)
         if replaced is not None and replaced.cid == signed.cid:
@@ -62,7 +68,7 @@ class MessagePool:
             )
         if replaced is not None:
             _check_replacement(replaced, signed)
-        elif len(waiting) >= _MAX_PENDING_PER_SENDER:
+        elif len(waiting) >= (_MAX_PENDING_PER_SENDER if trusted else _MAX_UNTRUSTED_PER_SENDER):
             raise PushRefused("too many pending messages for actor")
         others = sum(
             other.message.required_funds.value
@@ -78,8 +84,16 @@ class MessagePool:
             self._remember(replaced)
             self._tell("remove", replaced)
         self._by_sender.setdefault(sender, {})[message.nonce] = signed
+        if trusted:
+            self._local.add(sender)
         self._tell("add", signed)
         return signed.cid
+
+    def clear(self, *, local: bool) -> None:
+        """Forget waiting messages: of all senders, or of those alone that no trusted push was made for (MpoolClear)."""
+        for sender in [one for one in self._by_sender if local or one not in self._local]:
+            for signed in self._by_sender.pop(sender).values():
+                self._tell("remove", signed)
 
     def _check_form(self, signed: SignedMessage) -> int:
         """The sender's id, if the message may be on this chain at all."""
@@ -173,6 +187,11 @@ class MessagePool:
         nonce = self._tree().actors[actor_id].nonce
         return self._following_nonce(nonce, self._by_sender.get(actor_id, {}))
 
+    def of_sender(self, sender: Address) -> list[SignedMessage]:
+        """The sender's waiting messages by nonce."""
+        waiting = self._by_sender.get(_resolve(self._tree(), sender) or -1, {})
+        return [waiting[nonce] for nonce in sorted(waiting)]
+
     def select(self) -> list[SignedMessage]:
         """What the next blocks include: highest premium first, but each sender's nonces in order."""
         if not self._by_sender:
@@ -180,8 +199,9 @@ class MessagePool:
         tree = self._tree()
         self._prune(tree)
         balances = {sender: tree.actors[sender].balance for sender in self._by_sender}
+        first = {_resolve(tree, address) for address in self.priority}
         queue = [
-            (-waiting[nonce].message.gas_premium.value, sender, nonce)
+            (sender not in first, -waiting[nonce].message.gas_premium.value, sender, nonce)
             for sender, waiting in self._by_sender.items()
             if (nonce := tree.actors[sender].nonce) in waiting
         ]
@@ -189,7 +209,7 @@ class MessagePool:
         chosen: list[SignedMessage] = []
         room = gas.BLOCK_GAS_LIMIT
         while queue and len(chosen) < _MAX_BLOCK_MESSAGES:
-            _, sender, nonce = heappop(queue)
+            later, _, sender, nonce = heappop(queue)
             signed = self._by_sender[sender][nonce]
             needed = signed.message.required_funds.value
             if signed.message.gas_limit > room or needed > balances[sender]:
@@ -199,7 +219,8 @@ class MessagePool:
             chosen.append(signed)
             following = self._by_sender[sender].get(nonce + 1)
             if following is not None:
-                heappush(queue, (-following.message.gas_premium.value, sender, nonce + 1))
+                premium = following.message.gas_premium.value
+                heappush(queue, (later, -premium, sender, nonce + 1))
         return chosen
 
     def _prune(self, tree: StateTree) -> None:

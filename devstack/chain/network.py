@@ -13,7 +13,7 @@ from devstack.chain.amt import array_root, message_meta
 from devstack.chain.blocks import BlockIndex
 from devstack.chain.config import NetworkConfig, derive_key
 from devstack.chain.event_index import EventIndex
-from devstack.chain.execution import Executed, call_message, execute
+from devstack.chain.execution import Executed, call_message, compute_on, execute
 from devstack.chain.genesis import FIRST_MINER, GENESIS_WORKER, accounts_of, genesis_state
 from devstack.chain.machine import Environment
 from devstack.chain.mining import ParentFacts, Winner
@@ -227,6 +227,29 @@ class Network:
         self._tell(changes)
         return changes
 
+    def set_head(self, key: TipSetKey) -> list[HeadChange]:
+        """Make a known tipset the head, whatever its weight (ChainSetHead); what changed, as one batch to subscribers.
+
+        Messages of reverted tipsets return to the mempool. ChainLookupError for an unknown tipset.
+        """
+        target = self.tipset(key)
+        changes = self._store.path(self.head, target)
+        dropped: list[SignedMessage] = []
+        base = self.head
+        for change in changes:
+            if change.type == "revert":
+                dropped[:0] = self.messages_in_tipset(change.tipset.key)
+                base = self._store.parent(change.tipset)
+        self._store.cut(base.height)
+        for change in changes:
+            if change.type == "apply":
+                self._store.append(change.tipset, change.tipset.height)
+        self.mpool.settle()
+        self.mpool.take_back(dropped)
+        if changes:
+            self._tell(changes)
+        return changes
+
     def subscribe(self, callback: Callable[[list[HeadChange]], None]) -> Callable[[], None]:
         """Call back with each batch of head changes (no `current` first); returns the unsubscriber."""
         self._subscribers.append(callback)
@@ -302,6 +325,10 @@ class Network:
             )
         return key
 
+    def weight(self, key: TipSetKey | None = None) -> int:
+        """The weight of the chain up to and with this tipset (ChainTipSetWeight)."""
+        return self._weight(self.tipset(key))
+
     def _weight(self, tipset: TipSet) -> int:
         """The weight of the chain up to and with this tipset."""
         if not tipset.parents:
@@ -354,10 +381,29 @@ class Network:
             run.messages,
         )  # fmt: skip
 
+    def compute(
+        self, height: Epoch, messages: Sequence[Message], key: TipSetKey | None = None
+    ) -> TipSetExecution:
+        """The tipset executed with traces, then these messages at `height` on top of it, without cron (StateCompute)."""
+        done = self.execution(key)
+        if not messages:
+            return done
+        tipset = self.tipset(key)
+        environment = self._environment(tipset, height, tracing=True)
+        tree, runs = compute_on(self._after(tipset).tree, environment, messages)
+        return replace(done, state_root=tree.root, invocations=(*done.invocations, *runs))
+
+    def call_on_parent(self, message: Message, key: TipSetKey | None = None) -> Invocation:
+        """The message run on the state before the tipset's own messages and thrown away, as StateCall does."""
+        tipset = self.tipset(key)
+        before = self._store.parent(tipset) if tipset.parents else tipset
+        environment = self._environment(tipset, tipset.height, tracing=True)
+        return call_message(self._after(before).tree, environment, message)
+
     def call(
         self, message: Message, key: TipSetKey | None = None, *, any_sender: bool = False
     ) -> Invocation:
-        """The message run on the tipset's *post* state and thrown away (StateCall); no signature, nonce or gas needed.
+        """The message run on the tipset's *post* state and thrown away ; no signature, nonce or gas needed.
 
         With `any_sender` an f410 sender need not be on chain, as for eth_call.
         """

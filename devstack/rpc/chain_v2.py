@@ -6,7 +6,7 @@ from typing import Any
 
 from devstack.auth import Permission
 from devstack.node import FullNode
-from devstack.rpc.encode import actor_json, tipset_json
+from devstack.rpc.encode import actor_json, address_json, tipset_json
 from devstack.rpc.errors import RpcError
 from devstack.rpc.methods import Method, RawParams
 from devstack.rpc.params import (
@@ -107,8 +107,13 @@ def _actor(node: FullNode, address: Any, selector: Selector) -> dict[str, Any]:
     return actor_json(state.actor(existing_id(state, address)))
 
 
+def _lookup_id(node: FullNode, address: Any, selector: Selector) -> str:
+    return address_json(existing_id(node.network.state(_select(node, selector).key), address))
+
+
 METHODS: tuple[Method[FullNode], ...] = (
     Method("ChainGetTipSet", Permission.READ, RawParams(_one_selector), _tipset),
     Method("ChainGetTipSetFinalityStatus", Permission.READ, (), _finality),
     Method("StateGetActor", Permission.READ, RawParams(_address_and_selector), _actor),
+    Method("StateGetID", Permission.READ, RawParams(_address_and_selector), _lookup_id),
 )

@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 from devstack.auth import Permission
 from devstack.rpc.errors import RpcError
 
-__all__ = ["Caller", "Method", "MethodTable", "Param", "RawParams"]
+__all__ = ["NAMESPACE", "Caller", "Method", "MethodTable", "Param", "RawParams"]
 
 NodeT = TypeVar("NodeT")
 

@@ -7,12 +7,14 @@ from typing import Any
 
 from devstack.auth import Permission
 from devstack.miner_node import MinerNode
+from devstack.rpc import miner_daemon, miner_data
+from devstack.rpc.discover import with_discover
 from devstack.rpc.encode import address_json, amount_json, bytes_json, cid_json
 from devstack.rpc.errors import RpcError
 from devstack.rpc.methods import Method, MethodTable
 from devstack.rpc.misc import AUTH_METHODS, version_json
 from devstack.rpc.params import ADDRESS, BOOL, STRINGS, UINT64
-from devstack.rpc.storage_index import STORAGE_METHODS
+from devstack.rpc.storage_index import STORAGE_METHODS, STORAGE_STAT
 from devstack.sectors import Sector, SectorPiece
 from lotus_client.address import Address
 from lotus_client.types import SectorNumber
@@ -80,7 +82,7 @@ def _off_chain(node: MinerNode, sector: Sector) -> Json:
         "CommD": cid_json(sector.commd),
         "CommR": cid_json(sector.sealed_cid),
         "Proof": None if commit is None else bytes_json(node.provider.proof),
-        "Deals": [0 for _ in pieces],
+        "Deals": [(piece.staged and piece.staged.deal) or 0 for piece in sector.pieces],
         "Pieces": pieces,
         "Ticket": {"Value": bytes_json(sector.ticket), "Epoch": sector.ticket_epoch},
         "Seed": {"Value": None, "Epoch": 0},  # nothing is sealed, so no seed was ever drawn
@@ -112,7 +114,7 @@ def _piece_json(sector: Sector, piece: SectorPiece) -> Json:
         key = allocation and {"Client": allocation.client, "ID": allocation.id}
         body["DealInfo"] = {
             "PublishCid": None,
-            "DealID": 0,
+            "DealID": piece.staged.deal or 0,
             "DealProposal": None,
             "DealSchedule": {"StartEpoch": sector.ticket_epoch, "EndEpoch": sector.expiration},
             "PieceActivationManifest": {
@@ -131,9 +133,11 @@ _READ = Permission.READ
 
 def table_miner() -> MethodTable[MinerNode]:
     """What the miner node serves on `/rpc/v0`."""
-    return MethodTable(
+    return with_discover(
         (
             *AUTH_METHODS,
+            *miner_daemon.METHODS,
+            *miner_data.METHODS,
             Method("Version", _READ, (), _version),
             Method("ActorAddress", _READ, (), _actor_address),
             Method("ActorSectorSize", _READ, (ADDRESS,), _sector_size),
@@ -142,5 +146,6 @@ def table_miner() -> MethodTable[MinerNode]:
             Method("SectorsSummary", _READ, (), _summary),
             Method("SectorsStatus", _READ, (UINT64, BOOL), _status),
             *STORAGE_METHODS,
+            STORAGE_STAT,
         )
     )

@@ -13,7 +13,14 @@ from devstack.rpc.errors import RpcError
 from devstack.rpc.methods import Method
 from devstack.rpc.params import BOOL, STRING, STRINGS
 
-__all__ = ["AUTH_METHODS", "METHODS", "METHODS_V0", "HasTokens", "version_json"]
+__all__ = [
+    "AUTH_METHODS",
+    "METHODS",
+    "METHODS_V0",
+    "HasTokens",
+    "time_json",
+    "version_json",
+]
 
 # major << 16 | minor << 8 | patch; Lotus `api/version.go` at 1.36.
 _API_VERSION_V1: Final = 2 << 16 | 3 << 8
@@ -65,9 +72,13 @@ def _session(_node: FullNode) -> str:
     return _SESSION
 
 
+def time_json(seconds: float) -> str:
+    """A moment (Unix seconds) as Go prints it."""
+    return dt.datetime.fromtimestamp(seconds, tz=dt.UTC).isoformat().replace("+00:00", "Z")
+
+
 def _start_time(node: FullNode) -> str:
-    started = dt.datetime.fromtimestamp(node.started_at, tz=dt.UTC)
-    return started.isoformat().replace("+00:00", "Z")
+    return time_json(node.started_at)
 
 
 def _sync_state(node: FullNode) -> dict[str, Any]:

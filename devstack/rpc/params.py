@@ -22,29 +22,40 @@ from lotus_client.types import AttoFil
 
 __all__ = [
     "ADDRESS",
+    "ADDRESSES",
+    "AMOUNT",
     "ANY",
     "BOOL",
     "BYTES",
     "CID",
     "EPOCH",
+    "FLOAT",
+    "INT64",
     "MESSAGE",
+    "MESSAGES",
     "OPTIONAL_BITFIELD",
     "OPTIONAL_MESSAGES",
     "SEND_SPEC",
     "SIGNATURE",
     "SIGNED_MESSAGE",
+    "SIGNED_MESSAGES",
     "STRING",
     "STRINGS",
     "TIPSET_KEY",
     "UINT64",
     "SendSpec",
     "decode_address",
+    "decode_amount",
     "decode_bitfield",
+    "decode_bool",
     "decode_bytes",
     "decode_cid",
+    "decode_float",
     "decode_int",
     "decode_list",
+    "decode_message",
     "decode_object",
+    "decode_string",
     "decode_tipset_key",
 ]
 
@@ -107,6 +118,15 @@ def decode_bool(value: Any) -> bool:
     return value
 
 
+def decode_float(value: Any) -> float:
+    """A JSON number; `null` is zero."""
+    if value is None:
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong("a number", value)
+    return float(value)
+
+
 def decode_bytes(value: Any) -> bytes:
     """Standard base64 text; `null` is no bytes."""
     if value is None:
@@ -149,24 +169,26 @@ def _decode_required_address(value: Any) -> Address:
     return address
 
 
-def _decode_amount(value: Any) -> AttoFil:
+def decode_amount(value: Any) -> AttoFil:
+    """A decimal string; `null` is zero."""
     text = "0" if value is None else decode_string(value)
     if not text:
         raise ValueError("failed to parse bigint string: '\"\"'")
     return AttoFil.parse(text)
 
 
-def _decode_message(value: Any) -> Message:
+def decode_message(value: Any) -> Message:
+    """An unsigned message; its `CID` is not read."""
     body = decode_object(value)
     return Message(
         version=decode_int(body.get("Version"), 0),
         to=_decode_required_address(body.get("To")),
         from_=_decode_required_address(body.get("From")),
         nonce=decode_int(body.get("Nonce"), 0),
-        value=_decode_amount(body.get("Value")),
+        value=decode_amount(body.get("Value")),
         gas_limit=decode_int(body.get("GasLimit"), high=(1 << 63) - 1),
-        gas_fee_cap=_decode_amount(body.get("GasFeeCap")),
-        gas_premium=_decode_amount(body.get("GasPremium")),
+        gas_fee_cap=decode_amount(body.get("GasFeeCap")),
+        gas_premium=decode_amount(body.get("GasPremium")),
         method=decode_int(body.get("Method"), 0),
         params=decode_bytes(body.get("Params")),
     )
@@ -182,7 +204,7 @@ def _decode_signature(value: Any) -> Signature:
 def _decode_signed_message(value: Any) -> SignedMessage:
     body = decode_object(value)
     return SignedMessage(
-        _decode_message(body.get("Message")), _decode_signature(body.get("Signature"))
+        decode_message(body.get("Message")), _decode_signature(body.get("Signature"))
     )
 
 
@@ -194,7 +216,7 @@ def _decode_send_spec(value: Any) -> SendSpec:
     if uuid is not None and not uuid.strip("0-"):
         uuid = None  # the all-zero UUID asks the node to make one up
     return SendSpec(
-        _decode_amount(body.get("MaxFee")), uuid, decode_bool(body.get("MaximizeFeeCap"))
+        decode_amount(body.get("MaxFee")), uuid, decode_bool(body.get("MaximizeFeeCap"))
     )
 
 
@@ -203,18 +225,26 @@ def _wrong(expected: str, value: Any) -> ValueError:
     return ValueError(f"expected {expected}, got {names.get(type(value), 'number')}")
 
 
+ADDRESSES = Param("[]address.Address", lambda value: decode_list(value, _decode_required_address))
+AMOUNT = Param("types.BigInt", decode_amount)
 ANY = Param("interface {}", lambda value: value)
 ADDRESS = Param("address.Address", decode_address)
 BOOL = Param("bool", decode_bool)
 BYTES = Param("[]uint8", decode_bytes)
 CID = Param("cid.Cid", decode_cid)
 EPOCH = Param("abi.ChainEpoch", lambda value: decode_int(value, high=(1 << 63) - 1))
-MESSAGE = Param("*types.Message", _decode_message)
+FLOAT = Param("float64", decode_float)
+INT64 = Param("int64", lambda value: decode_int(value, high=(1 << 63) - 1))
+MESSAGE = Param("*types.Message", decode_message)
+MESSAGES = Param("[]*types.Message", lambda value: decode_list(value, decode_message))
 OPTIONAL_BITFIELD = Param("*bitfield.BitField", decode_bitfield)
-OPTIONAL_MESSAGES = Param("[]*types.Message", lambda value: decode_list(value, _decode_message))
+OPTIONAL_MESSAGES = Param("[]*types.Message", lambda value: decode_list(value, decode_message))
 SEND_SPEC = Param("*api.MessageSendSpec", _decode_send_spec)
 SIGNATURE = Param("*crypto.Signature", _decode_signature)
 SIGNED_MESSAGE = Param("*types.SignedMessage", _decode_signed_message)
+SIGNED_MESSAGES = Param(
+    "[]*types.SignedMessage", lambda value: decode_list(value, _decode_signed_message)
+)
 STRING = Param("string", decode_string)
 STRINGS = Param("[]string", lambda value: decode_list(value, decode_string))
 TIPSET_KEY = Param("types.TipSetKey", decode_tipset_key)

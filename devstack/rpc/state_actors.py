@@ -111,6 +111,18 @@ def _lookup_id(node: FullNode, address: MaybeAddress, key: TipSetKey) -> str:
     return address_json(existing_id(state_at(node, key), address))
 
 
+def _robust_address(node: FullNode, address: MaybeAddress, key: TipSetKey) -> str:
+    state, wanted = state_at(node, key), defined(address)
+    if wanted.protocol != 0:
+        raise RpcError(
+            1, "failed to decode provided address as id addr: cannot get id from non id address"
+        )
+    found = state.robust_address(wanted)
+    if found is None:
+        raise RpcError(1, f"Address {address_json(wanted)} not found")
+    return address_json(found)
+
+
 def _account_key(node: FullNode, address: MaybeAddress, key: TipSetKey) -> str:
     return address_json(state_at(node, key).account_key(defined(address)))
 
@@ -169,10 +181,6 @@ def _manifest_cid(node: FullNode, version: int) -> Json:
 
 def _list_miners(node: FullNode, key: TipSetKey) -> list[str] | None:
     return list_json(state_at(node, key).miners(), address_json)
-
-
-def _circulating_supply(node: FullNode, key: TipSetKey) -> str:
-    return amount_json(state_at(node, key).circulating_supply())
 
 
 def _allocations(node: FullNode, client: MaybeAddress, key: TipSetKey) -> Json:
@@ -239,13 +247,13 @@ METHODS: tuple[Method[FullNode], ...] = (
     Method("StateGetNetworkParams", _READ, (), _network_params),
     Method("StateGetActor", _READ, (ADDRESS, TIPSET_KEY), _actor),
     Method("StateLookupID", _READ, (ADDRESS, TIPSET_KEY), _lookup_id),
+    Method("StateLookupRobustAddress", _READ, (ADDRESS, TIPSET_KEY), _robust_address),
     Method("StateAccountKey", _READ, (ADDRESS, TIPSET_KEY), _account_key),
     Method("StateReadState", _READ, (ADDRESS, TIPSET_KEY), _read_state),
     Method("StateListActors", _READ, (TIPSET_KEY,), _list_actors),
     Method("StateActorCodeCIDs", _READ, (UINT64,), _code_cids),
     Method("StateActorManifestCID", _READ, (UINT64,), _manifest_cid),
     Method("StateListMiners", _READ, (TIPSET_KEY,), _list_miners),
-    Method("StateCirculatingSupply", _READ, (TIPSET_KEY,), _circulating_supply),
     Method("StateGetAllocations", _READ, (ADDRESS, TIPSET_KEY), _allocations),
     Method("StateGetAllocation", _READ, (ADDRESS, UINT64, TIPSET_KEY), _allocation),
     Method("StateGetAllAllocations", _READ, (TIPSET_KEY,), _all_allocations),

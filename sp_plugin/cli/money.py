@@ -28,12 +28,13 @@ def add_to(app: typer.Typer) -> None:
 @earnings_app.command("show")
 def earnings(config: ConfigOption = None, json: JsonOption = False) -> None:
     """Show blocks won with what was credited for them, and what closed periods owe, in attoFIL."""
-    from sp_plugin.cli.output import print_json, print_rows
+    from sp_plugin.cli.output import print_gaps, print_json, print_rows
 
     answer = connect(config).get("/api/v1/sp/earnings")
     if json:
         print_json(answer)
         return
+    print_gaps(answer["gaps"])
     columns = ["epoch", "win_count", "credited", "gas_reward", "penalty", "complete"]
     print_rows(answer["wins"], columns, "no blocks won yet")
     rows = [
@@ -43,6 +44,9 @@ def earnings(config: ConfigOption = None, json: JsonOption = False) -> None:
     ]
     typer.echo()
     print_rows(rows, ["period", "payee", "owed"], "no closed period owes anything")
+    for item in answer["periods"]:
+        for text in item["unknown"]:
+            typer.echo(f"period {item['period']}, unknown and not counted: {text}")
 
 
 @earnings_app.command("backfill")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["fail", "print_fields", "print_json", "print_rows"]
+__all__ = ["fail", "print_fields", "print_gaps", "print_json", "print_rows"]
 
 
 def print_json(value: Any) -> None:
@@ -39,6 +39,16 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], empty:
     if not console.is_terminal:
         console = Console(markup=False, highlight=False, width=240)
     console.print(table)
+
+
+def print_gaps(gaps: Sequence[Mapping[str, Any]]) -> None:
+    """What an answer cannot know, to standard error, so that no list is taken for complete that is not."""
+    for gap in gaps:
+        last = gap["to_epoch"] - 1
+        what = "blocks won and events" if gap["unknown"] == "chain" else "events"
+        sys.stderr.write(
+            f"unknown: {what} of epochs {gap['from_epoch']} to {last}: {gap['reason']}\n"
+        )
 
 
 def fail(error: BaseException, exit_code: int) -> int:

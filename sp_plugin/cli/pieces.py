@@ -99,7 +99,7 @@ def show_claim(
 @datasets_app.command("list")
 def datasets(config: ConfigOption = None, json: JsonOption = False) -> None:
     """List the datasets and how many held pieces are in each."""
-    items = connect(config).get("/api/v1/sp/datasets")["items"]
+    items = _items(config, "datasets")
     rows = items if json else [item | {"pieces": len(item["pieces"])} for item in items]
     _print(rows, ["name", "licence", "steward", "consent", "pieces"], "no datasets", json)
 
@@ -167,7 +167,16 @@ def show_result(
 
 
 def _pieces(config: Path | None) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = connect(config).get("/api/v1/sp/pieces")["items"]
+    return _items(config, "pieces")
+
+
+def _items(config: Path | None, what: str) -> list[dict[str, Any]]:
+    """The list; says to standard error of which epochs it is not complete."""
+    from sp_plugin.cli.output import print_gaps
+
+    answer = connect(config).get(f"/api/v1/sp/{what}")
+    print_gaps(answer["gaps"])
+    items: list[dict[str, Any]] = answer["items"]
     return items
 
 

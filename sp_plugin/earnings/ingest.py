@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from deals.gaps import Gap, GapKind, gaps_in
 from deals.ports import Cursor, OwnBlock, SectorStore
 from deals.sectors import lookback_height, sectors_for_election
 from fil_plus.attribution import ProducedPiece, UnknownReason, UsedPiece, WinInputs, WinUnknown
@@ -278,6 +279,9 @@ class Earnings:
             for item in stored
         ]
         splits, unknown, budgets = split_in_order(inputs, budgets)
+        if await self._earnings.revisions(self._provider, period) == 0:
+            gaps = gaps_in(await self._holdings.gaps(self._provider), first, last)
+            unknown += [_unseen(gap) for gap in gaps if gap.kind is GapKind.CHAIN]
         waiting += [f"{u.win}: {u.reason.value}: {u.detail}" for u in unknown]
         untraced = await self._register.untraced()
         waiting += untraced
@@ -390,6 +394,12 @@ async def win_inputs(
         used=tuple(used),
         input_window_epochs=settings.input_window_epochs,
     )
+
+
+def _unseen(gap: Gap) -> WinUnknown:
+    """Epochs in which blocks may have been won, and nobody can say: unknown, not nothing."""
+    name = f"gap {gap.from_epoch}-{gap.to_epoch - 1}"
+    return WinUnknown(name, gap.from_epoch, UnknownReason.CHAIN_GAP, gap.reason)
 
 
 async def _nothing() -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from deals.gaps import Gap
 from deals.ports import ChainNode, Cursor, OwnBlock, SectorStore
 from deals.sectors import SectorHistory
 from fil_plus.attribution import ProducedPiece, UsedPiece
@@ -36,6 +37,10 @@ class Holdings(SectorStore, Protocol):
         self, provider: ActorId, from_epoch: Epoch, to_epoch: Epoch
     ) -> Sequence[OwnBlock]:
         """The blocks won at `from_epoch` up to, not including, `to_epoch`, in order."""
+        ...
+
+    async def gaps(self, provider: ActorId) -> Sequence[Gap]:
+        """The epochs of which something is unknown, ascending."""
         ...
 
     async def sector_history(self, provider: ActorId, first: Epoch, last: Epoch) -> SectorHistory:

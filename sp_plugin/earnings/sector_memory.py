@@ -5,7 +5,7 @@ from __future__ import annotations
 from deals.ports import SectorSnapshot
 from deals.sectors import SectorHistory
 from lotus_client.state import SectorOnChainInfo
-from lotus_client.types import ActorId, Epoch
+from lotus_client.types import ActorId, Epoch, SectorNumber
 from sp_plugin.earnings.ports import Holdings
 
 __all__ = ["SectorMemory"]
@@ -36,6 +36,10 @@ class SectorMemory:
     async def active_power(self, provider: ActorId, at: Epoch) -> int | None:
         """Σ QAP of `active_sectors`, or None."""
         return await self._holdings.active_power(provider, at)
+
+    async def known_sectors(self, provider: ActorId) -> frozenset[SectorNumber]:
+        """Every sector that an event or a full read has ever named."""
+        return await self._holdings.known_sectors(provider)
 
     async def save_snapshot(self, provider: ActorId, snapshot: SectorSnapshot) -> None:
         """Record a full read."""

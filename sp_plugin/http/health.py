@@ -7,6 +7,7 @@ from aiohttp import web
 from lotus_client.address import Address
 from sp_plugin.config import Scope
 from sp_plugin.http.auth import needs
+from sp_plugin.http.gaps import gaps_json
 from sp_plugin.http.parts import PARTS
 from sp_plugin.metrics import READY, metrics_text
 
@@ -46,8 +47,9 @@ async def readyz(request: web.Request) -> web.Response:
 @routes.get("/api/v1/sp/status")
 @needs(Scope.READ)
 async def status(request: web.Request) -> web.Response:
-    """Where the sidecar stands: network, provider, how far the chain is followed, and each part's state."""
+    """Where the sidecar stands: network, provider, how far the chain is followed and by what, and what of it is unknown."""
     parts = request.app[PARTS]
+    source = parts.event_source()
     return web.json_response(
         {
             "network": parts.network,
@@ -55,6 +57,10 @@ async def status(request: web.Request) -> web.Response:
             "head_epoch": await parts.head(),
             "followed_epoch": parts.followed(),
             "ready": parts.health.is_ready,
+            "events": None
+            if source is None
+            else {"source": source.name.value, "why": source.why, "lost": source.lost},
+            "gaps": gaps_json(await parts.gaps()),
         }
     )
 

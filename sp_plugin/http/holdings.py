@@ -15,6 +15,7 @@ from sp_plugin.config import Scope
 from sp_plugin.config.example import plain_values
 from sp_plugin.errors import Conflict, NotFound
 from sp_plugin.http.auth import needs, refusal_of
+from sp_plugin.http.gaps import gaps_json
 from sp_plugin.http.parts import PARTS
 from sp_plugin.http.requests import number
 from sp_plugin.jobs.states import ExecutionState
@@ -46,7 +47,7 @@ async def datasets(request: web.Request) -> web.Response:
             if datasets_of(item.piece, [dataset], item.check.roots if item.check else ())
         ]
         items.append(plain_values(dataset) | {"pieces": keys})
-    return web.json_response({"items": items})
+    return web.json_response({"items": items, "gaps": gaps_json(await parts.gaps())})
 
 
 @routes.get("/api/v1/sp/pieces")
@@ -55,7 +56,10 @@ async def pieces(request: web.Request) -> web.Response:
     """The pieces this provider holds now, with what reading them has shown."""
     parts = request.app[PARTS]
     return web.json_response(
-        {"items": [_piece_json(request, item) for item in await parts.pieces.known()]}
+        {
+            "items": [_piece_json(request, item) for item in await parts.pieces.known()],
+            "gaps": gaps_json(await parts.gaps()),
+        }
     )
 
 

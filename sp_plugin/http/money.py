@@ -14,6 +14,7 @@ from sp_plugin.config import Scope
 from sp_plugin.earnings.wins import WinRecord
 from sp_plugin.errors import BadInput, Conflict
 from sp_plugin.http.auth import CALLER, needs
+from sp_plugin.http.gaps import gaps_json
 from sp_plugin.http.parts import PARTS
 from sp_plugin.http.requests import json_body, number
 from sp_plugin.payouts.planning import PlannedBatch
@@ -67,11 +68,13 @@ async def earnings(request: web.Request) -> web.Response:
     periods = await parts.earnings.periods(parts.provider)
     return web.json_response(
         {
+            "gaps": gaps_json(await parts.gaps()),
             "wins": [_win_json(stored.win) for stored in wins],
             "periods": [
                 {
                     "period": stored.closed.period,
                     "last_epoch": stored.closed.last_epoch,
+                    "unknown": list(stored.closed.unknown),
                     "owed": {
                         payee.to_text(parts.prefix): str(amount)
                         for payee, amount in stored.closed.owed().items()

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from deals.event_sources import SourceStatus
+from deals.gaps import Gap
 from lotus_client.address import Address, NetworkPrefix
 from lotus_client.types import ActorId, Epoch
 from sp_plugin.admission import Admission
@@ -31,7 +33,8 @@ class Parts:
 
     `wake` runs a periodic step now; `head` asks the node for the chain's present epoch; `followed` is the epoch up to
     which the chain has been taken over, None before the first step; `backfill` reads wins of a range of epochs again
-    and says how many.
+    and says how many; `event_source` is where events are read, None before there were any to read; `gaps` are the epochs of
+    which something is unknown.
     """
 
     http: HttpConfig
@@ -53,6 +56,8 @@ class Parts:
     wake: Callable[[str], None]
     head: Callable[[], Awaitable[Epoch]]
     followed: Callable[[], Epoch | None]
+    event_source: Callable[[], SourceStatus | None]
+    gaps: Callable[[], Awaitable[tuple[Gap, ...]]]
     network: str
 
 

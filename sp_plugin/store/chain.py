@@ -10,20 +10,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import and_, delete, insert, or_, select, update
+from sqlalchemy import Table, and_, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from deals.held import fold_pieces, sector_of
+from deals.gaps import Gap
+from deals.held import sector_of
 from deals.ports import ChainBatch, Cursor, CursorMoved, OwnBlock, SectorSnapshot, TipSetRef
 from deals.sectors import SectorHistory, SectorInterval
 from fil_plus.events import ClaimMade, ClaimRemoved, ClaimUpdated, TypedEvent, parse_event
-from fil_plus.pieces import HeldPiece, Provenance, ProvenanceKind
+from fil_plus.pieces import HeldPiece
 from lotus_client.cid import Cid
-from lotus_client.state import ActorEvent, Claim, SectorOnChainInfo
-from lotus_client.types import ActorId, ClaimId, Epoch, PaddedPieceSize, SectorNumber
+from lotus_client.state import Claim, SectorOnChainInfo
+from lotus_client.types import ActorId, ClaimId, Epoch, SectorNumber
 from sp_plugin.store import sector_table
 from sp_plugin.store.base import Store
-from sp_plugin.store.chain_codec import decode_entries, encode_entries
+from sp_plugin.store.chain_codec import encode_entries
+from sp_plugin.store.chain_gaps import load_gaps, save_gaps
+from sp_plugin.store.chain_pieces import (
+    Fresh,
+    load_events,
+    piece_of,
+    refold,
+    renewed_ends,
+    write_ends,
+)
 from sp_plugin.store.chain_tables import (
     cursors as _cursors,
 )
@@ -45,10 +55,10 @@ from sp_plugin.store.chain_tables import (
 
 __all__ = ["ChainRepository"]
 
+
 _KEPT_EPOCHS: Final = (
     2000  # of tipsets below the cursor: twice the 900 epochs of finality, and some
 )
-_CHUNK: Final = 500  # values in one IN (…): SQLite's limit on parameters is far above
 
 
 class ChainRepository:
@@ -73,16 +83,49 @@ class ChainRepository:
             rows = (await connection.execute(query)).all()
         return tuple(TipSetRef(Epoch(height), key) for height, key in rows)
 
-    async def claims(self, provider: ActorId) -> dict[ClaimId, Claim]:
-        """The claims known now, removed ones left out."""
+    async def claims(
+        self, provider: ActorId, *, besides: Sequence[TipSetRef] = ()
+    ) -> dict[ClaimId, Claim]:
+        """The claims known now, removed ones left out; without what the tipsets `besides` brought."""
         claims: dict[ClaimId, Claim] = {}
+        left_out = {ref.key for ref in besides}
         async with self._store.reading() as connection:
-            for event in await _load_events(connection, provider, []):
+            for event in await load_events(connection, provider, [], {}):
+                if event.at.tipset in left_out:
+                    continue
                 if isinstance(event, ClaimMade | ClaimUpdated):
                     claims[event.claim.id] = event.claim
                 elif isinstance(event, ClaimRemoved):
                     claims.pop(event.claim.id, None)
         return claims
+
+    async def sectors_named_in(
+        self, provider: ActorId, tipsets: Sequence[TipSetRef]
+    ) -> frozenset[SectorNumber]:
+        """The sectors that events of `tipsets` name."""
+        named: set[SectorNumber] = set()
+        async with self._store.reading() as connection:
+            for ref in tipsets:
+                named |= await _sectors_beside(
+                    connection, provider, _brought_by(_events, provider, ref)
+                )
+        return frozenset(named)
+
+    async def sectors_ending(
+        self, provider: ActorId, first: Epoch, last: Epoch
+    ) -> frozenset[SectorNumber]:
+        """The sectors with data that end at `first` to `last` as far as known."""
+        ends = _sector_ends.c
+        query = select(ends.sector).where(
+            ends.provider == provider, ends.expiration >= first, ends.expiration <= last
+        )
+        async with self._store.reading() as connection:
+            return frozenset(map(SectorNumber, (await connection.execute(query)).scalars()))
+
+    async def has_stale_snapshot(self, batch: ChainBatch) -> bool:
+        """Whether sectors were read at a tipset that `batch` shows not to be on the chain: `apply` drops what was read there."""
+        async with self._store.reading() as connection:
+            return await sector_table.lowest_stale(connection, batch) is not None
 
     async def apply(self, batch: ChainBatch) -> None:
         """Record `batch` in one transaction.
@@ -97,9 +140,14 @@ class ChainRepository:
                     "run only one sidecar for a provider"
                 )
             touched = await _forget(connection, batch.provider, batch.reverted)
-            touched |= await _remember(connection, batch)
+            typed = _typed(batch)
+            touched |= await _remember(connection, batch, typed)
+            await save_gaps(connection, batch)
             await sector_table.drop_stale_snapshots(connection, batch)
-            await _refold(connection, batch.provider, touched)
+            if batch.snapshot is not None:
+                await sector_table.save_snapshot(connection, batch.provider, batch.snapshot)
+                touched |= await renewed_ends(connection, batch.snapshot, batch.provider)
+            await refold(connection, batch.provider, touched, _by_row(batch, typed))
             await _write_cursor(connection, batch.provider, batch.after)
 
     async def held_pieces(
@@ -123,14 +171,14 @@ class ChainRepository:
             query = query.where(_pieces.c.sector == sector)
         async with self._store.reading() as connection:
             rows = (await connection.execute(query)).all()
-        return tuple(map(_piece_of, rows))
+        return tuple(map(piece_of, rows))
 
     async def held_piece(self, provider: ActorId, key: str) -> HeldPiece | None:
         """The piece of that key, or None."""
         query = select(_pieces).where(_pieces.c.provider == provider, _pieces.c.key == key)
         async with self._store.reading() as connection:
             row = (await connection.execute(query)).one_or_none()
-        return None if row is None else _piece_of(row)
+        return None if row is None else piece_of(row)
 
     async def set_payload_size(self, provider: ActorId, key: str, payload_size: int) -> None:
         """Record a piece's payload size once its bytes have been read; kept when the piece is folded anew."""
@@ -182,10 +230,24 @@ class ChainRepository:
         async with self._store.reading() as connection:
             return await sector_table.intervals_of(connection, provider, sector)
 
+    async def known_sectors(self, provider: ActorId) -> frozenset[SectorNumber]:
+        """Every sector that an event or a full read has ever named."""
+        async with self._store.reading() as connection:
+            return await sector_table.known_sectors(connection, provider)
+
+    async def gaps(self, provider: ActorId) -> tuple[Gap, ...]:
+        """The epochs of which something is unknown, ascending."""
+        async with self._store.reading() as connection:
+            return await load_gaps(connection, provider)
+
     async def save_snapshot(self, provider: ActorId, snapshot: SectorSnapshot) -> None:
         """Record a full read: it holds from its epoch to that of the next one known."""
         async with self._store.transaction() as connection:
             await sector_table.save_snapshot(connection, provider, snapshot)
+            cursor = await _read_cursor(connection, provider)
+            if cursor is not None and snapshot.at > cursor.tipset.height:  # the newest state
+                touched = await renewed_ends(connection, snapshot, provider)
+                await refold(connection, provider, touched, {})
 
 
 async def _read_cursor(connection: AsyncConnection, provider: ActorId) -> Cursor | None:
@@ -224,18 +286,18 @@ async def _forget(
     """Delete what the reverted tipsets brought; gives the sectors whose events went."""
     touched: set[SectorNumber] = set()
     for ref in reverted:
-        for table, epoch in (
-            (_events, _events.c.height),
-            (_own_blocks, _own_blocks.c.epoch),
-            (_tipsets, _tipsets.c.height),
-        ):
-            same = and_(
-                table.c.provider == provider, epoch == ref.height, table.c.tipset == ref.key
-            )
+        for table in (_events, _own_blocks, _tipsets):
+            same = _brought_by(table, provider, ref)
             if table is _events:
                 touched |= await _sectors_beside(connection, provider, same)
             await connection.execute(delete(table).where(same))
     return touched
+
+
+def _brought_by(table: Table, provider: ActorId, ref: TipSetRef) -> Any:
+    """The rows of a table that one tipset brought."""
+    epoch = table.c.epoch if table is _own_blocks else table.c.height
+    return and_(table.c.provider == provider, epoch == ref.height, table.c.tipset == ref.key)
 
 
 async def _sectors_beside(
@@ -251,7 +313,24 @@ async def _sectors_beside(
     return {SectorNumber(sector) for sector in rows.scalars() if sector is not None}
 
 
-async def _remember(connection: AsyncConnection, batch: ChainBatch) -> set[SectorNumber]:
+def _typed(batch: ChainBatch) -> tuple[TypedEvent | None, ...]:
+    """The batch's events as values, in step with `events`."""
+    if len(batch.typed) == len(batch.events):
+        return batch.typed
+    return tuple(parse_event(event, batch.provider) for event in batch.events)
+
+
+def _by_row(batch: ChainBatch, typed: Sequence[TypedEvent | None]) -> Fresh:
+    """What the batch's events are stored as, with their values: they need not be parsed again."""
+    return {
+        (str(event.message), encode_entries(event.emitter, event.entries)): value
+        for event, value in zip(batch.events, typed, strict=True)
+    }
+
+
+async def _remember(
+    connection: AsyncConnection, batch: ChainBatch, typed: Sequence[TypedEvent | None]
+) -> set[SectorNumber]:
     """Write what the batch brings; gives the sectors of its events."""
     provider = batch.provider
     if batch.applied:
@@ -264,9 +343,8 @@ async def _remember(connection: AsyncConnection, batch: ChainBatch) -> set[Secto
         )
     touched: set[SectorNumber] = set()
     rows = []
-    for event in batch.events:
-        typed = parse_event(event, provider)
-        sector = None if typed is None else sector_of(typed)
+    for event, value in zip(batch.events, typed, strict=True):
+        sector = None if value is None else sector_of(value)
         if sector is not None:
             touched.add(sector)
         rows.append(
@@ -296,95 +374,4 @@ async def _remember(connection: AsyncConnection, batch: ChainBatch) -> set[Secto
                 for block in batch.own_blocks
             ],
         )
-    for sector, expiration in batch.expirations.items():
-        same = and_(_sector_ends.c.provider == provider, _sector_ends.c.sector == sector)
-        await connection.execute(delete(_sector_ends).where(same))
-        await connection.execute(
-            insert(_sector_ends).values(provider=provider, sector=sector, expiration=expiration)
-        )
-        touched.add(sector)
-    return touched
-
-
-async def _refold(
-    connection: AsyncConnection, provider: ActorId, sectors: set[SectorNumber]
-) -> None:
-    """Write the pieces of `sectors` anew from their events."""
-    ordered = sorted(sectors)
-    for start in range(0, len(ordered), _CHUNK):
-        chunk = ordered[start : start + _CHUNK]
-        events = await _load_events(connection, provider, chunk)
-        ends = await connection.execute(
-            select(_sector_ends.c.sector, _sector_ends.c.expiration).where(
-                _sector_ends.c.provider == provider, _sector_ends.c.sector.in_(chunk)
-            )
-        )
-        expirations = {SectorNumber(sector): Epoch(end) for sector, end in ends}
-        same = and_(_pieces.c.provider == provider, _pieces.c.sector.in_(chunk))
-        sizes = await connection.execute(
-            select(_pieces.c.key, _pieces.c.payload_size).where(
-                same, _pieces.c.payload_size.is_not(None)
-            )
-        )
-        payload_sizes = {row.key: row.payload_size for row in sizes}
-        await connection.execute(delete(_pieces).where(same))
-        rows = [
-            _piece_row(piece, payload_sizes.get(piece.key))
-            for piece in fold_pieces(provider, events, expirations).values()
-            if piece.sector in chunk  # others of the same messages are only there for their deals
-        ]
-        if rows:
-            await connection.execute(insert(_pieces), rows)
-
-
-async def _load_events(
-    connection: AsyncConnection, provider: ActorId, sectors: list[SectorNumber]
-) -> list[TypedEvent]:
-    """All events of `sectors` (of all, if empty) and of the messages they came in, in chain order."""
-    query = select(_events).where(_events.c.provider == provider)
-    if sectors:
-        messages = select(_events.c.message).where(
-            _events.c.provider == provider, _events.c.sector.in_(sectors)
-        )
-        query = query.where(or_(_events.c.sector.in_(sectors), _events.c.message.in_(messages)))
-    rows = await connection.execute(query.order_by(_events.c.height, _events.c.id))
-    events = []
-    for row in rows:
-        emitter, entries = decode_entries(row.entries)
-        event = ActorEvent(emitter, entries, False, Epoch(row.height), row.tipset, row.message)
-        typed = parse_event(event, provider)
-        if typed is not None:
-            events.append(typed)
-    return events
-
-
-def _piece_of(row: Any) -> HeldPiece:
-    return HeldPiece(
-        provider=ActorId(row.provider),
-        piece_cid=row.piece_cid,
-        padded_size=PaddedPieceSize(row.padded_size),
-        payload_size=row.payload_size,
-        sector=SectorNumber(row.sector),
-        offset=row.offset,
-        provenance=Provenance(ProvenanceKind(row.kind), row.record),
-        client=None if row.client is None else ActorId(row.client),
-        from_epoch=Epoch(row.from_epoch),
-        to_epoch=Epoch(row.to_epoch),
-    )
-
-
-def _piece_row(piece: HeldPiece, payload_size: int | None) -> dict[str, Any]:
-    return {
-        "provider": piece.provider,
-        "key": piece.key,
-        "piece_cid": piece.piece_cid,
-        "padded_size": piece.padded_size,
-        "payload_size": payload_size,
-        "sector": piece.sector,
-        "offset": piece.offset,
-        "kind": piece.provenance.kind.value,
-        "record": piece.provenance.id,
-        "client": piece.client,
-        "from_epoch": piece.from_epoch,
-        "to_epoch": piece.to_epoch,
-    }
+    return touched | await write_ends(connection, provider, batch.expirations)

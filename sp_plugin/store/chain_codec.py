@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import libipld
 from sqlalchemy import Dialect, Text, TypeDecorator
 
 from lotus_client import cbor
@@ -19,6 +20,7 @@ __all__ = [
     "decode_sector",
     "encode_entries",
     "encode_sector",
+    "parse_tipset_key",
 ]
 
 
@@ -32,24 +34,29 @@ class TipSetKeyType(TypeDecorator[TipSetKey]):
         return None if value is None else ",".join(map(str, value))
 
     def process_result_value(self, value: Any, dialect: Dialect) -> TipSetKey | None:
-        if value is None:
-            return None
-        return TipSetKey(tuple(Cid.parse(text) for text in value.split(",") if text))
+        return None if value is None else parse_tipset_key(value)
+
+
+def parse_tipset_key(text: str) -> TipSetKey:
+    """The key whose CIDs, joined by commas, are `text`."""
+    return TipSetKey(tuple(Cid.parse(part) for part in text.split(",") if part))
 
 
 def encode_entries(emitter: Address, entries: tuple[EventEntry, ...]) -> bytes:
     """Emitter and entries of an event as DAG-CBOR `[emitter, [[flags, key, codec, value]…]]`."""
-    return cbor.encode(
+    # libipld, since there may be thousands in one tipset; its bytes are those of `cbor.encode`
+    encoded: bytes = libipld.encode_dag_cbor(
         [
             emitter.to_bytes(),
             [[entry.flags, entry.key, entry.codec, entry.value] for entry in entries],
         ]
     )
+    return encoded
 
 
 def decode_entries(raw: bytes) -> tuple[Address, tuple[EventEntry, ...]]:
     """The inverse of `encode_entries`."""
-    value: Any = cbor.decode(raw)
+    value: Any = libipld.decode_dag_cbor(raw)
     emitter, entries = value
     return Address.from_bytes(emitter), tuple(EventEntry(*entry) for entry in entries)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, String, Table
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, String, Table, Text
 
 from sp_plugin.store.base import CidType, metadata
 from sp_plugin.store.chain_codec import TipSetKeyType
@@ -12,6 +12,7 @@ from sp_plugin.store.chain_codec import TipSetKeyType
 __all__ = [
     "cursors",
     "events",
+    "gaps",
     "held_pieces",
     "intervals",
     "own_blocks",
@@ -109,4 +110,14 @@ own_blocks: Final = Table(
     Column("win_count", Integer, nullable=False),
     Column("header", LargeBinary, nullable=False),
     Index("ix_chain_own_blocks_epoch", "provider", "epoch"),
+)
+
+gaps: Final = Table(
+    "chain_gaps",
+    metadata,
+    Column("provider", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String(20), primary_key=True),
+    Column("from_epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("to_epoch", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
 )

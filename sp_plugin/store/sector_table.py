@@ -13,6 +13,7 @@ from fil_plus.power import sector_qap
 from lotus_client.state import SectorOnChainInfo
 from lotus_client.types import ActorId, Epoch, SectorNumber
 from sp_plugin.store.chain_codec import decode_sector, encode_sector
+from sp_plugin.store.chain_tables import events as _events
 from sp_plugin.store.chain_tables import intervals as _intervals
 from sp_plugin.store.chain_tables import snapshots as _snapshots
 
@@ -22,6 +23,8 @@ __all__ = [
     "drop_stale_snapshots",
     "history",
     "intervals_of",
+    "known_sectors",
+    "lowest_stale",
     "save_snapshot",
 ]
 
@@ -75,6 +78,16 @@ async def intervals_of(
     return tuple(map(_interval_of, await connection.execute(query)))
 
 
+async def known_sectors(connection: AsyncConnection, provider: ActorId) -> frozenset[SectorNumber]:
+    """Every sector that an event or a full read has ever named."""
+    named = select(_events.c.sector).where(
+        _events.c.provider == provider, _events.c.sector.is_not(None)
+    )
+    read = select(_intervals.c.sector).where(_intervals.c.provider == provider)
+    rows = await connection.execute(named.union(read))
+    return frozenset(SectorNumber(number) for number in rows.scalars())
+
+
 async def save_snapshot(
     connection: AsyncConnection, provider: ActorId, snapshot: SectorSnapshot
 ) -> None:
@@ -95,23 +108,28 @@ async def save_snapshot(
     )
 
 
-async def drop_stale_snapshots(connection: AsyncConnection, batch: ChainBatch) -> None:
-    """Undo full reads made at tipsets that `batch` shows not to be on the chain, and all above the lowest of them."""
+async def lowest_stale(connection: AsyncConnection, batch: ChainBatch) -> Epoch | None:
+    """The lowest height of a full read made at a tipset that `batch` shows not to be on the chain; None without one."""
     if batch.before is None:
-        return
+        return None
     there = {(ref.height, ref.key) for ref in (*batch.applied, batch.read_at)}
     changed_from = min(
         [ref.height for ref in batch.reverted], default=batch.before.tipset.height + 1
     )
-    mine = _snapshots.c.provider == batch.provider
     rows = await connection.execute(
         select(_snapshots.c.height, _snapshots.c.tipset).where(
-            mine, _snapshots.c.height >= changed_from
+            _snapshots.c.provider == batch.provider, _snapshots.c.height >= changed_from
         )
     )
-    stale = min([height for height, key in rows if (height, key) not in there], default=None)
+    return min([height for height, key in rows if (height, key) not in there], default=None)
+
+
+async def drop_stale_snapshots(connection: AsyncConnection, batch: ChainBatch) -> None:
+    """Undo full reads made at tipsets that `batch` shows not to be on the chain, and all above the lowest of them."""
+    stale = await lowest_stale(connection, batch)
     if stale is None:
         return
+    mine = _snapshots.c.provider == batch.provider
     intervals = _intervals.c.provider == batch.provider
     await connection.execute(delete(_intervals).where(intervals, _intervals.c.from_epoch >= stale))
     await connection.execute(

@@ -83,7 +83,7 @@ def sector_power(sector: SectorOnChainInfo, size: int) -> tuple[int, int]:
     return size, qa_power(size, duration, sector.verified_deal_weight)
 
 
-def expected_reward(actors: dict[int, Actor], qap: int, epochs: int) -> int:
+def expected_reward(actors: Mapping[int, Actor], qap: int, epochs: int) -> int:
     """What that power may expect to earn in so many epochs, in attoFIL."""
     power: int = actors[4].state.power_position
     if power <= 0:
@@ -99,7 +99,7 @@ def circulating_supply(actors: Mapping[int, Actor]) -> int:
     return TOTAL_SUPPLY - held - pledged
 
 
-def initial_pledge(actors: dict[int, Actor], qap: int) -> int:
+def initial_pledge(actors: Mapping[int, Actor], qap: int) -> int:
     """min(1 FIL per 32 GiB of QAP, 20 days of expected reward + 30 % of supply by share of power), in attoFIL."""
     cap, per = _PLEDGE_CAP_PER_QAP
     base = max(expected_reward(actors, qap, _PLEDGE_EPOCHS), 1)

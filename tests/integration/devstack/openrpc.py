@@ -14,16 +14,68 @@ from typing import Any
 
 import jsonschema
 
-_DATA = Path(__file__).parents[2] / "data" / "lotus-openrpc"
+_DATA = Path(__file__).parents[2] / "data"
 
 # Go's `omitempty`, and fields that are absent rather than null when there is nothing.
 _MAY_BE_ABSENT = frozenset({"InvokedActor", "Logs", "IpldOps", "Subcalls"})
 
 
 def load_document(name: str) -> dict[str, dict[str, Any]]:
-    """Method descriptions by full name, of `v1-full`, `v2-full` or `miner`."""
-    document = json.loads(gzip.decompress((_DATA / f"{name}.json.gz").read_bytes()))
-    return {method["name"]: method for method in document["methods"]}
+    """Lotus' method descriptions by full name, of `v0-gateway`, `v1-full`, `v2-full` or `miner`."""
+    return {method["name"]: method for method in _read("lotus-openrpc", name)["methods"]}
+
+
+def load_forest(version: int) -> dict[str, dict[str, Any]]:
+    """Forest's method descriptions by full name, their results with the schemas that they refer to."""
+    document = _read("forest-openrpc", f"v{version}")
+    shared = {"components": document["components"]}
+    return {
+        # a schema may also be the bare `true`
+        method["name"]: method | {"result": {"allOf": [method["result"]["schema"]]} | shared}
+        for method in document["methods"]
+    }
+
+
+def _read(folder: str, name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(
+        gzip.decompress((_DATA / folder / f"{name}.json.gz").read_bytes())
+    )
+    return document
+
+
+def check_params(method: dict[str, Any], params: list[Any]) -> None:
+    """Return if `params` are as many and of the shapes that Lotus' document gives the method."""
+    described = method["params"]
+    assert len(params) == len(described), f"{len(params)} parameters, not {len(described)}"
+    for param, value in zip(described, params, strict=True):
+        if param["description"] == "json.RawMessage":
+            continue  # any JSON
+        schema = param["schema"]
+        example = (schema.get("examples") or [None])[0]
+        jsonschema.validate(value, _input(_amended(schema, example)))
+
+
+def _input(shape: dict[str, Any]) -> dict[str, Any]:
+    """The shape as a caller may write it: fields may be left out, and other ones are not read."""
+    open_shape = {
+        key: value
+        for key, value in shape.items()
+        if key not in ("required", "additionalProperties")
+    }
+    if "properties" in shape:
+        open_shape["properties"] = {
+            name: _input(inner) for name, inner in shape["properties"].items()
+        }
+    if isinstance(shape.get("items"), dict):
+        open_shape["items"] = _input(shape["items"])
+    return open_shape
+
+
+def check_forest(method: dict[str, Any], params: list[Any], result: Any) -> None:
+    """Return if a call and its answer fit Forest's description of the method."""
+    required = sum(param.get("required", False) for param in method["params"])
+    assert required <= len(params) <= len(method["params"]), "another number of parameters"
+    jsonschema.validate(result, method["result"])
 
 
 def check_result(method: dict[str, Any], result: Any) -> None:
@@ -73,7 +125,7 @@ def _object(schema: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
     if patterns := schema.get("patternProperties"):  # a Go map
         inner = _amended(next(iter(patterns.values())), next(iter(example.values()), None))
         return {"type": "object", "additionalProperties": inner}
-    if not example:
+    if not example or example == {"abc": 123}:  # the documents' example of a map of anything
         return {"type": ["object", "null"]}
     properties = schema.get("properties", {})
     if properties.keys().isdisjoint(example) and not _names_fields(example):

@@ -122,3 +122,19 @@ def test_tokens_stay_valid_over_a_restart_and_ports_can_be_taken(tmp_path: Path)
         assert second.ask("status")["height"] > 0  # the clock mines
     finally:
         second.stop()
+
+
+def test_the_api_can_shut_the_node_down(running: Running) -> None:
+    token, _, address = running.info["FULLNODE_API_INFO"].partition(":")
+    port = address.split("/")[4]
+    call = {"jsonrpc": "2.0", "id": 1, "method": "Filecoin.Shutdown", "params": []}
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/rpc/v1", json.dumps(call).encode(), headers
+    )
+    with urllib.request.urlopen(request) as response:
+        assert json.load(response)["result"] is None
+    assert running.process.wait(30) == 0
+    assert running.process.stdout is not None
+    running.process.stdout.close()
+    assert not (running.data_dir / "lotus" / "api").exists()

@@ -21,7 +21,7 @@ from tests.integration.devstack.conftest import RawRpc
 from tests.integration.devstack.openrpc import check_result, load_document
 from tests.unit.devstack.contracts import calldata, initcode
 
-DOCUMENT = load_document("v1-eth")
+DOCUMENT = load_document("v1-full")
 EXECUTION = load_document("eth-execution")
 
 # Go's `omitempty` in EthTx and EthFeeHistory: absent according to the kind of transaction or what was asked.
@@ -142,10 +142,11 @@ def test_each_method_takes_as_many_parameters_as_lotus() -> None:
             assert len(method.params) == len(wanted), method.name
 
 
-def test_every_path_serves_eth_under_both_names() -> None:
-    for table in (table_v0(), table_v1(), table_v2()):
+def test_v1_and_v2_serve_eth_under_both_names_and_v0_does_not() -> None:
+    for table in (table_v1(), table_v2()):
         for name in ("eth_call", "Filecoin.EthCall", "net_version", "web3_clientVersion"):
             assert name in table.by_name
+            assert name not in table_v0().by_name
 
 
 async def test_reading_and_sending_need_no_token(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deals.gaps import Gap, GapKind
 from deals.ports import Cursor, TipSetRef
 from fil_plus.attribution import ProducedPiece, UsedPiece
 from fil_plus.terms import Basis, ShareTerms
@@ -224,6 +225,24 @@ async def test_missing_state_is_unknown_never_zero_and_comes_in_as_a_supplement(
     supplement = next(p.closed for p in periods if p.closed.revision == 1)
     assert supplement.nets[0].gross.value == expected_share(world, 2)
     assert (await world.ledger.check()).problems == ()
+    assert (await world.audit()).ok
+
+
+async def test_epochs_that_could_not_be_read_are_unknown_in_their_period_and_its_statement(
+    world: World,
+) -> None:
+    why = "lookbacks of more than 24h0m0s are disallowed"
+    world.holdings.unknown = (
+        Gap(Epoch(2800), Epoch(3000), GapKind.CHAIN, why),
+        Gap(Epoch(100), Epoch(200), GapKind.EVENTS, "blocks won are known there"),
+    )
+    step = await world.step()
+    assert step.closed == ((0, 0),)
+    assert any("chain_gap" in text for text in step.waiting)
+    (period,) = await world.earnings.periods(PROVIDER)
+    assert period.closed.unknown == (f"gap 2800-2879: chain_gap: {why}",)
+    statement = await world.statement()
+    assert statement["unknown_wins"] == [f"gap 2800-2879: chain_gap: {why}"]
     assert (await world.audit()).ok
 
 
