@@ -12,6 +12,7 @@ help:
 	@echo "make test        all tests that can run on this machine; PYTEST_ARGS='-k words' chooses"
 	@echo "make check       lint, types, import rules and tests: what CI runs"
 	@echo "make bench       speed and memory of the data plane"
+	@echo "make soak        the follower through random forks, drops and kills (SECONDS=3600, SEED=n)"
 	@echo "make lock        resolve the locked dependencies anew"
 
 $(VENV)/.usable:
@@ -49,6 +50,9 @@ check: lint test
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks
+
+soak: $(VENV)/.dev
+	@$(BIN)/python -m tests.soak_following --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED))
 
 lock: $(VENV)/.dev
 	@$(BIN)/pip-compile -q --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
