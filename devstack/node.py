@@ -10,6 +10,7 @@ from typing import Final
 
 from devstack.auth import TokenIssuer
 from devstack.chain import ForkShape, Network, PushRefused
+from devstack.eth_feed import EthFeed
 from devstack.heads import HeadFeed
 from devstack.mpool_config import MpoolConfig
 from devstack.peer_id import fresh_peer_id
@@ -40,6 +41,7 @@ class FullNode:
         self.wallet = wallet if wallet is not None else Wallet()
         self.tokens = tokens if tokens is not None else TokenIssuer()
         self.heads = HeadFeed(network)
+        self.eth = EthFeed(network, self.heads)
         self.started_at = time.time()
         self.sent_by_uuid: dict[str, SignedMessage] = {}  # MessageSendSpec.MsgUuid is idempotent
         self.mine_epoch: Callable[..., TipSet | None] = network.mine_epoch
@@ -148,8 +150,8 @@ class FullNode:
         self.heads.show(self.chain)
 
     def key_address(self, address: Address) -> Address:
-        """The key (f1, f3) behind an account address, from the state after the head."""
-        if address.protocol in (1, 3):
+        """The key (f1, f3) or f410 behind an account address, from the state after the head."""
+        if address.protocol in (1, 3, 4):
             return address
         return self.network.pending_state().account_key(address)
 
@@ -161,6 +163,7 @@ class FullNode:
 
     def close(self) -> None:
         """End all streams."""
+        self.eth.close()
         for stream in list(self._closing):
             stream.close()
         self.heads.close()

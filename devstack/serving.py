@@ -24,6 +24,7 @@ from devstack.rpc.server import MAX_REQUEST_BYTES, RpcEndpoint
 from devstack.rpc.tables import table_v0, table_v1, table_v2
 from devstack.streams import add_stream_routes
 from devstack.wallet import UnknownKey
+from lotus_client.address import AddressError
 
 if TYPE_CHECKING:
     from devstack.stack import Devstack
@@ -41,6 +42,7 @@ _EXPECTED: Final = (
     MessageFailed,
     PieceRejected,
     UnknownKey,
+    AddressError,
 )
 
 

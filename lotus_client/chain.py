@@ -46,6 +46,11 @@ class TipSetKey:
     def __bool__(self) -> bool:
         return bool(self.cids)
 
+    @property
+    def cid(self) -> Cid:
+        """The CID of the key itself, whose digest is the tipset's hash in eth_* (Lotus `chain/types/tipset_key.go`)."""
+        return dag_cbor_cid(cbor.encode(b"".join(cid.raw for cid in self.cids)))
+
 
 @dataclass(frozen=True, slots=True)
 class ElectionProof:

@@ -195,7 +195,11 @@ class SignedMessage:
     def verify(self, signer: Address | None = None) -> None:
         """Return if the signature is the sender's. `signer` is its key address when the sender is an f0.
 
+        A delegated signature is over an Ethereum transaction, which needs the chain's id: `lotus_client.eth` checks it.
+
         Raises:
-            SignatureError: it is not.
+            SignatureError: it is not, or it is a delegated one.
         """
+        if self.signature.type is SignatureType.DELEGATED:
+            raise SignatureError("a delegated signature is checked by lotus_client.eth")
         verify_signature(self.signature, signer or self.message.from_, self.message.cid.raw)

@@ -11,7 +11,7 @@ Design notes
 * As in Lotus: messages, headers, message and receipt roots, events, ids and code CIDs, exit codes, mempool rules,
   division of gas money, weight, look-back, vesting, and the states' own blocks and roots (`states`, `blocks`). The
   devnet's own, and said so where it stands: gas prices (`gas`), VRFs, beacon and proofs (`mining`), minting
-  (`actors.reward`), projections and deposits (`actors.policy`). There is no EVM.
+  (`actors.reward`), projections and deposits (`actors.policy`). Contracts run in `devstack.evm`.
 * A state is a frozen dataclass whose `to_value` is its block. A new one goes into `states` (or a module of its own) with
   persistent maps of `devstack.ipld` for fields; its blocks can then be read by CID without further work.
 * Proofs cannot be verified here. `actors.miner_sectors.INVALID_PROOF` stands for one that fails.

@@ -11,6 +11,7 @@ from devstack.chain.actors import CODE
 from devstack.chain.amt import array_root, event_array_root
 from devstack.chain.machine import Environment, Exit, Machine, Sent
 from devstack.chain.states import MultisigState, StateTree, VerifregState
+from devstack.chain.table import replace as replace_actor
 from devstack.chain.values import ExecutionTrace, GasOutputs, Invocation, StampedEvent
 from lotus_client.actors.events import entries_value
 from lotus_client.actors.methods import CRON, REWARD, SYSTEM, CronMethod, RewardMethod
@@ -35,7 +36,7 @@ __all__ = [
 
 _AWARD_GAS: Final = 1 << 30
 _CRON_GAS: Final = gas.BLOCK_GAS_LIMIT * 10_000
-_SENDERS: Final = ("account", "placeholder")
+_SENDERS: Final = ("account", "ethaccount", "placeholder")
 _NO_TRACE: Final = ExecutionTrace(
     ActorId(0), SYSTEM, AttoFil(0), 0, b"", 0, 0, read_only=False, exit_code=0, return_=b"",
     return_codec=0,
@@ -141,17 +142,15 @@ def _apply(machine: Machine, message: Message, cid: Cid, size: int) -> Invocatio
     if refused or sender is None:
         receipt = Receipt(refused or int(Exit.SENDER_INVALID), b"", 0, None)
         return Invocation(cid, message, receipt, GasOutputs(), _NO_TRACE, "message refused")
-    used = gas.gas_used(message, size)
-    out_of_gas = used > message.gas_limit
-    outputs = gas.gas_outputs(message, min(used, message.gas_limit))
+    base = gas.gas_used(message, size)
     actor = machine.actors[sender]
     reserved = message.gas_limit * message.gas_fee_cap.value
     machine.set_actor(
-        sender, replace(actor, nonce=actor.nonce + 1, balance=actor.balance - reserved)
+        sender, replace_actor(actor, nonce=actor.nonce + 1, balance=actor.balance - reserved)
     )
     machine.events.clear()
-    machine.origin, machine.exec_count = (message.from_, message.nonce), 0
-    sent = Sent(int(Exit.OUT_OF_GAS), b"", None) if out_of_gas else _call(machine, sender, message)
+    sent, used = _metered_call(machine, sender, message, base)
+    outputs = gas.gas_outputs(message, used)
     machine.add_balance(99, outputs.base_fee_burn.value + outputs.over_estimation_burn.value)
     machine.add_balance(2, outputs.miner_tip.value)
     machine.add_balance(sender, outputs.refund.value)
@@ -160,9 +159,7 @@ def _apply(machine: Machine, message: Message, cid: Cid, size: int) -> Invocatio
     return Invocation(
         cid=cid,
         message=message,
-        receipt=Receipt(
-            sent.exit_code, sent.return_, min(used, message.gas_limit), events_root(events)
-        ),
+        receipt=Receipt(sent.exit_code, sent.return_, used, events_root(events)),
         gas=outputs,
         trace=sent.trace or _NO_TRACE,
         error=f"exit {sent.exit_code}" if sent.exit_code else "",
@@ -188,17 +185,36 @@ def _call(machine: Machine, sender: int, message: Message) -> Sent:
     )  # fmt: skip
 
 
-def call_message(tree: StateTree, environment: Environment, message: Message) -> Invocation:
-    """Run a message without signature, nonce or gas on a state that stays as it is."""
+def _metered_call(machine: Machine, sender: int, message: Message, base: int) -> tuple[Sent, int]:
+    """The outcome and the gas used: the message's own price and what contracts took, within its limit."""
+    actor = machine.actors[sender]
+    if actor.code == "placeholder":  # its first message shows the key: it becomes an account
+        machine.set_actor(sender, replace_actor(actor, code="ethaccount"))
+    machine.origin, machine.exec_count = (message.from_, message.nonce), 0
+    machine.gas_budget, machine.gas_consumed = message.gas_limit - base, 0
+    machine.gas_price = gas.effective_price(message)
+    if machine.gas_budget < 0:
+        return Sent(int(Exit.OUT_OF_GAS), b"", None), message.gas_limit
+    sent = _call(machine, sender, message)
+    return sent, min(base + machine.gas_consumed, message.gas_limit)
+
+
+def call_message(
+    tree: StateTree, environment: Environment, message: Message, *, any_sender: bool = False
+) -> Invocation:
+    """Run a message without signature, nonce or gas on a state that stays as it is.
+
+    With `any_sender` an f410 sender need not be on chain, as eth_call has it.
+    """
     machine = _machine(tree, environment)
-    sender = machine.resolve(message.from_)
+    sender = machine.sender_id(message.from_) if any_sender else machine.resolve(message.from_)
     if sender is None:
         receipt = Receipt(int(Exit.SENDER_INVALID), b"", 0, None)
         return Invocation(message.cid, message, receipt, GasOutputs(), _NO_TRACE, "unknown sender")
-    machine.origin = (message.from_, message.nonce)
-    sent = _call(machine, sender, message)
+    base = gas.gas_used(message, len(message.to_cbor()) + 70)  # 70 bytes of signature and framing
+    limited = replace(message, gas_limit=message.gas_limit or gas.BLOCK_GAS_LIMIT)
+    sent, used = _metered_call(machine, sender, limited, base)
     events = tuple(machine.events)
-    used = gas.gas_used(message, len(message.to_cbor()) + 70)  # 70 bytes of signature and framing
     return Invocation(
         cid=message.cid,
         message=message,

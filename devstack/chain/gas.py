@@ -1,6 +1,6 @@
-"""The devnet's gas model: a fixed price per kind of call plus a price per byte of the message.
+"""The devnet's gas model: a fixed price per kind of call plus a price per byte of the message, and what contracts take.
 
-Not the FVM's prices, but of their order of magnitude, known before execution, and charged by Lotus' own rules: base
+Not the FVM's prices, but of their order of magnitude, known before execution unless contracts run, and charged by Lotus' own rules: base
 fee burnt per gas used, tip per gas limit, an over-estimation burn, the rest refunded. The base fee stays at its floor.
 """
 
@@ -9,11 +9,20 @@ from __future__ import annotations
 from typing import Final
 
 from devstack.chain.values import GasOutputs
+from lotus_client.actors.evm import EAM, EvmMethod
 from lotus_client.actors.methods import MinerMethod, PowerMethod
 from lotus_client.messages import METHOD_SEND, Message
 from lotus_client.types import AttoFil
 
-__all__ = ["BASE_FEE", "BLOCK_GAS_LIMIT", "gas_outputs", "gas_used"]
+__all__ = [
+    "BASE_FEE",
+    "BLOCK_GAS_LIMIT",
+    "effective_price",
+    "gas_outputs",
+    "gas_used",
+    "is_metered",
+    "with_margin",
+]
 
 BASE_FEE: Final = 100  # attoFIL per gas: Lotus build/buildconstants MinimumBaseFee
 BLOCK_GAS_LIMIT: Final = 10_000_000_000
@@ -28,6 +37,7 @@ _HEAVY: Final[dict[int, int]] = {
     MinerMethod.PROVE_REPLICA_UPDATES3: 80_000_000,
     MinerMethod.EXTEND_SECTOR_EXPIRATION2: 25_000_000,
     PowerMethod.CREATE_MINER_EXPORTED: 30_000_000,
+    EvmMethod.INVOKE_CONTRACT: 1_500_000,  # and what the contract takes, if there is one
 }
 
 
@@ -35,6 +45,23 @@ def gas_used(message: Message, size: int) -> int:
     """What a message of that many bytes on chain uses."""
     kind = _SEND if message.method == METHOD_SEND else _HEAVY.get(message.method, _CALL)
     return kind + _PER_BYTE * size
+
+
+def with_margin(used: int) -> int:
+    """The limit to ask for: a quarter above what was used (Lotus' GasLimitOverestimation), within a block."""
+    return min(used * 5 // 4, BLOCK_GAS_LIMIT)
+
+
+def is_metered(message: Message) -> bool:
+    """Whether the message runs a contract, so that its gas depends on the run."""
+    return message.method == EvmMethod.INVOKE_CONTRACT or message.to == EAM
+
+
+def effective_price(message: Message) -> int:
+    """What a contract sees as the gas price: base fee and tip, in attoFIL."""
+    cap = message.gas_fee_cap.value
+    paid = min(BASE_FEE, cap)
+    return paid + min(message.gas_premium.value, cap - paid)
 
 
 def _over_estimation(used: int, limit: int) -> int:

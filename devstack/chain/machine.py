@@ -14,6 +14,7 @@ from devstack.chain.values import ExecutionTrace, StampedEvent
 from lotus_client.actors.wire import ParamsError, Wire
 from lotus_client.address import Address, AddressError
 from lotus_client.cbor import CborError
+from lotus_client.cid import Cid
 from lotus_client.state import ActorState, EventEntry
 from lotus_client.types import ActorId, AttoFil
 
@@ -61,9 +62,10 @@ _SURFACED = {
 class Abort(Exception):
     """An actor gives up: the call frame's changes and events are undone and the code is its outcome."""
 
-    def __init__(self, code: int, message: str = "") -> None:
+    def __init__(self, code: int, message: str = "", data: bytes = b"") -> None:
         super().__init__(f"{message} ({code})")
         self.code = int(code)
+        self.data = data  # what the caller gets nevertheless: a contract's revert data
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Environment:
     epoch: int
     network_version: int
     ticket_randomness: Callable[[int, int, bytes], bytes]  # domain, epoch, entropy
+    tipset_hash: Callable[[int], bytes] | None = None  # of an epoch below: the tipset key's digest
     tracing: bool = False  # whether calls leave traces; they cost more than the execution itself
 
 
@@ -108,6 +111,9 @@ class Machine:
         self._depth = 0
         self.exec_count = 0
         self.origin: tuple[Address, int] = (Address.of_id(0), 0)
+        # gas that contracts may use and have used, beyond the message's own price, and its price to them
+        self.gas_budget = self.gas_consumed = self.gas_price = 0
+        self.bytecode: dict[Cid, bytes] = {}  # code that contracts call themselves with
 
     def tree(self) -> StateTree:
         """The state as it is now."""
@@ -189,6 +195,13 @@ class Machine:
         self.set_actor(actor_id, actor)
         return actor_id
 
+    def sender_id(self, address: Address) -> int | None:
+        """The id behind a sender; an f410 that is not on chain becomes a placeholder."""
+        try:
+            return self._resolve_or_create(address)
+        except Abort:
+            return None
+
     def call(
         self,
         caller: int,
@@ -215,7 +228,7 @@ class Machine:
                 result = self._run(runtime, method, params)
         except Abort as abort:
             self.roll_back(mark)
-            exit_code, result = abort.code, b""
+            exit_code, result = abort.code, abort.data
         if not self.environment.tracing:
             return Sent(exit_code, result, None)
         actor = None if receiver is None else self._actors.get(receiver)
@@ -330,11 +343,13 @@ class Runtime:
         value: int = 0,
         *,
         read_only: bool = False,
+        gas_limit: int | None = None,
     ) -> Sent:
         """Call another actor. System failures surface as the caller would see them (actors.md §0.2)."""
         sent = self.machine.call(
             self.receiver, to, method, params, value,
-            gas_limit=self.gas_limit, read_only=self.read_only or read_only,
+            gas_limit=self.gas_limit if gas_limit is None else gas_limit,
+            read_only=self.read_only or read_only,
         )  # fmt: skip
         if sent.trace is not None:
             self.subcalls.append(sent.trace)
@@ -342,10 +357,10 @@ class Runtime:
         return sent if code is None else Sent(code, sent.return_, sent.trace)
 
     def must_send(self, to: Address, method: int, params: bytes = b"", value: int = 0) -> bytes:
-        """As `send`, and give up with the same code if it fails."""
+        """As `send`, and give up with the same code and return data if it fails."""
         sent = self.send(to, method, params, value)
         if sent.exit_code:
-            raise Abort(sent.exit_code, f"call of {to} method {method} failed")
+            raise Abort(sent.exit_code, f"call of {to} method {method} failed", sent.return_)
         return sent.return_
 
     def emit(self, entries: tuple[EventEntry, ...]) -> None:

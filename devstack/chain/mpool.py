@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from typing import Final
 
+from devstack import evm
 from devstack.chain import gas
 from devstack.chain.states import AccountState, Actor, InitState, StateTree
 from devstack.chain.values import PushRefused
 from lotus_client.address import Address
 from lotus_client.cid import Cid
 from lotus_client.crypto import SignatureError, SignatureType
+from lotus_client.eth import EthTransactionError, verify_delegated
 from lotus_client.messages import SignedMessage
 
 __all__ = ["MessagePool"]
@@ -23,14 +25,17 @@ _MAX_UNTRUSTED_PER_SENDER: Final = 100
 _REPLACE_NUMERATOR: Final = 110  # of 100, and one attoFIL more
 _MAX_BLOCK_MESSAGES: Final = 2000
 _MAX_REPLACED_KEPT: Final = 10_000
+_SENDERS: Final = ("account", "ethaccount", "placeholder")
 
 
 class MessagePool:
     """Signed messages waiting for inclusion, by sender's id and nonce. `tree` gives the state after the head."""
 
-    def __init__(self, tree: Callable[[], StateTree]) -> None:
+    def __init__(self, tree: Callable[[], StateTree], chain_id: int) -> None:
         self._tree = tree
+        self._chain_id = chain_id
         self._by_sender: dict[int, dict[int, SignedMessage]] = {}
+        self._homeless: list[SignedMessage] = []  # their senders went away in a reorg
         self._replaced: dict[Cid, SignedMessage] = {}
         self.priority: tuple[Address, ...] = ()  # senders whose messages go into blocks first
         self._local: set[int] = set()  # senders that somebody with a token pushed for
@@ -116,23 +121,32 @@ class MessagePool:
                 message.to.protocol != 4 or message.to.eth_address is not None,
                 "'To' is not an f410 address",
             ),
-            (
-                signed.signature.type in (SignatureType.SECP256K1, SignatureType.BLS),
-                "this network takes secp256k1 and BLS messages only",
-            ),
         ):
             if not good:
                 raise PushRefused(why)
+        if gas.is_metered(message) and not evm.is_available():
+            # Lotus' words where eth_* is switched off (`node/impl/eth`)
+            raise PushRefused("module disabled, enable with Fevm.EnableEthRPC: py-evm is missing")
         sender = _resolve(self._tree(), message.from_)
         actor = None if sender is None else self._tree().actors[sender]
-        if sender is None or actor is None or actor.code != "account":
+        if sender is None or actor is None or actor.code not in _SENDERS:
             raise PushRefused(f"{message.from_} has no account on chain: actor not found")
-        state: AccountState = actor.state
         try:
-            signed.verify(state.address)
-        except SignatureError as error:
+            self._check_signature(signed, actor)
+        except (SignatureError, EthTransactionError) as error:
             raise PushRefused(f"invalid signature: {error}") from error
         return sender
+
+    def _check_signature(self, signed: SignedMessage, sender: Actor) -> None:
+        if signed.signature.type is SignatureType.DELEGATED:
+            if sender.code == "account" or signed.message.from_ != sender.delegated:
+                raise SignatureError("a delegated signature is for f410 senders")
+            verify_delegated(signed, self._chain_id)
+        elif sender.code == "account":
+            state: AccountState = sender.state
+            signed.verify(state.address)
+        else:
+            raise SignatureError("f410 senders sign Ethereum transactions")
 
     def _remember(self, replaced: SignedMessage) -> None:
         if len(self._replaced) >= _MAX_REPLACED_KEPT:
@@ -165,12 +179,10 @@ class MessagePool:
             waiting[nonce]
             for _, waiting in sorted(self._by_sender.items())
             for nonce in sorted(waiting)
-        ]
+        ] + self._homeless
 
     def __contains__(self, cid: object) -> bool:
-        return any(
-            signed.cid == cid for waiting in self._by_sender.values() for signed in waiting.values()
-        )
+        return any(signed.cid == cid for signed in self.pending())
 
     def next_nonce(self, sender: Address) -> int:
         """The nonce after the chain's and the waiting messages' of that sender; 0 for an unknown one."""
@@ -226,19 +238,39 @@ class MessagePool:
 
     def settle(self) -> None:
         """Forget messages that the new head's state has passed."""
-        if self._by_sender:
-            self._prune(self._tree())
+        if self._by_sender or self._homeless:
+            tree = self._tree()
+            homeless, self._homeless = self._homeless, []
+            for signed in homeless:
+                self._place(signed, tree)
+            self._prune(tree)
 
     def take_back(self, messages: Iterable[SignedMessage]) -> None:
-        """Return the messages of reverted tipsets, without checks: they were checked when they first came."""
+        """Return the messages of reverted tipsets, without checks: they were checked when they first came.
+
+        A sender may have another id on the new fork, or not be there yet; then its messages wait for it.
+        """
         tree = self._tree()
+        waiting = self.pending()
+        self._by_sender, self._homeless = {}, []
+        for signed in waiting:
+            self._place(signed, tree)
         for signed in messages:
-            sender = _resolve(tree, signed.message.from_)
-            if sender is not None and signed.message.nonce >= tree.actors[sender].nonce:
-                waiting = self._by_sender.setdefault(sender, {})
-                if signed.message.nonce not in waiting:
-                    waiting[signed.message.nonce] = signed
-                    self._tell("add", signed)
+            if self._place(signed, tree):
+                self._tell("add", signed)
+
+    def _place(self, signed: SignedMessage, tree: StateTree) -> bool:
+        """Whether the message waits now: not if its nonce has passed or is taken."""
+        sender = _resolve(tree, signed.message.from_)
+        if sender is None:
+            self._homeless.append(signed)
+            return True
+        nonce = signed.message.nonce
+        waiting = self._by_sender.setdefault(sender, {})
+        if nonce < tree.actors[sender].nonce or nonce in waiting:
+            return False
+        waiting[nonce] = signed
+        return True
 
     def put_back(self, signed: SignedMessage) -> None:
         """Wait for a message again that waited before, in the place of another of its nonce; without checks."""

@@ -48,8 +48,7 @@ from lotus_client.types import AttoFil, Epoch
 
 __all__ = ["FINALITY", "Network"]
 
-# Lotus: GasLimitOverestimation 1.25; premium floor 100,000; 0.07 FIL default maximum fee
-_OVER_ESTIMATION: Final = (125, 100)
+# Lotus: premium floor 100,000; 0.07 FIL default maximum fee
 _MIN_PREMIUM: Final = 100_000
 _DEFAULT_MAX_FEE: Final = AttoFil(7 * 10**16)
 _POST_DOMAIN: Final = 9
@@ -75,7 +74,7 @@ class Network:
         self._events = EventIndex(self._store)
         self.blocks = BlockIndex(self._store)
         self._prover = AutomaticProver(self)
-        self.mpool = MessagePool(lambda: self._after(self.head).tree)
+        self.mpool = MessagePool(lambda: self._after(self.head).tree, self.config.eip155_chain_id)
         for name in accounts_of(self.config):
             self.key(name)
         tree = genesis_state(self.config)
@@ -174,7 +173,7 @@ class Network:
         """Estimate gas, sign and push a message with the sender's next nonce; its CID.
 
         Gas is estimated without execution, so that messages that depend on waiting ones, or are meant to fail, can
-        be sent too.
+        be sent too; but a contract has to be run to know what it takes.
         """
         key = self.key(sender) if isinstance(sender, str) else sender
         message = Message(
@@ -185,7 +184,8 @@ class Network:
             method=int(method),
             params=params,
         )
-        return self.mpool.push(self._with_gas(message, None).signed_by(key))
+        used = self.call(message).receipt.gas_used if gas.is_metered(message) else None
+        return self.mpool.push(self._with_gas(message, None, used).signed_by(key))
 
     # time ---------------------------------------------------------------------------------------------------------
 
@@ -483,6 +483,7 @@ class Network:
             lambda domain, at, entropy: self.ticket_randomness(
                 domain, Epoch(at), entropy, tipset.key
             ),
+            lambda at: self.tipset_by_height(Epoch(at), tipset.key).key.cid.digest,
             tracing,
         )
 
@@ -514,24 +515,33 @@ class Network:
         environment = self._environment(tipset, tipset.height, tracing=True)
         return call_message(self._after(before).tree, environment, message)
 
-    def call(self, message: Message, key: TipSetKey | None = None) -> Invocation:
-        """The message run on the tipset's *post* state and thrown away; no signature, nonce or gas needed."""
+    def call(
+        self, message: Message, key: TipSetKey | None = None, *, any_sender: bool = False
+    ) -> Invocation:
+        """The message run on the tipset's *post* state and thrown away ; no signature, nonce or gas needed.
+
+        With `any_sender` an f410 sender need not be on chain, as for eth_call.
+        """
         tipset = self.tipset(key)
         environment = self._environment(tipset, tipset.height + 1, tracing=True)
-        return call_message(self._after(tipset).tree, environment, message)
+        return call_message(self._after(tipset).tree, environment, message, any_sender=any_sender)
 
     def estimate_gas(self, message: Message, max_fee: AttoFil | None = None) -> Message:
         """The message with its zero gas fields filled, as GasEstimateMessageGas: MessageFailed if it would fail."""
-        run = self.call(message)
+        run = self.call(replace(message, gas_limit=0))
         if run.receipt.exit_code:
             raise MessageFailed(run.receipt.exit_code, f"method {message.method} of {message.to}")
-        return self._with_gas(message, max_fee)
+        return self._with_gas(message, max_fee, run.receipt.gas_used)
 
-    def _with_gas(self, message: Message, max_fee: AttoFil | None) -> Message:
+    def _with_gas(
+        self, message: Message, max_fee: AttoFil | None, ran: int | None = None
+    ) -> Message:
+        """The message with gas for what it used when it `ran`, or for the fixed price of its kind."""
         limit = message.gas_limit
         if limit == 0:
-            used = gas.gas_used(message, len(message.to_cbor()) + _SIGNATURE_ROOM)
-            limit = used * _OVER_ESTIMATION[0] // _OVER_ESTIMATION[1]
+            fixed = gas.gas_used(message, len(message.to_cbor()) + _SIGNATURE_ROOM)
+            used = max(fixed, ran or 0)
+            limit = gas.with_margin(used)
         premium = message.gas_premium.value or _MIN_PREMIUM
         cap = message.gas_fee_cap.value or gas.BASE_FEE * 11 + premium
         most = (max_fee or _DEFAULT_MAX_FEE).value
@@ -550,6 +560,18 @@ class Network:
     def tipset(self, key: TipSetKey | None = None) -> TipSet:
         """The tipset of that key, on the canonical chain or not."""
         return self._store.tipset(key)
+
+    def tipset_by_hash(self, digest: bytes) -> TipSet:
+        """The tipset whose key's CID has that digest, on the canonical chain or not."""
+        return self._store.by_hash(digest)
+
+    def is_canonical(self, tipset: TipSet) -> bool:
+        """Whether the tipset is on the head's chain."""
+        return self._store.is_canonical(tipset)
+
+    def invocations(self, key: TipSetKey | None = None) -> tuple[Invocation, ...]:
+        """The explicit messages of the tipset, executed, in order; without traces."""
+        return self._after(self.tipset(key)).invocations
 
     def block(self, cid: Cid) -> BlockHeader:
         """The header of that CID."""

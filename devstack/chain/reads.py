@@ -76,8 +76,10 @@ class StateView:
         return state
 
     def account_key(self, address: Address) -> Address:
-        """The key address (f1, f3) of an account."""
+        """The key address (f1, f3) of an account; of what has one, the f410 address (Lotus `chain/vm`)."""
         actor = self._actor(address)
+        if actor.delegated is not None:
+            return actor.delegated
         if actor.code != "account":
             raise ChainLookupError(f"{address} is not an account")
         state: AccountState = actor.state

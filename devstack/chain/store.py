@@ -46,6 +46,7 @@ class ChainStore:
 
     def __init__(self) -> None:
         self._tipsets: dict[TipSetKey, TipSet] = {}
+        self._by_hash: dict[bytes, TipSetKey] = {}
         self._blocks: dict[Cid, BlockHeader] = {}
         self._messages: dict[Cid, tuple[SignedMessage, ...]] = {}
         self._included: dict[Cid, list[TipSetKey]] = {}
@@ -107,6 +108,7 @@ class ChainStore:
         if tipset.key in self._tipsets:
             return
         self._tipsets[tipset.key] = tipset
+        self._by_hash[tipset.key.cid.digest] = tipset.key
         for cid, header, included in zip(tipset.key, tipset.blocks, messages, strict=True):
             self._blocks[cid] = header
             self._messages[cid] = tuple(included)
@@ -151,6 +153,13 @@ class ChainStore:
         if found is None:
             raise ChainLookupError(f"loading tipset {key}: block not found")
         return found
+
+    def by_hash(self, digest: bytes) -> TipSet:
+        """The tipset whose key's CID has that digest: a block by its hash in eth_*."""
+        key = self._by_hash.get(digest)
+        if key is None:
+            raise ChainLookupError("failed to get tipset by hash: ipld: could not find block")
+        return self._tipsets[key]
 
     def executed_keys(self) -> list[TipSetKey]:
         """The tipsets whose outcome is known, in the order of their execution."""

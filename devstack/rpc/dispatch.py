@@ -82,6 +82,8 @@ class Dispatcher(Generic[NodeT]):
         if method.channel and not channels:
             raise RpcError.needs_channel(request.method)
         arguments = method.decode_params(request.method, request.params)
+        if method.callbacks and not channels:
+            raise RpcError(1, "connection doesn't support callbacks")
         if not caller.may(method.permission):
             raise RpcError.missing_permission(method.name, method.permission)
         return await self._run(method, request, arguments)

@@ -14,8 +14,10 @@ _INVALID_PARAMS: Final = -32602
 _PANIC: Final = 0
 
 # Lotus `api/api_errors.go`
+_EXECUTION_REVERTED: Final = 3
 _ACTOR_NOT_FOUND: Final = 11
 _NULL_ROUND: Final = 12
+_BLOCK_RANGE: Final = -32005
 
 
 class RpcError(Exception):
@@ -89,6 +91,16 @@ class RpcError(Exception):
     def actor_not_found(cls) -> RpcError:
         """The address has no actor in the asked state."""
         return cls(_ACTOR_NOT_FOUND, "actor not found")
+
+    @classmethod
+    def reverted(cls, message: str, data: bytes) -> RpcError:
+        """A call failed; `data` is what the contract reverted with."""
+        return cls(_EXECUTION_REVERTED, message, data="0x" + data.hex())
+
+    @classmethod
+    def block_range(cls, most: int, given: int) -> RpcError:
+        """A filter spans too many epochs."""
+        return cls(_BLOCK_RANGE, f"block range exceeds maximum of {most} (got {given})")
 
     @classmethod
     def null_round(cls, epoch: int) -> RpcError:

@@ -62,7 +62,8 @@ class RawParams:
 class Method(Generic[NodeT]):
     """One row of the table. The handler takes the node, then the decoded parameters.
 
-    It may be a coroutine function. With `channel` it returns a `Subscription` and works over WebSocket only.
+    It may be a coroutine function. With `channel` it returns a `Subscription` and works over WebSocket only; so does one
+    with `callbacks`, whose values come as Ethereum's notifications instead.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Method(Generic[NodeT]):
     params: tuple[Param, ...] | RawParams
     handler: Callable[..., Any | Awaitable[Any]]
     channel: bool = False
+    callbacks: bool = False
     aliases: tuple[str, ...] = field(default=())
 
     def decode_params(self, called: str, params: Any) -> tuple[Any, ...]:

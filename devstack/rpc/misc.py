@@ -1,4 +1,4 @@
-"""Tokens, version, sync state and the chain id: what surrounds the chain."""
+"""Tokens, version and sync state: what surrounds the chain."""
 
 from __future__ import annotations
 
@@ -126,10 +126,6 @@ def _blocks_per_tipset(node: FullNode, depth: int) -> float:
     return blocks / tipsets
 
 
-def _chain_id(node: FullNode) -> str:
-    return hex(node.network.config.eip155_chain_id)
-
-
 _READ, _ADMIN = Permission.READ, Permission.ADMIN
 
 AUTH_METHODS: tuple[Method[Any], ...] = (
@@ -143,7 +139,6 @@ _COMMON: tuple[Method[FullNode], ...] = (
     Method("StartTime", _READ, (), _start_time),
     Method("SyncState", _READ, (), _sync_state),
     Method("NodeStatus", _READ, (BOOL,), _node_status),
-    Method("EthChainId", _READ, (), _chain_id, aliases=("eth_chainId",)),
 )
 
 METHODS: tuple[Method[FullNode], ...] = (*_COMMON, Method("Version", _READ, (), _version_v1))

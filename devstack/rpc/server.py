@@ -24,7 +24,7 @@ from devstack.rpc.dispatch import (
 from devstack.rpc.errors import RpcError
 from devstack.rpc.interfere import interfere, pause, send_half, send_half_frame
 from devstack.rpc.methods import Caller, method_name
-from devstack.rpc.subscription import Subscription
+from devstack.rpc.subscription import EthSubscription, Subscription
 from lotus_client.json_text import read_json
 
 __all__ = ["MAX_REQUEST_BYTES", "RpcEndpoint", "authenticate", "token_of"]
@@ -199,7 +199,10 @@ class _Connection:
         except RpcError as error:
             await self._send(error_response(request.id, error), cut=wire.cut)
             return
-        if isinstance(result, Subscription):
+        if isinstance(result, EthSubscription):
+            await self._send(result_response(request.id, result.id))
+            self._start(self._notify_eth(result))  # lives on when the request is done
+        elif isinstance(result, Subscription):
             await self._forward(name, request, result)
         elif request.id is not None:
             await self._send(result_response(request.id, result), cut=wire.cut)
@@ -222,7 +225,15 @@ class _Connection:
         finally:
             stream.close()
 
-    async def _notify(self, method: str, params: list[Any], *, cut: bool = False) -> None:
+    async def _notify_eth(self, stream: EthSubscription) -> None:
+        """Forward in Ethereum's form, until unsubscribed or the connection ends."""
+        try:
+            async for value in stream:
+                await self._notify("eth_subscription", {"subscription": stream.id, "result": value})
+        finally:
+            stream.close()
+
+    async def _notify(self, method: str, params: object, *, cut: bool = False) -> None:
         await self._send({"jsonrpc": "2.0", "method": method, "params": params}, cut=cut)
 
     async def _send(self, body: dict[str, Any], *, cut: bool = False) -> None:

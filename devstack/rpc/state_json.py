@@ -7,6 +7,7 @@ from typing import Any
 
 from devstack.chain import states
 from devstack.chain.code_cids import MANIFEST_DATA
+from devstack.chain.evm_state import EvmState, bytecode_cid
 from devstack.chain.market_state import MarketState
 from devstack.rpc.encode import address_json, cid_json, list_json
 from lotus_client.address import Address
@@ -182,3 +183,16 @@ def _vesting(state: states.MinerState) -> Json | None:
         return None
     epoch, amount = state.vesting.entries(state.proving_period_start)[0]
     return {"Head": {"Epoch": epoch, "Amount": str(amount)}, "Tail": cid_json(tail[0].cid)}
+
+
+@actor_state_json.register
+def _evm(state: EvmState) -> Json:
+    ended = state.tombstone
+    return {
+        "Bytecode": cid_json(bytecode_cid(state.bytecode)),
+        "BytecodeHash": list(state.code_hash),
+        "ContractState": cid_json(state.storage.cid),
+        "TransientData": None if state.transient is None else state.transient.to_json(),
+        "Nonce": state.nonce,
+        "Tombstone": None if ended is None else {"Origin": ended[0], "Nonce": ended[1]},
+    }

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Subscription"]
+__all__ = ["EthSubscription", "Subscription"]
 
 
 class Subscription:
@@ -54,3 +54,11 @@ class Subscription:
             self._changed.clear()
             await self._changed.wait()
         return self._values.popleft()
+
+
+class EthSubscription(Subscription):
+    """A stream of `eth_subscribe`: its values go out as `eth_subscription` notifications under its id."""
+
+    def __init__(self, name: str, capacity: int, on_close: Callable[[Subscription], None]) -> None:
+        super().__init__(capacity, on_close)
+        self.id = name

@@ -8,6 +8,7 @@ from devstack.rpc import (
     chain_head,
     chain_v2,
     daemon,
+    eth,
     events,
     f3,
     gas,
@@ -41,6 +42,7 @@ _COMMON = (
     *chain.METHODS,
     *chain_head.METHODS,
     *daemon.METHODS,
+    *eth.METHODS,
     *events.METHODS,
     *f3.METHODS,
     *gas.METHODS,
@@ -90,6 +92,5 @@ def table_v0() -> MethodTable[FullNode]:
 
 
 def table_v2() -> MethodTable[FullNode]:
-    """`/rpc/v2`: tipsets by selector. Lotus' v2 has no `Common` group: neither versions nor tokens."""
-    chain_id = (method for method in misc.METHODS if method.name == "EthChainId")
-    return MethodTable((*chain_v2.METHODS, *chain_id))
+    """`/rpc/v2`: tipsets by selector, and `Eth*`. Lotus' v2 has no `Common` group: neither versions nor tokens."""
+    return MethodTable((*chain_v2.METHODS, *eth.METHODS))

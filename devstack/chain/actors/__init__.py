@@ -15,6 +15,8 @@ from typing import Final
 from devstack.chain.actors import (
     basic,
     datacap,
+    eam,
+    evm,
     init,
     market,
     miner,
@@ -38,6 +40,9 @@ CODE: Final[dict[str, ActorCode]] = {
     "datacap": datacap.invoke,
     "account": basic.account,
     "placeholder": basic.placeholder,
+    "ethaccount": basic.eth_account,
+    "eam": eam.invoke,
+    "evm": evm.invoke,
     "multisig": multisig.invoke,
     "storageminer": miner.invoke,
 }

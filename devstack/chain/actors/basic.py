@@ -19,7 +19,7 @@ from lotus_client.actors.system import AuthenticateMessageParams
 from lotus_client.address import Address
 from lotus_client.crypto import Signature, SignatureError, SignatureType, verify_signature
 
-__all__ = ["account", "cron", "placeholder", "system"]
+__all__ = ["account", "cron", "eth_account", "placeholder", "system"]
 
 # The signature type is not on the wire here: it follows from the account's own address.
 _SIGNATURE_OF_PROTOCOL: Final = {1: SignatureType.SECP256K1, 3: SignatureType.BLS}
@@ -60,6 +60,13 @@ _ACCOUNT: Final[dict[int, Action]] = {
 
 def placeholder(_runtime: Runtime, method: int, _params: bytes) -> bytes:
     """An f410 address that only received money; like the FVM's it takes any exported call and does nothing."""
+    if method >= FIRST_EXPORTED:
+        return b""
+    raise unhandled(method)
+
+
+def eth_account(_runtime: Runtime, method: int, _params: bytes) -> bytes:
+    """The account of an Ethereum key; any exported call is accepted and answered with nothing."""
     if method >= FIRST_EXPORTED:
         return b""
     raise unhandled(method)

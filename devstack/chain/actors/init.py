@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from devstack.chain.actors.dispatch import Action, call_method, taking
+from devstack.chain.actors.eam import EXEC4, exec4
 from devstack.chain.machine import Exit, Machine, Runtime
 from devstack.chain.states import CODE_CIDS, Actor, MultisigState
 from lotus_client import cbor
@@ -25,7 +26,7 @@ def next_actor_address(machine: Machine) -> Address:
 
 
 def invoke(runtime: Runtime, method: int, params: bytes) -> bytes:
-    """Exec."""
+    """Exec, and Exec4 for contracts."""
     return call_method(runtime, _METHODS, method, params)
 
 
@@ -46,4 +47,7 @@ def _exec(runtime: Runtime, wanted: ExecParams) -> bytes:
     return CreatedActor(created, robust).to_cbor()
 
 
-_METHODS: Final[dict[int, Action]] = {InitMethod.EXEC: taking(ExecParams.from_cbor, _exec)}
+_METHODS: Final[dict[int, Action]] = {
+    InitMethod.EXEC: taking(ExecParams.from_cbor, _exec),
+    EXEC4: exec4,
+}
