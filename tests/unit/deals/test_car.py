@@ -131,8 +131,10 @@ def test_large_samples_of_other_writers_are_read(
     [
         (
             "sample-v1-tailing-corrupt-section.car",
-            "section is cut short: 374 of 387 bytes of block "
-            "bafy2bzaceasxmx6jykigmkndzjr76dflj2ntm4wjeotdwd2augduhdsnbz63c (byte 479520)",
+            (
+                "section is cut short: 374 of 387 bytes of block "
+                "bafy2bzaceasxmx6jykigmkndzjr76dflj2ntm4wjeotdwd2augduhdsnbz63c (byte 479520)"
+            ),
         ),
         (
             "sample-v2-corrupt-data-and-index.car",
