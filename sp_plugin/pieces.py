@@ -14,6 +14,7 @@ import structlog
 
 from deals.blocks import BadBlock, MissingBlock, UnknownHash
 from deals.car import CarBlocks, CarError, CarReader
+from deals.denylist import Denied, DenyingBlocks, Denylist
 from deals.locate import PieceNotFound, aligned_candidates, confirm_offset
 from deals.piece_cid import root_of
 from deals.sources import PieceSource, SourceError, make_source
@@ -41,6 +42,10 @@ _RETRY_NANOSECONDS: Final = 3600 * 10**9  # how long an unreadable piece is left
 log = structlog.get_logger()
 
 
+# Why the content that a job names cannot be given to it.
+_UNREADABLE: Final = (
+    CarError, UnixFsError, MissingBlock, BadBlock, UnknownHash, VolumeError, Denied,
+)  # fmt: skip
 _NO_SOURCE: Final = "provider.storage_paths and provider.sources are empty"
 
 
@@ -80,6 +85,7 @@ class Pieces:
         sector_size: int,
         cache_dir: Path,
         roots_dir: Path,
+        denylist: Callable[[], Denylist] = Denylist,
         epoch: Callable[[], Epoch | None],
         clock: Callable[[], int],
     ) -> None:
@@ -93,6 +99,7 @@ class Pieces:
         self._sector_size = sector_size
         self._cache = cache_dir
         self._roots = roots_dir
+        self._denylist = denylist
         self._epoch = epoch
         self._clock = clock
 
@@ -144,13 +151,17 @@ class Pieces:
                 f"{piece.key} holds no CAR with a root; name a path or another piece"
             )
         names = tuple(part for part in (path or "").split("/") if part)
+        denylist = self._denylist()
         try:
+            denylist.check(root or check.roots[0], names)
             reader = await self._open(replace(known.piece, offset=check.offset))
             with reader:
                 volume = await asyncio.to_thread(
-                    _volume, reader, root or check.roots[0], names, self._cache
+                    _volume, reader, root or check.roots[0], names, self._cache, denylist
                 )
-        except (CarError, UnixFsError, MissingBlock, BadBlock, UnknownHash, VolumeError) as error:
+            for block in volume.blocks_read:  # it may have been in the cache before the list was
+                denylist.check(block)
+        except _UNREADABLE as error:
             raise InputMissing(f"{piece.key}: {error}") from error
         except (SourceError, OSError) as error:
             raise InputMissing(f"{piece.key} cannot be read: {error}") from error
@@ -310,8 +321,10 @@ def _best(found: list[KnownPiece]) -> PieceRef | None:
     return PieceRef(piece.key, piece.piece_cid, piece.padded_size, _claim_of(piece))
 
 
-def _volume(reader: BinaryIO, root: Cid, names: tuple[str, ...], cache: Path) -> Volume:
-    return make_volume(CarBlocks(reader), root, names, cache)
+def _volume(
+    reader: BinaryIO, root: Cid, names: tuple[str, ...], cache: Path, denylist: Denylist
+) -> Volume:
+    return make_volume(DenyingBlocks(CarBlocks(reader), denylist), root, names, cache)
 
 
 @dataclass(frozen=True, slots=True)

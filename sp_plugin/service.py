@@ -26,6 +26,7 @@ from sp_plugin.admission import Admission
 from sp_plugin.approvals.desk import ApprovalDesk, approval_policy
 from sp_plugin.config import Config, Scope
 from sp_plugin.data_dir import DataDir, locked_data_dir
+from sp_plugin.denylists import Denylists
 from sp_plugin.earnings.ingest import Earnings, EarningsSettings
 from sp_plugin.errors import Conflict, RefusedByPolicy
 from sp_plugin.health import Health
@@ -108,6 +109,7 @@ class Sidecar:
             clock=time.time_ns,
         )
         paths = config.provider.storage_paths
+        denylists = Denylists(config.policy.denylists)
         self.pieces = Pieces(
             self.provider,
             self.chain,
@@ -118,6 +120,7 @@ class Sidecar:
             sector_size=sector_size,
             cache_dir=data.volumes,
             roots_dir=data.piece_roots,
+            denylist=denylists.current,
             epoch=lambda: self._followed,
             clock=time.time_ns,
         )
@@ -128,6 +131,7 @@ class Sidecar:
             network=found.network_name,
             head=lambda: self._head,
             clock=time.time_ns,
+            denylist=denylists.current,
         )
         self.admission = Admission(
             queue=self.queue,

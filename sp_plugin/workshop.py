@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from deals.denylist import Denylist
 from deals.volumes import clean_cache
 from fil_plus.bundle import ResourceLimits
 from fil_plus.terms import Basis, ShareTerms
@@ -114,6 +115,7 @@ def open_workshop(
     network: str,
     head: Callable[[], Epoch],
     clock: Callable[[], int],
+    denylist: Callable[[], Denylist] = Denylist,
 ) -> Workshop:
     """The workshop of the config. Docker is offered only where it was switched on."""
     switched_off = frozenset() if config.jobs.docker.enabled else frozenset({"docker"})
@@ -162,6 +164,7 @@ def open_workshop(
             "docker": config.jobs.docker.log_bytes,
         },
         processes=config.jobs.docker.pids,
+        denylist=denylist,
     )
     runner = JobRunner(kinds, executors, settings, clock, head)
     return Workshop(kinds, bundler, runner, executors, data=data, workers=config.jobs.workers)

@@ -342,6 +342,10 @@ class PolicyConfig(Section):
     deny_modules: tuple[Text, ...] = Field(
         default=(), description="sha256 of modules, or image digests, that never run"
     )
+    denylists: tuple[PathField, ...] = Field(
+        default=(),
+        description="files in the compact .deny format (badbits); what is on them is neither mounted nor published",
+    )
 
 
 class WasmLimits(Section):

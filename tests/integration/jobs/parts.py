@@ -10,6 +10,7 @@ from typing import Any
 
 import wasmtime
 
+from deals.denylist import Denylist
 from fil_plus.bundle import ResourceLimits
 from fil_plus.terms import Basis, ShareTerms
 from lotus_client.types import ActorId, Epoch, PaddedPieceSize
@@ -57,7 +58,8 @@ class Sidecar:
         publishing = PublishContext(
             data / "results", data / "staging", data / "cars", PaddedPieceSize(1 << 20)
         )
-        settings = RunSettings(data / "work", context, publishing)
+        self.denylist = Denylist()
+        settings = RunSettings(data / "work", context, publishing, denylist=lambda: self.denylist)
         self.runner = JobRunner(
             self.kinds, self.executors, settings, time.time_ns, lambda: Epoch(7)
         )
