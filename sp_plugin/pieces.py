@@ -20,7 +20,7 @@ from deals.piece_cid import root_of
 from deals.sources import PieceSource, SourceError, make_source
 from deals.sources.several import SeveralSources
 from deals.sources.storage_path import StoragePathSource
-from deals.subtree_roots import VerifiedReader, load_roots, save_roots
+from deals.subtree_roots import SubtreeRoots, VerifiedReader, load_roots, save_roots
 from deals.unixfs import UnixFsError
 from deals.unsealed import UnsealedError, UnsealedFile
 from deals.verify import PieceMismatch, verify_piece
@@ -253,7 +253,7 @@ class Pieces:
                 save_roots, self._roots, str(piece.piece_cid), outcome.subtree_roots
             )
             reader = await self._source.open(located)
-            content = await asyncio.to_thread(_content_of, reader)
+            content = await asyncio.to_thread(_content_of, reader, outcome.subtree_roots)
         except (SourceError, PieceNotFound, UnsealedError, OSError, ValueError) as error:
             return replace(empty, detail=str(error))
         # First the blocks, then the check: a piece is only called verified when its blocks are known.
@@ -339,17 +339,30 @@ class _Content:
     marks: array[int]
 
 
-def _content_of(reader: BinaryIO) -> _Content:
+def _content_of(reader: BinaryIO, proof: SubtreeRoots | None = None) -> _Content:
+    """What the reader holds. With `proof` the roots are read from verified bytes: they are what jobs trust.
+
+    Raises:
+        RangeMismatch: the piece begins otherwise than when it was verified.
+    """
     marks = array("q")
     with reader:
         try:
+            proven_roots = None if proof is None else _proven_roots(reader, proof)
+            reader.seek(0)
             car = CarReader(reader)
             for place in car.places():
                 if (mark := block_mark(place.cid)) is not None:
                     marks.append(mark)
         except CarError:
             return _Content((), None, marks)
-        return _Content(car.roots, car.payload_end, marks)
+        roots = car.roots if proven_roots is None else proven_roots
+        return _Content(roots, car.payload_end, marks)
+
+
+def _proven_roots(reader: BinaryIO, proof: SubtreeRoots) -> tuple[Cid, ...]:
+    buffered = BufferedReader(VerifiedReader(reader, proof, owns_source=False))
+    return CarReader(buffered).roots
 
 
 def _origin(piece: HeldPiece) -> str:
