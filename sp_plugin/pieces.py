@@ -24,7 +24,7 @@ from deals.subtree_roots import SubtreeRoots, VerifiedReader, load_roots, save_r
 from deals.unixfs import UnixFsError
 from deals.unsealed import UnsealedError, UnsealedFile
 from deals.verify import PieceMismatch, verify_piece
-from deals.volumes import Volume, VolumeError
+from deals.volumes import Volume, VolumeError, VolumeLimits, VolumeTooLarge
 from deals.volumes import materialise as make_volume
 from fil_plus.pieces import HeldPiece, ProvenanceKind
 from lotus_client.cid import Cid
@@ -85,6 +85,7 @@ class Pieces:
         sector_size: int,
         cache_dir: Path,
         roots_dir: Path,
+        make_room: Callable[[], VolumeLimits] = VolumeLimits,
         denylist: Callable[[], Denylist] = Denylist,
         epoch: Callable[[], Epoch | None],
         clock: Callable[[], int],
@@ -99,6 +100,7 @@ class Pieces:
         self._sector_size = sector_size
         self._cache = cache_dir
         self._roots = roots_dir
+        self._make_room = make_room
         self._denylist = denylist
         self._epoch = epoch
         self._clock = clock
@@ -157,7 +159,7 @@ class Pieces:
             reader = await self._open(replace(known.piece, offset=check.offset))
             with reader:
                 volume = await asyncio.to_thread(
-                    _volume, reader, root or check.roots[0], names, self._cache, denylist
+                    self._volume, reader, root or check.roots[0], names, denylist
                 )
             for block in volume.blocks_read:  # it may have been in the cache before the list was
                 denylist.check(block)
@@ -166,6 +168,20 @@ class Pieces:
         except (SourceError, OSError) as error:
             raise InputMissing(f"{piece.key} cannot be read: {error}") from error
         return HeldVolume(volume.path, volume.root, volume.size_bytes, volume.blocks_read)
+
+    def _volume(
+        self, reader: BinaryIO, root: Cid, names: tuple[str, ...], denylist: Denylist
+    ) -> Volume:
+        limits = self._make_room()
+        blocks = DenyingBlocks(CarBlocks(reader), denylist)
+        try:
+            return make_volume(blocks, root, names, self._cache, limits)
+        except VolumeTooLarge as error:
+            if limits.max_bytes >= VolumeLimits().max_bytes:
+                raise
+            raise VolumeTooLarge(
+                f"{error}, which is what the disk has above jobs.keep_free_bytes"
+            ) from error
 
     async def verify(self, key: str) -> PieceCheck:
         """Read the piece's bytes and record what they are."""
@@ -319,12 +335,6 @@ def _best(found: list[KnownPiece]) -> PieceRef | None:
         return None
     piece = found[0].piece
     return PieceRef(piece.key, piece.piece_cid, piece.padded_size, _claim_of(piece))
-
-
-def _volume(
-    reader: BinaryIO, root: Cid, names: tuple[str, ...], cache: Path, denylist: Denylist
-) -> Volume:
-    return make_volume(DenyingBlocks(CarBlocks(reader), denylist), root, names, cache)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from sp_plugin.health import Health
 from sp_plugin.http.app import make_app
 from sp_plugin.http.links import ResultLinks
 from sp_plugin.http.parts import Parts
+from sp_plugin.input_cache import InputCache
 from sp_plugin.jobs.queue import JobQueue, QueueRules
 from sp_plugin.lineage import Lineage
 from sp_plugin.metrics import CHAIN_EPOCH, EVENT_SOURCE, JOBS, PIECES, UNKNOWN_EPOCHS
@@ -110,6 +111,13 @@ class Sidecar:
         )
         paths = config.provider.storage_paths
         denylists = Denylists(config.policy.denylists)
+        self.input_cache = InputCache(
+            data.volumes,
+            most_bytes=config.jobs.cache_bytes,
+            keep_free=config.jobs.keep_free_bytes,
+            mounted=lambda: self.workshop.mounted(),  # noqa: PLW0108  it is made later
+            clock=time.time_ns,
+        )
         self.pieces = Pieces(
             self.provider,
             self.chain,
@@ -120,6 +128,7 @@ class Sidecar:
             sector_size=sector_size,
             cache_dir=data.volumes,
             roots_dir=data.piece_roots,
+            make_room=self.input_cache.make_room,
             denylist=denylists.current,
             epoch=lambda: self._followed,
             clock=time.time_ns,
@@ -182,7 +191,7 @@ class Sidecar:
             Step("plan", 600, self.treasury.plan_step),
             Step("send", poll, self.treasury.send_step),
             Step("float", 300, self._watch_float),
-            Step("prune", 3600, self.pruning.step),
+            Step("prune", 3600, self._prune),
             Step("measure", 15, self._measure),
         )
 
@@ -362,6 +371,10 @@ class Sidecar:
             self.earnings_store, self.treasury.ledger, self.chain, settings, self.found.network_name
         )
         return await statements.statement(payee, await self.node.finalized_tipset())
+
+    async def _prune(self) -> bool:
+        await self.pruning.step()
+        return await self.input_cache.step()
 
     async def _watch_float(self) -> bool:
         """Warn when the payout wallet holds more than it should: once in the log, and in readyz while it does."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -94,6 +95,10 @@ class Workshop:
         async with asyncio.TaskGroup() as group:
             for worker in self._workers:
                 group.create_task(worker.run(stop))
+
+    def mounted(self) -> frozenset[Path]:
+        """The files and directories that are inputs of runs now."""
+        return self._runner.mounted()
 
     def wake(self) -> None:
         """Look at the queue now."""

@@ -392,6 +392,14 @@ class JobsConfig(Section):
         default=1048576,
         description="least padded size of a staged result: 1 MiB on mainnet and calibration, 256 on a 2k network",
     )
+    cache_bytes: PositiveCount = Field(
+        default=100 * _GIB,
+        description="files written out from pieces for jobs; those unused for longest go first",
+    )
+    keep_free_bytes: PositiveCount = Field(
+        default=5 * _GIB,
+        description="what the disk of data_dir keeps free: nothing more is written out from pieces below it",
+    )
     keep_results_days: PositiveCount = Field(
         default=90,
         description="files of a run are kept this long after it ended; pieces staged for deals are never removed",

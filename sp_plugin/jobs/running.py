@@ -115,6 +115,7 @@ class JobRunner:
         self._settings = settings
         self._clock = clock
         self._head = head
+        self._mounted: dict[str, tuple[Path, ...]] = {}
 
     def clean(self) -> None:
         """Remove what runs of a killed process left in the work directory. Call it before the first run."""
@@ -131,6 +132,9 @@ class JobRunner:
         started = self._clock()
         try:
             prepared = await self._prepare(lease, run_dir)
+            self._mounted[lease.execution_id] = tuple(
+                volume.host_path for volume in prepared.inputs
+            )
             await on_state(ExecutionState.RUNNING, "running")
             executor = self._executors[prepared.spec.task.engine.kind]
             outcome = await executor.run(prepared.request, cancel)
@@ -152,7 +156,12 @@ class JobRunner:
                 run_record=record,
             )
         finally:
+            self._mounted.pop(lease.execution_id, None)
             await asyncio.to_thread(remove_tree, run_dir)
+
+    def mounted(self) -> frozenset[Path]:
+        """The files and directories that are inputs of runs now."""
+        return frozenset(path for paths in self._mounted.values() for path in paths)
 
     async def _prepare(self, lease: Lease, run_dir: Path) -> _Prepared:
         bundle = lease.job.bundle
