@@ -323,7 +323,8 @@ class Devstack:
         self.swarm = Swarm(chains)
         cleanup.callback(self.swarm.close)
         for index, chain in enumerate(chains):
-            wallet = Wallet(self.network.key(name) for name in names)
+            keys = (self.network.key(name) for name in names)
+            wallet = Wallet(keys, self.network.config.eip155_chain_id)
             for key in earlier.wallet if earlier and index == 0 else ():
                 wallet.add(key)
             secret = _kept_secret(self.data_dir / numbered("lotus", index))
