@@ -129,6 +129,11 @@ class Devstack:
         return f"{token}:/ip4/{HOST}/tcp/{self.node_ports[index]}/http"
 
     @property
+    def eth_rpc_url(self) -> str:
+        """Where Ethereum's tools reach the first node; reading asks for no token."""
+        return f"http://{HOST}:{self.api_port}/rpc/v1"
+
+    @property
     def gateway_api_info(self) -> str:
         """`FULLNODE_API_INFO` of the gateway, which asks for no token."""
         return f"/ip4/{HOST}/tcp/{self.gateway_port}/http"
