@@ -24,6 +24,7 @@ _DAYS: Final = 180
 _PERIOD: Final = _DAYS * _STEP
 _QUANTUM: Final = EPOCHS_PER_DAY // 2
 
+
 def schedule(amount: int, start: int, offset: int) -> list[tuple[int, int]]:
     """The (epoch, amount) steps of an award of that locked amount; they sum to it exactly.
 
@@ -159,7 +160,7 @@ class StepTable:
         """What vests then, in attoFIL."""
         return self._layout.unpacked(self._packed)
 
-    @property
+    @cached_property
     def _raw(self) -> bytes:
         return self._packed.to_bytes(self._layout.length, "big")
 

@@ -14,6 +14,7 @@ from lotus_client import cbor
 
 __all__ = ["RecentAwards", "VestingFunds", "VestingSteps", "schedule"]
 
+
 @dataclass(frozen=True, eq=False)
 class VestingSteps:
     """(epoch, amount) steps by epoch. Compared by identity, which is what the cache below needs."""
