@@ -16,7 +16,6 @@ from devstack.chain.machine import Environment
 from devstack.chain.market_state import MarketState
 from devstack.chain.states import Actor, CronState, MinerState, PowerState, RewardState, StateTree
 from devstack.chain.table import replace
-from devstack.ipld import Hamt
 from lotus_client.chain import BlockHeader
 
 __all__ = ["quiet_epoch"]
@@ -100,7 +99,7 @@ class _ByIdentity:
         return isinstance(other, _ByIdentity) and other.epochs is self.epochs
 
 
-def _first(queue: Hamt[int, object]) -> int:
+def _first(queue: Iterable[int]) -> int:
     """The first epoch that has something queued."""
     return _first_of(_ByIdentity(queue))
 
