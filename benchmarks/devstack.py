@@ -81,7 +81,8 @@ def _devnet() -> Iterator[_Running]:
 
 
 def _post(url: str, body: dict[str, Any], info: ApiInfo) -> None:
-    headers = {"Authorization": f"Bearer {info.token.reveal() if info.token else ""}", "Content-Type": "application/json"}
+    token = info.token.reveal() if info.token else ""
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request) as response:
         json.load(response)
