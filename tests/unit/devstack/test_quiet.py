@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -84,3 +85,27 @@ def test_traces_of_a_quiet_epoch_have_its_award_and_its_cron() -> None:
     done = network.execution()
     assert [run.message.method for run in done.invocations] == [2, 2]
     assert done.state_root == network.pending_state().root
+
+
+def test_several_winners_of_an_epoch_are_paid_as_by_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network(NetworkConfig())
+    network.advance(3)
+    header = network.head.blocks[0]
+    (provider,) = network.providers
+    winners = [header, replace(header, miner=provider), header]
+    environment = Environment(network.config, header.height, 28, _no_randomness)
+
+    def after() -> StateTree:
+        tree = network.state().tree  # before the head's own award
+        blocks = [(one, ()) for one in winners]
+        return execution.execute(tree, blocks, header.height - 1, lambda _: environment).tree
+
+    quick = after()
+    monkeypatch.setattr(execution, "quiet_epoch", _never)
+    called = after()
+    assert quick.root == called.root
+    assert quick.actors[provider.actor_id].balance > network.state().actor(provider).balance.value
+
+
+def _no_randomness(_domain: int, _epoch: int, _entropy: bytes) -> bytes:
+    raise AssertionError("awards and cron draw nothing")
