@@ -34,6 +34,7 @@ class ChainLookups:
         self.config = config
         self.finality: Finality
         self._store = ChainStore()
+        self._latest: tuple[TipSet | None, Executed | None] = None, None  # asked for most of all
         self._events = EventIndex(self._store)
         self.blocks = BlockIndex(self._store)
         self.mpool = MessagePool(lambda: self._after(self.head).tree, config.eip155_chain_id)
@@ -209,11 +210,15 @@ class ChainLookups:
 
     def _after(self, tipset: TipSet) -> Executed:
         """A tipset's outcome, executed on first need."""
+        latest, outcome = self._latest
+        if latest is tipset and outcome is not None:
+            return outcome
         known = self._store.execution(tipset.key)
         if known is None:
             known = self._execute(tipset, tracing=False).without_implicit()
             self._store.keep_execution(tipset.key, known)
             self._events.add(tipset, known.invocations)
+        self._latest = tipset, known
         return known
 
     def _execute(self, tipset: TipSet, *, tracing: bool) -> Executed:
