@@ -17,7 +17,7 @@ BEGIN = "<!-- methods: made by tests/unit/devstack/method_listing.py -->"
 END = "<!-- end of methods -->"
 
 _GROUPS = (
-    "Auth", "Beacon", "Chain", "Eth", "F3", "Gas", "Miner", "Mpool", "Msig", "Net", "Paych", "State", "Sync",
+    "Auth", "Beacon", "Chain", "Eth", "F3", "Gas", "Market", "Miner", "Mpool", "Msig", "Net", "Paych", "State", "Sync",
     "Wallet", "Sector", "Storage", "Actor", "Worker",
 )  # fmt: skip
 
