@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 import structlog
@@ -183,7 +184,7 @@ async def open_treasury(
         wallet=config.wallet,
         limits=limits,
     )
-    sender = None
+    sender, turn = None, asyncio.Lock()
     if signer is not None:
         settings = SenderSettings(
             config.wallet,
@@ -191,9 +192,9 @@ async def open_treasury(
             enabled=config.enabled and not config.dry_run,
             genesis=genesis,
         )
-        sender = Sender(chain, signer, payouts, settings, alert, agreement=agreement)
-    funding = FundingWatcher(chain, payouts, ledger, config.wallet)
-    reconciler = Reconciler(chain, payouts, ledger, config.wallet)
+        sender = Sender(chain, signer, payouts, settings, alert, agreement=agreement, turn=turn)
+    funding = FundingWatcher(chain, payouts, ledger, config.wallet, turn=turn)
+    reconciler = Reconciler(chain, payouts, ledger, config.wallet, turn=turn)
     return Treasury(
         config,
         chain,

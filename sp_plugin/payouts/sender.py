@@ -101,15 +101,19 @@ class Sender:
         alert: Alert = _no_alert,
         *,
         agreement: Agreement | None = None,
+        turn: asyncio.Lock | None = None,
     ) -> None:
-        """`agreement` is asked before anything new is signed; what it says against it stops the pass, and is an alert."""
+        """`agreement` is asked before anything new is signed; what it says against it stops the pass, and is an alert.
+
+        `turn` is held during a pass; give the same one to whatever else judges or accepts the wallet's messages.
+        """
         self._chain = chain
         self._signer = signer
         self._payouts = payouts
         self._settings = settings
         self._alert = alert
         self._agreement = agreement
-        self._lock = asyncio.Lock()
+        self._turn = turn or asyncio.Lock()
 
     async def step(self) -> StepReport:
         """One pass. Safe to repeat, to interrupt anywhere and to run again after a crash.
@@ -119,7 +123,7 @@ class Sender:
             LotusError: the node could not be asked; nothing is lost, call again.
         """
         report = StepReport()
-        async with self._lock:
+        async with self._turn:
             await self._refuse_other_network()
             head = await self._chain.head()
             await self._follow(head, report)
