@@ -19,7 +19,7 @@ __all__ = ["Refill", "refill_note"]
 log = structlog.get_logger()
 
 
-def _tell_nobody(_text: str, _filled: bool) -> None:  # noqa: FBT001  as a callback it has no names
+def _tell_nobody(_text: str, _filled: bool) -> None:
     return
 
 

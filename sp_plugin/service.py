@@ -287,7 +287,7 @@ class Sidecar:
         text = f"events from {source.name.value}: {source.why}; lost: {source.lost}"
         self.health.note("follow", "" if source.name is SourceName.EVENTS_API else text)
 
-    def _note_refill(self, text: str, filled: bool) -> None:  # noqa: FBT001  a callback
+    def _note_refill(self, text: str, filled: bool) -> None:
         """What is still unknown, beside the step; what is known now makes pieces, and perhaps money."""
         self.health.note("refill", text)
         if filled:

@@ -47,7 +47,7 @@ class Index:
             for table in (t for t in metadata.sorted_tables if t.name in _COMPARED):
                 columns = [c for c in table.columns if c.name not in ("id", "payload_size")]
                 rows = await connection.execute(table.select().with_only_columns(*columns))
-                found[table.name] = sorted((tuple(map(str, row)) for row in rows))
+                found[table.name] = sorted(tuple(map(str, row)) for row in rows)
         cursor = await self.repository.cursor(PROVIDER)
         assert cursor is not None
         found["cursor"] = [(str(cursor.tipset.height), str(cursor.tipset.key))]

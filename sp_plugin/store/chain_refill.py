@@ -39,10 +39,13 @@ Place = tuple[Epoch, bool, int]  # height, concluded from the state, order: conc
 
 @dataclass(frozen=True, slots=True)
 class _Concluded:
-    """What becomes of the events concluded from the state: rows no longer needed, heights of those that still are."""
+    """What becomes of the events concluded from the state: rows no longer needed, and those that still are.
+
+    Of these the height, and when the claim they are about began.
+    """
 
     redundant: tuple[int, ...]
-    needed: tuple[Epoch, ...]
+    needed: tuple[tuple[Epoch, Epoch], ...]
 
 
 async def fill_gap(connection: AsyncConnection, filled: FilledGap) -> bool:
@@ -58,8 +61,8 @@ async def fill_gap(connection: AsyncConnection, filled: FilledGap) -> bool:
         return False
     gone = {row.id for row in known}
     concluded = _sort_out([row for row in rows if row.id not in gone], filled)
-    is_first = not await _anything_below(connection, filled.provider, filled.gap.from_epoch)
-    if not is_first and any(not _excused(height, left) for height in concluded.needed):
+    first_known = await _lowest_known(connection, filled)
+    if any(start >= first_known and not _excused(at, left) for at, start in concluded.needed):
         return False
     gone.update(concluded.redundant)
     touched = {
@@ -84,13 +87,14 @@ def _sort_out(rows: list[Any], filled: FilledGap) -> _Concluded:
         entries.append(((typed.at.epoch, False, order), None, typed))
     claims: dict[ClaimId, Claim] = {}
     redundant: list[int] = []
-    needed: list[Epoch] = []
+    needed: list[tuple[Epoch, Epoch]] = []
     for (height, is_concluded, _), row_id, typed in sorted(entries, key=lambda entry: entry[0]):
         if is_concluded and row_id is not None and height >= filled.gap.from_epoch:
             if _says_nothing_new(typed, claims):
                 redundant.append(row_id)
                 continue
-            needed.append(height)
+            if isinstance(typed, ClaimMade | ClaimUpdated | ClaimRemoved):
+                needed.append((height, typed.claim.term_start))
         _take(typed, claims)
     return _Concluded(tuple(redundant), tuple(needed))
 
@@ -113,13 +117,14 @@ def _excused(height: Epoch, left: tuple[Gap, ...]) -> bool:
     return any(gap.from_epoch <= height for gap in left)
 
 
-async def _anything_below(connection: AsyncConnection, provider: ActorId, height: Epoch) -> bool:
-    """Whether anything is known from before `height`; if not, claims from then are known from the state only."""
+async def _lowest_known(connection: AsyncConnection, filled: FilledGap) -> Epoch:
+    """Claims begun before this epoch are known from the state only: where following began, if that is at the gap."""
     for table in (_events, _tipsets, _snapshots):
-        here = exists().where(table.c.provider == provider, table.c.height < height)
+        below = table.c.height < filled.gap.from_epoch
+        here = exists().where(table.c.provider == filled.provider, below)
         if (await connection.execute(select(here))).scalar():
-            return True
-    return False
+            return Epoch(0)
+    return filled.gap.from_epoch
 
 
 async def _delete_rows(connection: AsyncConnection, ids: list[int]) -> None:
