@@ -42,10 +42,11 @@ class RefillStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RefillReport:
-    """The epochs that are known now, and those that are not, each with the newest reason."""
+    """The epochs that are known now; those that are not, each with the newest reason; and those that are not final yet."""
 
     filled: tuple[Gap, ...]
     refused: tuple[Gap, ...]
+    waiting: tuple[Gap, ...]
 
 
 @dataclass(slots=True)
@@ -87,11 +88,15 @@ class GapFiller:
         cursor = await self._store.cursor(self._provider)
         filled: list[Gap] = []
         refused: list[Gap] = []
+        waiting: list[Gap] = []
         for gap in () if cursor is None else await self._store.gaps(self._provider):
             assert cursor is not None
             end = Epoch(min(gap.to_epoch, cursor.finalized))
+            if end < gap.to_epoch:
+                above = Epoch(max(end, gap.from_epoch))
+                waiting.append(Gap(above, gap.to_epoch, gap.kind, gap.reason))
             if end <= gap.from_epoch:
-                continue  # not final yet
+                continue
             part = Gap(gap.from_epoch, end, gap.kind, gap.reason)
             why = await self._fill(part, cursor)
             if why:
@@ -99,7 +104,7 @@ class GapFiller:
                 continue
             _log.info("gap_filled", first=part.from_epoch, end=part.to_epoch, kind=part.kind.value)
             filled.append(part)
-        return RefillReport(tuple(filled), tuple(refused))
+        return RefillReport(tuple(filled), tuple(refused), tuple(waiting))
 
     async def _fill(self, gap: Gap, cursor: Cursor) -> str:
         """Why it could not be filled; empty if it was."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from deals.gaps import Gap, GapKind
-from deals.refill import GapFiller, RefillStore
+from deals.refill import GapFiller, RefillReport, RefillStore
 from lotus_client.client import LotusClient
 from lotus_client.errors import LotusUnavailable
 from lotus_client.types import ActorId
@@ -41,28 +41,25 @@ class Refill:
 
     async def step(self) -> bool:
         """One round over all gaps; never has more to do at once."""
-        if not await self._store.gaps(self._provider):
-            self._say("", filled=False)
-            return False
-        refused, filled = await self._at(self._node)
-        if refused and len(api_infos_of(self._config)) > 1:
+        report = await self._at(self._node)
+        filled = bool(report.filled)
+        if report.refused and len(api_infos_of(self._config)) > 1:
             for name, node in connect_each(self._config).items():
                 async with node:
                     try:
-                        refused, more = await self._at(node)
+                        report = await self._at(node)
                     except LotusUnavailable as error:
                         log.info("gaps_not_asked", node=name, error=str(error))
                         continue
-                filled = filled or more
-                if not refused:
+                filled = filled or bool(report.filled)
+                if not report.refused:
                     break
-        self._say(refill_note(refused), filled=filled)
+        self._say(refill_note(report), filled=filled)
         return False
 
-    async def _at(self, node: LotusClient) -> tuple[tuple[Gap, ...], bool]:
+    async def _at(self, node: LotusClient) -> RefillReport:
         async with node.pinned():
-            report = await GapFiller(node, self._store, self._provider).fill()
-        return report.refused, bool(report.filled)
+            return await GapFiller(node, self._store, self._provider).fill()
 
     def _say(self, text: str, *, filled: bool) -> None:
         if text and text != self._said:
@@ -71,16 +68,22 @@ class Refill:
         self.tell(text, filled)
 
 
-def refill_note(refused: tuple[Gap, ...]) -> str:
-    """Which epochs could not be read, why, and what an operator can do; empty if there are none."""
-    if not refused:
-        return ""
-    parts = [
+def refill_note(report: RefillReport) -> str:
+    """Which epochs are still unknown, why, and what an operator can do; empty if there are none."""
+    parts = []
+    if report.refused:
+        parts.append(
+            f"no node named here has {_listed(report.refused)}; it is tried again every ten minutes: name a node that kept "
+            "this part of the chain in node.endpoints"
+        )
+    if report.waiting:
+        parts.append(f"{_listed(report.waiting)} will be tried once that is final")
+    return "; ".join(parts)
+
+
+def _listed(gaps: tuple[Gap, ...]) -> str:
+    return ", ".join(
         f"{'blocks won and events' if gap.kind is GapKind.CHAIN else 'events'} of epochs "
         f"{gap.from_epoch} to {gap.to_epoch - 1} ({gap.reason})"
-        for gap in refused
-    ]
-    return (
-        f"unknown, and no node named has it: {'; '.join(parts)}. It is tried again every ten minutes; to fill it, name a "
-        "node that kept this part of the chain in node.endpoints"
+        for gap in gaps
     )

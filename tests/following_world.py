@@ -58,11 +58,9 @@ class Index:
 async def opened(path: Path, api_info: str, **options: Any) -> AsyncIterator[Index]:
     """An index in a new or an existing file; the client tries once more after a pause too short to matter."""
     options.setdefault("start_at", Epoch(0))
-    new = not path.exists()
     store = Store(f"sqlite+aiosqlite:///{path}")
-    if new:
-        async with store.transaction() as connection:
-            await connection.run_sync(metadata.create_all)
+    async with store.transaction() as connection:
+        await connection.run_sync(metadata.create_all)
     quick = RetryPolicy(attempts=2, first_pause_seconds=0.01, longest_retry_after_seconds=0)
     client = LotusClient.connect(ApiInfo.parse(api_info), timeout_seconds=5, retry=quick)
     try:
