@@ -151,11 +151,12 @@ class VerifiedReader(io.RawIOBase):
     """The unpadded bytes of a piece, none given out before the subtree around it was verified.
 
     It reads whole subtrees from `source` (seekable; it may leave out zeros at the end), keeps two, and closes the source
-    with itself.
+    with itself if it owns it.
     """
 
-    def __init__(self, source: BinaryIO, roots: SubtreeRoots) -> None:
+    def __init__(self, source: BinaryIO, roots: SubtreeRoots, *, owns_source: bool = True) -> None:
         super().__init__()
+        self._owns_source = owns_source
         self._source = source
         self._roots = roots
         self._size = unpadded_length(roots.padded_size)
@@ -198,8 +199,8 @@ class VerifiedReader(io.RawIOBase):
         return len(part)
 
     def close(self) -> None:
-        """Close the source too."""
-        if not self.closed:
+        """Close the source too, if it is this reader's own."""
+        if not self.closed and self._owns_source:
             self._source.close()
         super().close()
 

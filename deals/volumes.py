@@ -32,7 +32,10 @@ __all__ = [
     "VolumeTooLarge",
     "clean_cache",
     "materialise",
+    "recorded_size",
+    "remove_home",
     "remove_volume",
+    "used_at",
     "write_tree",
 ]
 
@@ -117,7 +120,9 @@ def materialise(
         raise UnsafeContent(f"{root}/{'/'.join(names)} is a symlink; only files and directories")
     home = _home(cache, entry.cid)
     record = _load_record(home)
-    if record is None:
+    if record is not None:
+        (home / _RECORD).touch()  # what was used last goes last
+    else:
         cache.mkdir(parents=True, exist_ok=True)
         record = _make(_Recorder(blocks), tree_limits, entry, home, limits)
     if record.size_bytes > limits.max_bytes or record.files > limits.max_entries:
@@ -158,7 +163,30 @@ def write_tree(fs: UnixFs, cid: Cid, destination: Path, limits: VolumeLimits | N
 
 def remove_volume(cache: Path, target: Cid) -> None:
     """Deletes a volume from the cache; none is fine. The caller knows that no job reads it."""
-    _remove_tree(_home(cache, target))
+    remove_home(_home(cache, target))
+
+
+def recorded_size(home: Path) -> int | None:
+    """The bytes in the files of the volume kept in this directory of the cache; None if it is none."""
+    record = _load_record(home) if home.is_dir() else None
+    return None if record is None else record.size_bytes
+
+
+def used_at(home: Path) -> float:
+    """When the volume in this directory was last made or given out, in Unix seconds; 0 if it is gone."""
+    try:
+        return (home / _RECORD).stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def remove_home(home: Path) -> None:
+    """Deletes the volume in this directory of the cache; it is renamed first, so that half of it never stands for it."""
+    gone = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=home.parent)) if home.exists() else None
+    if gone is None:
+        return
+    home.rename(gone)  # an empty directory may be replaced
+    _remove_tree(gone)
 
 
 def clean_cache(cache: Path) -> None:
@@ -255,8 +283,9 @@ def _make(
         try:
             temporary.rename(home)
         except OSError:
-            if _load_record(home) is None:  # not another maker that was faster
-                raise
+            if _load_record(home) is None:  # no other maker that was faster, but half a volume
+                remove_home(home)
+                temporary.rename(home)
         return record
     finally:
         _remove_tree(temporary)

@@ -167,6 +167,15 @@ class Cid:
         """The digest bytes without their prefix."""
         return self.raw[self._parts()[2] :]
 
+    @property
+    def multihash(self) -> bytes:
+        """The hash code, length and digest, without version and codec."""
+        return self.raw if self.version == 0 else self.raw[decode_uvarint(self.raw, 1)[1] :]
+
+    def as_version_1(self) -> Cid:
+        """The same content's CID of version 1."""
+        return self if self.version else Cid(b"\x01" + encode_uvarint(DAG_PB) + self.raw)
+
     def __str__(self) -> str:
         if self.version == 0:
             return encode_base58(self.raw)

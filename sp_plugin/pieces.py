@@ -14,16 +14,17 @@ import structlog
 
 from deals.blocks import BadBlock, MissingBlock, UnknownHash
 from deals.car import CarBlocks, CarError, CarReader
+from deals.denylist import Denied, DenyingBlocks, Denylist
 from deals.locate import PieceNotFound, aligned_candidates, confirm_offset
 from deals.piece_cid import root_of
 from deals.sources import PieceSource, SourceError, make_source
 from deals.sources.several import SeveralSources
 from deals.sources.storage_path import StoragePathSource
-from deals.subtree_roots import VerifiedReader, load_roots, save_roots
+from deals.subtree_roots import SubtreeRoots, VerifiedReader, load_roots, save_roots
 from deals.unixfs import UnixFsError
 from deals.unsealed import UnsealedError, UnsealedFile
 from deals.verify import PieceMismatch, verify_piece
-from deals.volumes import Volume, VolumeError
+from deals.volumes import Volume, VolumeError, VolumeLimits, VolumeTooLarge
 from deals.volumes import materialise as make_volume
 from fil_plus.pieces import HeldPiece, ProvenanceKind
 from lotus_client.cid import Cid
@@ -41,6 +42,10 @@ _RETRY_NANOSECONDS: Final = 3600 * 10**9  # how long an unreadable piece is left
 log = structlog.get_logger()
 
 
+# Why the content that a job names cannot be given to it.
+_UNREADABLE: Final = (
+    CarError, UnixFsError, MissingBlock, BadBlock, UnknownHash, VolumeError, Denied,
+)  # fmt: skip
 _NO_SOURCE: Final = "provider.storage_paths and provider.sources are empty"
 
 
@@ -80,6 +85,8 @@ class Pieces:
         sector_size: int,
         cache_dir: Path,
         roots_dir: Path,
+        make_room: Callable[[], VolumeLimits] = VolumeLimits,
+        denylist: Callable[[], Denylist] = Denylist,
         epoch: Callable[[], Epoch | None],
         clock: Callable[[], int],
     ) -> None:
@@ -93,6 +100,8 @@ class Pieces:
         self._sector_size = sector_size
         self._cache = cache_dir
         self._roots = roots_dir
+        self._make_room = make_room
+        self._denylist = denylist
         self._epoch = epoch
         self._clock = clock
 
@@ -144,17 +153,35 @@ class Pieces:
                 f"{piece.key} holds no CAR with a root; name a path or another piece"
             )
         names = tuple(part for part in (path or "").split("/") if part)
+        denylist = self._denylist()
         try:
+            denylist.check(root or check.roots[0], names)
             reader = await self._open(replace(known.piece, offset=check.offset))
             with reader:
                 volume = await asyncio.to_thread(
-                    _volume, reader, root or check.roots[0], names, self._cache
+                    self._volume, reader, root or check.roots[0], names, denylist
                 )
-        except (CarError, UnixFsError, MissingBlock, BadBlock, UnknownHash, VolumeError) as error:
+            for block in volume.blocks_read:  # it may have been in the cache before the list was
+                denylist.check(block)
+        except _UNREADABLE as error:
             raise InputMissing(f"{piece.key}: {error}") from error
         except (SourceError, OSError) as error:
             raise InputMissing(f"{piece.key} cannot be read: {error}") from error
         return HeldVolume(volume.path, volume.root, volume.size_bytes, volume.blocks_read)
+
+    def _volume(
+        self, reader: BinaryIO, root: Cid, names: tuple[str, ...], denylist: Denylist
+    ) -> Volume:
+        limits = self._make_room()
+        blocks = DenyingBlocks(CarBlocks(reader), denylist)
+        try:
+            return make_volume(blocks, root, names, self._cache, limits)
+        except VolumeTooLarge as error:
+            if limits.max_bytes >= VolumeLimits().max_bytes:
+                raise
+            raise VolumeTooLarge(
+                f"{error}, which is what the disk has above jobs.keep_free_bytes"
+            ) from error
 
     async def verify(self, key: str) -> PieceCheck:
         """Read the piece's bytes and record what they are."""
@@ -242,7 +269,7 @@ class Pieces:
                 save_roots, self._roots, str(piece.piece_cid), outcome.subtree_roots
             )
             reader = await self._source.open(located)
-            content = await asyncio.to_thread(_content_of, reader)
+            content = await asyncio.to_thread(_content_of, reader, outcome.subtree_roots)
         except (SourceError, PieceNotFound, UnsealedError, OSError, ValueError) as error:
             return replace(empty, detail=str(error))
         # First the blocks, then the check: a piece is only called verified when its blocks are known.
@@ -310,10 +337,6 @@ def _best(found: list[KnownPiece]) -> PieceRef | None:
     return PieceRef(piece.key, piece.piece_cid, piece.padded_size, _claim_of(piece))
 
 
-def _volume(reader: BinaryIO, root: Cid, names: tuple[str, ...], cache: Path) -> Volume:
-    return make_volume(CarBlocks(reader), root, names, cache)
-
-
 @dataclass(frozen=True, slots=True)
 class _Content:
     """What a piece holds: the roots and the size of its CAR, and the marks of its blocks. Without a CAR all are empty.
@@ -326,17 +349,30 @@ class _Content:
     marks: array[int]
 
 
-def _content_of(reader: BinaryIO) -> _Content:
+def _content_of(reader: BinaryIO, proof: SubtreeRoots | None = None) -> _Content:
+    """What the reader holds. With `proof` the roots are read from verified bytes: they are what jobs trust.
+
+    Raises:
+        RangeMismatch: the piece begins otherwise than when it was verified.
+    """
     marks = array("q")
     with reader:
         try:
+            proven_roots = None if proof is None else _proven_roots(reader, proof)
+            reader.seek(0)
             car = CarReader(reader)
             for place in car.places():
                 if (mark := block_mark(place.cid)) is not None:
                     marks.append(mark)
         except CarError:
             return _Content((), None, marks)
-        return _Content(car.roots, car.payload_end, marks)
+        roots = car.roots if proven_roots is None else proven_roots
+        return _Content(roots, car.payload_end, marks)
+
+
+def _proven_roots(reader: BinaryIO, proof: SubtreeRoots) -> tuple[Cid, ...]:
+    buffered = BufferedReader(VerifiedReader(reader, proof, owns_source=False))
+    return CarReader(buffered).roots
 
 
 def _origin(piece: HeldPiece) -> str:

@@ -26,12 +26,14 @@ from sp_plugin.admission import Admission
 from sp_plugin.approvals.desk import ApprovalDesk, approval_policy
 from sp_plugin.config import Config, Scope
 from sp_plugin.data_dir import DataDir, locked_data_dir
+from sp_plugin.denylists import Denylists
 from sp_plugin.earnings.ingest import Earnings, EarningsSettings
 from sp_plugin.errors import Conflict, RefusedByPolicy
 from sp_plugin.health import Health
 from sp_plugin.http.app import make_app
 from sp_plugin.http.links import ResultLinks
 from sp_plugin.http.parts import Parts
+from sp_plugin.input_cache import InputCache
 from sp_plugin.jobs.queue import JobQueue, QueueRules
 from sp_plugin.lineage import Lineage
 from sp_plugin.metrics import CHAIN_EPOCH, EVENT_SOURCE, JOBS, PIECES, UNKNOWN_EPOCHS
@@ -110,6 +112,14 @@ class Sidecar:
             clock=time.time_ns,
         )
         paths = config.provider.storage_paths
+        denylists = Denylists(config.policy.denylists)
+        self.input_cache = InputCache(
+            data.volumes,
+            most_bytes=config.jobs.cache_bytes,
+            keep_free=config.jobs.keep_free_bytes,
+            mounted=lambda: self.workshop.mounted(),  # noqa: PLW0108  it is made later
+            clock=time.time_ns,
+        )
         self.pieces = Pieces(
             self.provider,
             self.chain,
@@ -120,6 +130,8 @@ class Sidecar:
             sector_size=sector_size,
             cache_dir=data.volumes,
             roots_dir=data.piece_roots,
+            make_room=self.input_cache.make_room,
+            denylist=denylists.current,
             epoch=lambda: self._followed,
             clock=time.time_ns,
         )
@@ -130,6 +142,7 @@ class Sidecar:
             network=found.network_name,
             head=lambda: self._head,
             clock=time.time_ns,
+            denylist=denylists.current,
         )
         self.admission = Admission(
             queue=self.queue,
@@ -183,7 +196,7 @@ class Sidecar:
             Step("send", poll, self.treasury.send_step),
             Step("float", 300, self._watch_float),
             Step("refill", _REFILL_SECONDS, self.refill.step),
-            Step("prune", 3600, self.pruning.step),
+            Step("prune", 3600, self._prune),
             Step("measure", 15, self._measure),
         )
 
@@ -372,6 +385,10 @@ class Sidecar:
             self.earnings_store, self.treasury.ledger, self.chain, settings, self.found.network_name
         )
         return await statements.statement(payee, await self.node.finalized_tipset())
+
+    async def _prune(self) -> bool:
+        await self.pruning.step()
+        return await self.input_cache.step()
 
     async def _watch_float(self) -> bool:
         """Warn when the payout wallet holds more than it should: once in the log, and in readyz while it does."""

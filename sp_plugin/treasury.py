@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -20,7 +20,7 @@ from sp_plugin.payouts.fees import FeePolicy
 from sp_plugin.payouts.funding import FundingWatcher
 from sp_plugin.payouts.planning import PlannedBatch, Planner
 from sp_plugin.payouts.ports import Signer
-from sp_plugin.payouts.reconcile import Reconciler
+from sp_plugin.payouts.reconcile import Reconciler, Reconciliation
 from sp_plugin.payouts.sender import Agreement, Sender, SenderSettings, StepReport
 from sp_plugin.payouts.signer import KeySigner, NodeSigner
 from sp_plugin.payouts.states import TERMINAL, PayoutState
@@ -49,6 +49,8 @@ class Treasury:
     wallet: WalletEndpoint | None
     same_chain: SameChain
     alert: Alerts
+    # One at a time: what one of them books or halts is what the next one looks at.
+    moving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def close(self) -> None:
         """Release the signer's sockets."""
@@ -64,8 +66,9 @@ class Treasury:
         """
         if self.planner is None:
             raise Conflict("payouts.wallet names no address: there is nothing to pay from")
-        await self.same_chain.check()
-        return await self.planner.plan()
+        async with self.moving:
+            await self.same_chain.check()
+            return await self.planner.plan()
 
     async def send(self) -> StepReport:
         """One pass of the sender.
@@ -76,17 +79,33 @@ class Treasury:
         """
         if self.sender is None:
             raise Conflict("payouts.signer names nothing that could sign")
-        async with self.chain.pinned():  # a pass must not mix two nodes' heads, nonces and mempools
+        # a pass must not mix two nodes' heads, nonces and mempools
+        async with self.moving, self.chain.pinned():
             await self.same_chain.check()
             return await self.sender.step()
+
+    async def accept(self, nonce: int) -> Reconciliation:
+        """Accept what others did with the wallet; see `Reconciler.accept`.
+
+        Raises:
+            Conflict: as there, or no payout wallet is named.
+        """
+        if self.reconciler is None:
+            raise Conflict("payouts.wallet names no address")
+        async with self.moving:
+            return await self.reconciler.accept(nonce)
 
     async def plan_step(self) -> bool:
         """Make a plan where payouts are on, and approve it where no person must."""
         if not self.config.enabled or self.planner is None:
             return False
+        async with self.moving:
+            return await self._plan_step(self.planner)
+
+    async def _plan_step(self, planner: Planner) -> bool:
         await self.same_chain.check()
         holds = {} if self.config.require_approval else await self._failed_before()
-        planned = await self.planner.plan(holds)
+        planned = await planner.plan(holds)
         if planned.batch.items and not self.config.require_approval and not self.config.dry_run:
             head = await self.chain.head()
             await self.payouts.approve(
@@ -139,8 +158,9 @@ class Treasury:
         """Book what arrived in the payout wallet up to the newest final tipset."""
         if not self.config.enabled or self.funding is None:
             return False
-        await self.same_chain.check()
-        report = await self.funding.step()
+        async with self.moving:
+            await self.same_chain.check()
+            report = await self.funding.step()
         if report.problem:
             await self.alert("wallet_unexplained", report.problem)
         return False

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import structlog
 
+from deals.denylist import Denylist
 from deals.volumes import clean_cache
 from fil_plus.bundle import ResourceLimits
 from fil_plus.terms import Basis, ShareTerms
@@ -94,6 +96,10 @@ class Workshop:
             for worker in self._workers:
                 group.create_task(worker.run(stop))
 
+    def mounted(self) -> frozenset[Path]:
+        """The files and directories that are inputs of runs now."""
+        return self._runner.mounted()
+
     def wake(self) -> None:
         """Look at the queue now."""
         for worker in self._workers:
@@ -114,6 +120,7 @@ def open_workshop(
     network: str,
     head: Callable[[], Epoch],
     clock: Callable[[], int],
+    denylist: Callable[[], Denylist] = Denylist,
 ) -> Workshop:
     """The workshop of the config. Docker is offered only where it was switched on."""
     switched_off = frozenset() if config.jobs.docker.enabled else frozenset({"docker"})
@@ -162,6 +169,7 @@ def open_workshop(
             "docker": config.jobs.docker.log_bytes,
         },
         processes=config.jobs.docker.pids,
+        denylist=denylist,
     )
     runner = JobRunner(kinds, executors, settings, clock, head)
     return Workshop(kinds, bundler, runner, executors, data=data, workers=config.jobs.workers)

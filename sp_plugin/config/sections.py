@@ -342,6 +342,10 @@ class PolicyConfig(Section):
     deny_modules: tuple[Text, ...] = Field(
         default=(), description="sha256 of modules, or image digests, that never run"
     )
+    denylists: tuple[PathField, ...] = Field(
+        default=(),
+        description="files in the compact .deny format (badbits); what is on them is neither mounted nor published",
+    )
 
 
 class WasmLimits(Section):
@@ -387,6 +391,14 @@ class JobsConfig(Section):
     minimum_piece_bytes: Literal[256, 1048576] = Field(
         default=1048576,
         description="least padded size of a staged result: 1 MiB on mainnet and calibration, 256 on a 2k network",
+    )
+    cache_bytes: PositiveCount = Field(
+        default=100 * _GIB,
+        description="files written out from pieces for jobs; those unused for longest go first",
+    )
+    keep_free_bytes: PositiveCount = Field(
+        default=5 * _GIB,
+        description="what the disk of data_dir keeps free: nothing more is written out from pieces below it",
     )
     keep_results_days: PositiveCount = Field(
         default=90,

@@ -185,7 +185,7 @@ async def accept(request: web.Request) -> web.Response:
     nonce = (await json_body(request)).get("accept_nonce")
     if not isinstance(nonce, int) or isinstance(nonce, bool) or nonce < 0:
         raise BadInput("must be the next nonce that the comparison showed", field="accept_nonce")
-    found = await _reconciler(request).accept(nonce)
+    found = await request.app[PARTS].treasury.accept(nonce)
     log.warning("payout_nonce_accepted", nonce=nonce, by=request[CALLER])
     return web.json_response(_reconciliation_json(request, found))
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from deals.car import CarReader
+from deals.denylist import Denied, Denylist
 from lotus_client.cid import Cid
 from lotus_client.types import Epoch
 from sp_plugin.executors.base import (
@@ -70,13 +72,14 @@ OnState = Callable[[ExecutionState, str], Awaitable[None]]
 class RunSettings:
     """Where runs work and what every one may use. `work_dir` belongs to this process alone.
 
-    `stream_bytes` is kept of stdout and of stderr each, by engine; `MIB` for an engine not named there.
+    What is on `denylist` is dropped from results before they are published. `stream_bytes` is kept of stdout and of stderr each, by engine; `MIB` for an engine not named there.
     """
 
     work_dir: Path
     context: InputContext
     publishing: PublishContext
     stream_bytes: Mapping[str, int] = field(default_factory=dict)
+    denylist: Callable[[], Denylist] = Denylist
     output_files: int = 10_000
     processes: int = 128
 
@@ -112,6 +115,7 @@ class JobRunner:
         self._settings = settings
         self._clock = clock
         self._head = head
+        self._mounted: dict[str, tuple[Path, ...]] = {}
 
     def clean(self) -> None:
         """Remove what runs of a killed process left in the work directory. Call it before the first run."""
@@ -128,6 +132,9 @@ class JobRunner:
         started = self._clock()
         try:
             prepared = await self._prepare(lease, run_dir)
+            self._mounted[lease.execution_id] = tuple(
+                volume.host_path for volume in prepared.inputs
+            )
             await on_state(ExecutionState.RUNNING, "running")
             executor = self._executors[prepared.spec.task.engine.kind]
             outcome = await executor.run(prepared.request, cancel)
@@ -149,7 +156,12 @@ class JobRunner:
                 run_record=record,
             )
         finally:
+            self._mounted.pop(lease.execution_id, None)
             await asyncio.to_thread(remove_tree, run_dir)
+
+    def mounted(self) -> frozenset[Path]:
+        """The files and directories that are inputs of runs now."""
+        return frozenset(path for paths in self._mounted.values() for path in paths)
 
     async def _prepare(self, lease: Lease, run_dir: Path) -> _Prepared:
         bundle = lease.job.bundle
@@ -257,6 +269,13 @@ class JobRunner:
             write_exit_code(request.result_dir, None)
         shutil.move(request.result_dir, home / "files")
         packed = pack_results(home / "files", home / "results.car")
+        if denied := _denied_in(packed.car, self._settings.denylist()):
+            refusal = OutputRefused(str(denied))
+            for output in request.outputs:
+                remove_tree(home / "files" / output.name)
+            for stream in ("stdout", "stderr"):
+                (home / "files" / stream).write_bytes(b"")
+            packed = pack_results(home / "files", home / "results.car")
         results_dir = self._settings.publishing.results_dir
         pack_archive(home / "files", archive_path(results_dir, execution_id))
         if refusal is not None:
@@ -318,6 +337,19 @@ class JobRunner:
                 "output_files": usage.output_files,
             },
         }
+
+
+def _denied_in(car: Path, denylist: Denylist) -> Denied | None:
+    """Why a CAR may not be published; None if nothing in it is on the denylist."""
+    if not len(denylist):
+        return None
+    try:
+        with car.open("rb") as file:
+            for place in CarReader(file).places():
+                denylist.check(place.cid)
+    except Denied as error:
+        return error
+    return None
 
 
 def _compare(

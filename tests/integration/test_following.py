@@ -12,6 +12,7 @@ from lotus_client.errors import LotusConnectError
 from lotus_client.types import ClaimId, Epoch, SectorNumber
 from sp_plugin.store.base import Store, metadata
 from sp_plugin.store.chain import ChainRepository
+from tests.databases import database_url
 from tests.fakes_chain import (
     PROVIDER,
     SECTOR_SIZE,
@@ -29,7 +30,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 async def store(tmp_path):
-    store = Store(f"sqlite+aiosqlite:///{tmp_path}/state.db")
+    store = Store(database_url(tmp_path))
     async with store.transaction() as connection:
         await connection.run_sync(metadata.create_all)
     yield store
@@ -485,7 +486,7 @@ def play(chain, names, number):
 async def test_a_reverted_fork_leaves_no_trace(tmp_path_factory, common, fork, later):
     folder = tmp_path_factory.mktemp("fork")
     chain = FakeChain()
-    stores = [Store(f"sqlite+aiosqlite:///{folder}/{name}.db") for name in "ab"]
+    stores = [Store(database_url(folder, name)) for name in "ab"]
     try:
         for store in stores:
             async with store.transaction() as connection:

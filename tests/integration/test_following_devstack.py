@@ -17,6 +17,7 @@ from lotus_client.client import LotusClient
 from lotus_client.types import ActorId, Epoch
 from sp_plugin.store.base import Store, metadata
 from sp_plugin.store.chain import ChainRepository
+from tests.databases import database_url
 
 PROVIDER = ActorId(1001)
 PAYLOAD = b"daily observations of the weather\n" * 4000
@@ -36,7 +37,7 @@ async def client(devnet):
 
 @pytest.fixture
 async def repository(tmp_path):
-    store = Store(f"sqlite+aiosqlite:///{tmp_path}/state.db")
+    store = Store(database_url(tmp_path))
     async with store.transaction() as connection:
         await connection.run_sync(metadata.create_all)
     yield ChainRepository(store)

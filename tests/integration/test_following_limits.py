@@ -13,6 +13,7 @@ from lotus_client.errors import LotusRpcError
 from lotus_client.types import ClaimId, Epoch, SectorNumber
 from sp_plugin.store.base import Store, metadata
 from sp_plugin.store.chain import ChainRepository
+from tests.databases import database_url
 from tests.fakes_chain import PROVIDER, SECTOR_SIZE, FakeChain, make_claim
 from tests.integration.test_following import dump, follower, keys, mine_claim, play
 
@@ -21,7 +22,7 @@ NAMES = ["claim", "ddo", "win", "null", "claim", "remove", "ddo", "terminate", "
 
 @pytest.fixture
 async def stores(tmp_path):
-    stores = [Store(f"sqlite+aiosqlite:///{tmp_path}/{name}.db") for name in "abc"]
+    stores = [Store(database_url(tmp_path, name)) for name in "abc"]
     for store in stores:
         async with store.transaction() as connection:
             await connection.run_sync(metadata.create_all)

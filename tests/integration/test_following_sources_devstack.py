@@ -16,6 +16,7 @@ from lotus_client.transport import NodeTransport
 from lotus_client.types import Epoch
 from sp_plugin.store.base import Store, metadata
 from sp_plugin.store.chain import ChainRepository
+from tests.databases import database_url
 from tests.integration.test_following import dump
 from tests.integration.test_following_devstack import PAYLOAD, PROVIDER, allocate
 
@@ -78,7 +79,7 @@ async def test_a_real_node_s_chain_gives_one_index_whatever_the_source(devnet, t
     other = PAYLOAD[:5000]
     await devnet.provider.add_piece(other, allocation=await allocate(devnet, other))
     await devnet.advance(60)
-    stores = [Store(f"sqlite+aiosqlite:///{tmp_path}/{name}.db") for name in "abcd"]
+    stores = [Store(database_url(tmp_path, name)) for name in "abcd"]
     try:
         index = await followed(devnet, stores[0])
         receipts = await followed(devnet, stores[1], *EVENTS_API)

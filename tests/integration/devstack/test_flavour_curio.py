@@ -96,7 +96,12 @@ async def test_too_many_requests_at_once_get_a_429(
     statuses = {answer.status for answer in answers}
     assert statuses <= {200, 429}
     assert 429 in statuses
-    assert (await ask(url)).status == 200  # afterwards there is room again
+    for _ in range(500):  # afterwards there is room again, once the last answers have gone out
+        if (await ask(url)).status == 200:
+            break
+        await asyncio.sleep(0.01)
+    else:
+        pytest.fail("there was never room again")
 
 
 async def test_the_market_server_shows_itself_and_its_health(curio: Stocked) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import wasmtime
 
+from deals.denylist import Denylist
 from fil_plus.bundle import ResourceLimits
 from fil_plus.terms import Basis, ShareTerms
 from lotus_client.types import ActorId, Epoch, PaddedPieceSize
@@ -25,6 +26,7 @@ from sp_plugin.jobs.worker import Worker
 from sp_plugin.publishers.base import PublishContext
 from sp_plugin.store.base import Store, metadata
 from sp_plugin.store.jobs import JobRecord
+from tests.databases import database_url
 from tests.integration.executors.wasm_programs import program
 
 MOST = ResourceLimits(2000, 256 << 20, 64 << 20, 60)
@@ -38,7 +40,7 @@ class Sidecar:
         self, data: Path, *, library: Any = None, rules: QueueRules | None = None, clock: Any = None
     ) -> None:
         self.data = data
-        self.store = Store(f"sqlite+aiosqlite:///{data}/state.db")
+        self.store = Store(database_url(data))
         self.queue = JobQueue(self.store, clock or time.time_ns, rules)
         self.kinds = load_kinds()
         self.executors: dict[str, Executor] = {
@@ -57,7 +59,8 @@ class Sidecar:
         publishing = PublishContext(
             data / "results", data / "staging", data / "cars", PaddedPieceSize(1 << 20)
         )
-        settings = RunSettings(data / "work", context, publishing)
+        self.denylist = Denylist()
+        settings = RunSettings(data / "work", context, publishing, denylist=lambda: self.denylist)
         self.runner = JobRunner(
             self.kinds, self.executors, settings, time.time_ns, lambda: Epoch(7)
         )

@@ -13,6 +13,7 @@ import pytest
 
 from deals.car import CarReader
 from deals.commp import commp
+from deals.denylist import parse_denylist
 from lotus_client.cid import RAW, Cid
 from lotus_client.types import ClaimId, Epoch, PaddedPieceSize
 from sp_plugin.errors import BadInput
@@ -78,6 +79,34 @@ int main(int argc, char **argv) {
     return 3;
 }
 """
+
+
+@pytest.mark.clang
+@pytest.mark.skipif(not has_wasi_clang(), reason="needs clang with wasi-libc")
+async def test_a_result_on_a_denylist_is_neither_kept_nor_published(sidecar, tmp_path):
+    parse_denylist([f"/ipfs/{BLOCK}"], "badbits.deny", sidecar.denylist)
+    module = data_url(compile_c(tmp_path, COPY_C).module.read_bytes())
+    piece = {
+        "Source": {"Type": "filecoin", "Params": {"PieceCID": str(PIECE)}},
+        "Target": "/inputs",
+    }
+    job = wasm_job(inputs=[piece], ResultPaths=[{"Name": "results", "Path": "/outputs"}])
+    task = job["Tasks"][0]
+    task["InputSources"][0]["Source"]["Params"]["URL"] = module
+    task["Engine"]["Params"]["Parameters"] = ["first"]
+    task["Env"] = {"GREETING": "hello"}
+    job, execution = await ended(sidecar, job)
+    assert (job.state, execution.outcome) == (JobState.FAILED, "output_refused")
+    assert job.message == f"{BLOCK} is on the denylist badbits.deny:1: refused"
+    home = sidecar.data / "results" / execution.id
+    assert sorted(path.name for path in (home / "files").iterdir()) == [
+        "exitCode",
+        "stderr",
+        "stdout",
+    ]
+    with (home / "results.car").open("rb") as file:
+        assert BLOCK not in {place.cid for place, _ in CarReader(file)}
+    assert not any((sidecar.data / "staging").glob("*"))
 
 
 @pytest.mark.clang

@@ -36,6 +36,7 @@ from sp_plugin.store.chain import ChainRepository
 from sp_plugin.store.earnings import EarningsRepository
 from sp_plugin.store.ledger import LedgerRepository
 from sp_plugin.store.payouts import PayoutRepository
+from tests.databases import database_url
 from tests.fake_earnings_chain import FakeRegister
 
 PAYLOAD = b"what a job made of the data\n" * 200_000
@@ -65,7 +66,7 @@ def devnet_config() -> DevstackConfig:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    made = Store(f"sqlite+aiosqlite:///{tmp_path / 'state.db'}")
+    made = Store(database_url(tmp_path))
     async with made.transaction() as connection:
         await connection.run_sync(metadata.create_all)
     yield made

@@ -201,6 +201,33 @@ async def test_a_foreign_message_halts_payouts_until_its_nonce_is_accepted(
         assert report["stopped"] == ""
 
 
+async def test_what_is_accepted_while_the_wallet_is_watched_stays_accepted(
+    devnet: Devstack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = write_config(devnet, tmp_path)
+    async with running(config) as sidecar:
+        treasury = sidecar.sidecar.treasury
+        await sidecar.until("/api/v1/sp/ledger", lambda body: body["entries"])
+        await foreign_message(devnet, 0)
+        watcher = treasury.funding
+        assert watcher is not None
+        looking, explain = asyncio.Event(), watcher._explain
+
+        async def slowly(*arguments: Any) -> Any:
+            looking.set()
+            await asyncio.sleep(0.5)
+            return await explain(*arguments)
+
+        monkeypatch.setattr(watcher, "_explain", slowly)
+        await devnet.advance(902)
+        step = asyncio.create_task(treasury.funding_step())
+        await looking.wait()
+        found = await answer(config, "payouts", "reconcile", "--accept-nonce", "1")
+        await step
+        assert found["fits"]
+        assert (await answer(config, "payouts", "reconcile"))["fits"]
+
+
 async def test_the_rest_of_the_money_commands_answer(devnet: Devstack, tmp_path: Path):
     config = write_config(devnet, tmp_path)
     async with running(config) as sidecar:

@@ -128,3 +128,40 @@ async def test_the_sidecar_outlives_its_node_and_says_why_it_is_not_ready(tmp_pa
             assert "the node cannot be reached" in parts["follow"]["reason"]
             await sidecar.call("GET", "/health/livez")
             await sidecar.call("GET", "/api/v1/orchestrator/jobs")
+
+
+async def test_content_on_a_denylist_is_not_given_to_a_job_and_the_list_may_change_at_any_time(
+    devnet: Devstack, tmp_path: Path, car: tuple[bytes, Cid]
+):
+    await make_deal(devnet, car[0])
+    await devnet.advance(40)
+    denied = tmp_path / "bad.deny"
+    denied.write_text("version: 1\n---\n# nothing yet\n")
+    path = write_config(devnet, tmp_path)
+    path.write_text(path.read_text() + f"policy:\n  denylists: [{denied}]\n")
+    payee = str(devnet.network.key("carol").address)
+    async with running(path) as sidecar:
+        pieces = await sidecar.until(
+            "/api/v1/sp/pieces", lambda a: [i["state"] for i in a["items"]] == ["verified"]
+        )
+        wanted = job(pieces["items"][0]["piece_cid"], payee)
+        ends = []
+        for rules in ("", f"/ipfs/{car[1]}/*\n", f"!/ipfs/{car[1]}/*\n"):
+            denied.write_text(denied.read_text() + rules)
+            submitted = await sidecar.call("PUT", "/api/v1/orchestrator/jobs", Job=wanted)
+            await approve(devnet, sidecar, submitted["JobID"], "ada", "ben")
+            done = await sidecar.until(
+                f"/api/v1/orchestrator/jobs/{submitted['JobID']}",
+                lambda answer: answer["Job"]["State"]["StateType"] in ("Completed", "Failed"),
+            )
+            ends.append(done["Job"]["State"])
+        assert [end["StateType"] for end in ends] == ["Completed", "Failed", "Completed"]
+        assert "is on the denylist bad.deny:4: refused" in ends[1]["Message"]
+
+
+async def test_a_denylist_that_is_not_there_stops_the_start(devnet: Devstack, tmp_path: Path):
+    path = write_config(devnet, tmp_path)
+    path.write_text(path.read_text() + "policy:\n  denylists: [nowhere.deny]\n")
+    with pytest.raises(ConfigError, match=r"policy\.denylists: .*nowhere\.deny"):
+        async with running(path):
+            pass

@@ -1,4 +1,4 @@
-"""Transactions of the store on SQLite, and on PostgreSQL where `SP_PLUGIN_POSTGRES` names a server by URL."""
+"""Transactions of the store on SQLite, and on PostgreSQL where `SP_PLUGIN_TEST_POSTGRES` names a server by URL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sp_plugin.store.base import Store
 
 _URLS = ["sqlite+aiosqlite:///{folder}/state.db"]
-if _server := os.environ.get("SP_PLUGIN_POSTGRES"):
+if _server := os.environ.get("SP_PLUGIN_TEST_POSTGRES"):
     _URLS.append(_server)
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
+import tarfile
 from collections.abc import Callable
 
 import pytest
@@ -92,6 +94,59 @@ def test_samples_of_other_writers_are_read(
         assert (reader.version, len(reader.roots)) == (version, roots)
         assert len(list(reader)) == blocks
         assert reader.end == end
+
+
+@pytest.fixture(scope="module")
+def large_samples() -> dict[str, bytes]:
+    with tarfile.open(DATA / "car" / "large-samples.tar.xz") as archive:
+        return {
+            member.name: reader.read()
+            for member in archive
+            if (reader := archive.extractfile(member)) is not None
+        }
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "blocks", "end"),
+    [
+        ("sample-v1.car", 1, 1049, 479907),
+        ("sample-v1-noidentity.car", 1, 1043, 479743),
+        ("sample-v1-with-zero-len-section.car", 1, 1049, 479907),
+        ("sample-v2-indexless.car", 2, 1049, 479958),
+        ("sample-wrapped-v2.car", 2, 1049, 479958),
+    ],
+)
+def test_large_samples_of_other_writers_are_read(
+    large_samples: dict[str, bytes], name: str, version: int, blocks: int, end: int
+) -> None:
+    reader = CarReader(io.BytesIO(large_samples[name]))
+    found = [place for place, _ in reader]
+    assert (reader.version, len(reader.roots), len(found), reader.end) == (version, 1, blocks, end)
+    again = CarReader(io.BytesIO(large_samples[name]))
+    assert list(again.places()) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (
+            "sample-v1-tailing-corrupt-section.car",
+            (
+                "section is cut short: 374 of 387 bytes of block "
+                "bafy2bzaceasxmx6jykigmkndzjr76dflj2ntm4wjeotdwd2augduhdsnbz63c (byte 479520)"
+            ),
+        ),
+        (
+            "sample-v2-corrupt-data-and-index.car",
+            "CARv2 padding is cut short: 521808 of 1048576 bytes (byte 51)",
+        ),
+    ],
+)
+def test_large_samples_that_are_corrupt_are_refused_with_the_place(
+    large_samples: dict[str, bytes], name: str, reason: str
+) -> None:
+    with pytest.raises(CarCorrupt, match=re.escape(reason)):
+        list(CarReader(io.BytesIO(large_samples[name])))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,94 @@
+"""What is believed of a piece's bytes, when whoever gives them changes them between two reads."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from fil_plus.pieces import HeldPiece
+from lotus_client.types import ActorId, Epoch
+from sp_plugin.pieces import Pieces
+from sp_plugin.store.base import Store, metadata
+from sp_plugin.store.held_blocks import HeldBlockRepository
+from sp_plugin.store.piece_checks import CheckState, PieceCheckRepository
+from tests.piece_samples import SamplePiece, held, sample_piece
+
+PROVIDER = ActorId(1001)
+
+
+class Source:
+    """Gives another payload at each opening."""
+
+    def __init__(self, *payloads: bytes) -> None:
+        self._payloads = list(payloads)
+
+    async def open(self, piece: HeldPiece) -> BinaryIO:
+        return io.BytesIO(self._payloads.pop(0))
+
+    def problems(self) -> tuple[str, ...]:
+        return ()
+
+
+class Index:
+    """Holds one piece."""
+
+    def __init__(self, piece: HeldPiece) -> None:
+        self._piece = piece
+
+    async def held_pieces(
+        self, provider: ActorId, *, at: Epoch | None = None
+    ) -> tuple[HeldPiece, ...]:
+        return (self._piece,)
+
+    async def set_payload_size(self, provider: ActorId, key: str, payload_size: int) -> None:
+        self._piece = replace(self._piece, payload_size=payload_size)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    made = Store(f"sqlite+aiosqlite:///{tmp_path}/state.db")
+    async with made.transaction() as connection:
+        await connection.run_sync(metadata.create_all)
+    yield made
+    await made.close()
+
+
+def pieces_of(store: Store, folder: Path, sample: SamplePiece, *payloads: bytes) -> Pieces:
+    return Pieces(
+        PROVIDER,
+        Index(held(sample)),
+        PieceCheckRepository(store, PROVIDER),
+        HeldBlockRepository(store),
+        source=Source(*payloads),
+        sector_size=1 << 23,
+        cache_dir=folder / "cache",
+        roots_dir=folder / "roots",
+        epoch=lambda: Epoch(5),
+        clock=lambda: 1,
+    )
+
+
+async def test_roots_are_taken_from_verified_bytes_only(store: Store, tmp_path: Path):
+    sample = sample_piece(tmp_path / "right", {"a.txt": b"right"})
+    other = sample_piece(tmp_path / "wrong", {"a.txt": b"wrong"})
+    pieces = pieces_of(store, tmp_path, sample, sample.car, other.car)
+    check = await pieces.verify("claim:12")
+    assert (check.state, check.roots) == (CheckState.UNAVAILABLE, ())
+    assert "are not those of the piece that was verified" in check.detail
+
+
+async def test_a_verified_piece_that_changes_later_gives_no_byte(store: Store, tmp_path: Path):
+    sample = sample_piece(tmp_path / "right", {"a.txt": b"right"})
+    other = sample_piece(tmp_path / "wrong", {"a.txt": b"wrong"})
+    pieces = pieces_of(store, tmp_path, sample, sample.car, sample.car, sample.car, other.car)
+    check = await pieces.verify("claim:12")
+    assert (check.state, check.roots) == (CheckState.VERIFIED, (sample.root,))
+    with await pieces.open("claim:12") as reader:
+        assert reader.read(len(sample.car)) == sample.car
+    with await pieces.open("claim:12") as reader, pytest.raises(OSError, match="not those"):
+        reader.read(1)
