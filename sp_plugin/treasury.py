@@ -204,7 +204,7 @@ async def open_treasury(
         wallet=config.wallet,
         limits=limits,
     )
-    sender, turn = None, asyncio.Lock()
+    sender = None
     if signer is not None:
         settings = SenderSettings(
             config.wallet,
@@ -212,9 +212,9 @@ async def open_treasury(
             enabled=config.enabled and not config.dry_run,
             genesis=genesis,
         )
-        sender = Sender(chain, signer, payouts, settings, alert, agreement=agreement, turn=turn)
-    funding = FundingWatcher(chain, payouts, ledger, config.wallet, turn=turn)
-    reconciler = Reconciler(chain, payouts, ledger, config.wallet, turn=turn)
+        sender = Sender(chain, signer, payouts, settings, alert, agreement=agreement)
+    funding = FundingWatcher(chain, payouts, ledger, config.wallet)
+    reconciler = Reconciler(chain, payouts, ledger, config.wallet)
     return Treasury(
         config,
         chain,

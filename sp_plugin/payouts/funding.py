@@ -7,7 +7,6 @@ another actor makes on the way, such as a withdrawal whose beneficiary is the wa
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
@@ -62,15 +61,11 @@ class FundingWatcher:
         payouts: PayoutRepository,
         ledger: LedgerRepository,
         wallet: Address,
-        *,
-        turn: asyncio.Lock | None = None,
     ) -> None:
-        """`turn` is held by whoever judges the wallet's messages: what one has just booked must not surprise another."""
         self._chain = chain
         self._payouts = payouts
         self._ledger = ledger
         self._wallet = wallet
-        self._turn = turn or asyncio.Lock()
 
     async def step(self) -> FundingReport:
         """Explain the wallet's balance up to the newest final tipset. Safe to repeat.
@@ -81,10 +76,6 @@ class FundingWatcher:
         Raises:
             LotusError: the node could not be asked; the same step again goes on where this one was.
         """
-        async with self._turn:
-            return await self._step()
-
-    async def _step(self) -> FundingReport:
         final = await self._chain.finalized_tipset()
         actor = await find_actor(self._chain, self._wallet, final.key)
         checkpoint = await self._payouts.funding_checkpoint(self._wallet)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,14 +53,10 @@ class Reconciler:
         payouts: PayoutRepository,
         ledger: LedgerRepository,
         wallet: Address,
-        *,
-        turn: asyncio.Lock | None = None,
     ) -> None:
-        """`turn` is that of the sender and the funding watcher: neither may judge what is being accepted."""
         self._chain = chain
         self._payouts = payouts
         self._wallet = wallet
-        self._turn = turn or asyncio.Lock()
         self._recovery = Recovery(chain, payouts, ledger, wallet)
 
     async def compare(self) -> Reconciliation:
@@ -99,10 +94,6 @@ class Reconciler:
         Raises:
             Conflict: it is another by now, there is nothing to accept, or not all of it is final yet.
         """
-        async with self._turn:
-            return await self._accept(nonce)
-
-    async def _accept(self, nonce: int) -> Reconciliation:
         found = await self.compare()
         if found.fits:
             raise Conflict("there is nothing to accept: every message of the wallet is ours")

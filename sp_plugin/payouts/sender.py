@@ -101,19 +101,15 @@ class Sender:
         alert: Alert = _no_alert,
         *,
         agreement: Agreement | None = None,
-        turn: asyncio.Lock | None = None,
     ) -> None:
-        """`agreement` is asked before anything new is signed; what it says against it stops the pass, and is an alert.
-
-        `turn` is held during a pass; give the same one to whatever else judges or accepts the wallet's messages.
-        """
+        """`agreement` is asked before anything new is signed; what it says against it stops the pass, and is an alert."""
         self._chain = chain
         self._signer = signer
         self._payouts = payouts
         self._settings = settings
         self._alert = alert
         self._agreement = agreement
-        self._turn = turn or asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def step(self) -> StepReport:
         """One pass. Safe to repeat, to interrupt anywhere and to run again after a crash.
@@ -123,7 +119,7 @@ class Sender:
             LotusError: the node could not be asked; nothing is lost, call again.
         """
         report = StepReport()
-        async with self._turn:
+        async with self._lock:
             await self._refuse_other_network()
             head = await self._chain.head()
             await self._follow(head, report)
