@@ -1,138 +1,50 @@
-"""`python -m benchmarks`: MB/s (10**6 bytes of payload) of each step, median of interleaved runs with hashlib's own rate.
-
-The peer of every row is SHA-256 of the same bytes by hashlib in one stream, since all of these steps end in SHA-256.
-The chain's rows are epochs a second, median of a few runs.
-"""
+"""`python -m benchmarks [NAME ...]`: what was aimed at beside what this machine does; all of them without a name."""
 
 from __future__ import annotations
 
-import hashlib
-import io
+import importlib
 import logging
-import platform
-import statistics
 import sys
-import tempfile
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import structlog
 
-from benchmarks.chain import catch_up_rate, mining_rate
-from benchmarks.devstack import call_rates, epochs_seconds, skip_rate, start
-from benchmarks.kernels import kernel_rows
-from deals.car import CarReader, CarWriter
-from deals.commp import commp
-from deals.fr32 import pad_quads, unpad_quads
-from deals.unixfs_write import pack_car
-from lotus_client.cid import RAW, Cid
-
-_ROUNDS = 5
-_CHAIN_ROUNDS = 3
-_EPOCHS = 2000
-_BLOCK = 1 << 20
+from benchmarks.measure import print_rows
 
 
-def _payload(size: int) -> bytes:
-    """Bytes without structure, the same on every machine."""
-    return hashlib.shake_256(b"sp-plugin benchmark").digest(size)
+def _rows_of(module: str) -> Callable[[], None]:
+    return lambda: print_rows(importlib.import_module(f"benchmarks.{module}").rows())
 
 
-def _car(payload: bytes) -> bytes:
-    out = io.BytesIO()
-    blocks = [payload[start : start + _BLOCK] for start in range(0, len(payload), _BLOCK)]
-    cids = [Cid.of_sha2_256(RAW, block) for block in blocks]
-    writer = CarWriter(out, (cids[0],))
-    for cid, block in zip(cids, blocks, strict=True):
-        writer.put(cid, block)
-    return out.getvalue()
-
-
-def _read_car(car: bytes) -> None:
-    for _place, _data in CarReader(io.BytesIO(car)):
-        pass
-
-
-def _pack(source: Path) -> None:
-    pack_car(source, io.BytesIO())
-
-
-def _rate(work: Callable[[], object], size: int) -> float:
-    started = time.perf_counter()
-    work()
-    return size / (time.perf_counter() - started) / 1e6
-
-
-def main() -> None:
-    """Print one row for each step."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    kernel_rows()
-    _data_plane()
-    _chain()
-    _devstack()
-
-
-def _devstack() -> None:
-    """A devnet's rows, each the median of a few runs."""
-    starts = [start() for _ in range(_CHAIN_ROUNDS)]
-    epochs = [epochs_seconds(1000) for _ in range(_CHAIN_ROUNDS)]
-    skips = [skip_rate(3 * _EPOCHS) for _ in range(_CHAIN_ROUNDS)]
-    calls = [call_rates(_EPOCHS) for _ in range(_CHAIN_ROUNDS)]
-    rows = {
-        "devstack: first answer of a fresh process, s": statistics.median(s for s, _ in starts),
-        "devstack: memory when idle, MiB": statistics.median(memory for _, memory in starts),
-        "devstack: 1,000 epochs mined, s": statistics.median(epochs),
-        "devstack: until-win with skip, epochs/s": statistics.median(skips),
-        **{
-            f"devstack: typed calls/s, {way}": statistics.median(run[way] for run in calls)
-            for way in calls[0]
-        },
-    }
-    sys.stdout.write("\n")
-    for name, value in rows.items():
-        sys.stdout.write(f"{name:<58}{value:>10.2f}\n")
-
-
-def _chain() -> None:
-    rows: dict[str, Callable[[int], float]] = {
-        "devnet mining (480 sectors beside)": mining_rate,
-        "follower catch-up, node on the same core": catch_up_rate,
-    }
-    sys.stdout.write(f"\n{'step':<48}{'epochs/s':>10}\n")
-    for name, rate in rows.items():
-        median = statistics.median(rate(_EPOCHS) for _ in range(_CHAIN_ROUNDS))
-        sys.stdout.write(f"{name:<48}{median:>10.0f}\n")
+def _kernels() -> None:
+    importlib.import_module("benchmarks.kernels").kernel_rows()
 
 
 def _data_plane() -> None:
-    size = 127 * 512 * 1024
-    payload = _payload(size)
-    padded = pad_quads(payload)
-    car = _car(payload)
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "payload"
-        source.write_bytes(payload)
-        steps: dict[str, Callable[[], object]] = {
-            "Fr32 pad": lambda: pad_quads(payload),
-            "Fr32 unpad": lambda: unpad_quads(padded),
-            "CommP, as `commp` runs here": lambda: commp(io.BytesIO(payload)),
-            "CAR read, every block verified (1 MiB blocks)": lambda: _read_car(car),
-            "UnixFS file packed into a CAR": lambda: _pack(source),
-        }
-        sys.stdout.write(
-            f"{platform.machine()}, Python {platform.python_version()}, {size / 1e6:.1f} MB payload, "
-            f"median of {_ROUNDS} interleaved rounds\n\n"
-        )
-        sys.stdout.write(f"{'step':<48}{'MB/s':>10}{'of SHA-256':>12}\n")
-        for name, work in steps.items():
-            pairs = [
-                (_rate(work, size), _rate(lambda: hashlib.sha256(payload).digest(), size))
-                for _ in range(_ROUNDS)
-            ]
-            rate = statistics.median(rate for rate, _ in pairs)
-            share = statistics.median(rate / peer for rate, peer in pairs)
-            sys.stdout.write(f"{name:<48}{rate:>10.1f}{share:>11.1%}\n")
+    importlib.import_module("benchmarks.data_plane").data_rows()
 
 
-main()
+_ALL: dict[str, Callable[[], None]] = {
+    "kernels": _kernels,
+    "data": _data_plane,
+    "chain": _rows_of("chain"),
+    "devstack": _rows_of("devstack"),
+    "following": _rows_of("following"),
+    "claims": _rows_of("claims_stream"),
+}
+
+
+def main(names: list[str]) -> int:
+    """Run those of these names; 2 for an unknown one."""
+    if unknown := [name for name in names if name not in _ALL]:
+        sys.stderr.write(f"no benchmark {', '.join(unknown)}; there are {', '.join(_ALL)}\n")
+        return 2
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    for name in names or _ALL:
+        sys.stdout.write(f"{name}\n")
+        _ALL[name]()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

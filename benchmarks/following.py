@@ -1,4 +1,4 @@
-"""`python -m benchmarks.following`: a day of chain caught up, and one tipset with 1,000 claims taken over.
+"""A day of chain caught up, and one tipset with 1,000 claims taken over.
 
 The first is over the devnet's HTTP node in the same process and on the same core, so the node's own work is in it; the second is
 the follower and its SQLite file alone, with the events at hand.
@@ -7,16 +7,11 @@ the follower and its SQLite file alone, with the events at hand.
 from __future__ import annotations
 
 import asyncio
-import logging
-import statistics
-import sys
 import tempfile
-import time
 from typing import Final
 
-import structlog
-
-from benchmarks.chain import catch_up_rate
+from benchmarks.chain import catch_up
+from benchmarks.measure import Row, Sample, Timer
 from deals.ports import ChainBatch, Cursor, TipSetRef
 from fil_plus.events import claim_entries
 from lotus_client import cbor
@@ -33,25 +28,27 @@ from lotus_client.types import ActorId, ClaimId, Epoch, PaddedPieceSize, SectorN
 from sp_plugin.store.base import Store, metadata
 from sp_plugin.store.chain import ChainRepository
 
-__all__ = ["apply_seconds", "catch_up_seconds", "main"]
+__all__ = ["rows"]
 
 _PROVIDER: Final = ActorId(1001)
 _DAY: Final = 2880  # epochs
 _CLAIMS: Final = 1000
-_ROUNDS: Final = 5
 
 
-def catch_up_seconds(epochs: int = _DAY) -> float:
-    """Seconds to take over so many epochs."""
-    return epochs / catch_up_rate(epochs)
+def rows() -> list[Row]:
+    """Following the chain."""
+    return [
+        Row(f"{_DAY:,} epochs caught up", "s", "<= 30", lambda: catch_up(_DAY), 1),
+        Row(f"a tipset with {_CLAIMS:,} claim events applied", "s", "<= 0.1", _applied, 7),
+    ]
 
 
-def apply_seconds(claims: int = _CLAIMS) -> float:
-    """Seconds to store one tipset with so many claims, each in its own sector, and to fold the pieces."""
-    return asyncio.run(_apply(claims))
+def _applied() -> Sample:
+    """One tipset with so many claims, each in its own sector, stored, and the pieces folded."""
+    return asyncio.run(_apply(_CLAIMS))
 
 
-async def _apply(claims: int) -> float:
+async def _apply(claims: int) -> Sample:
     places = [_place(height) for height in range(3)]
     before = Cursor(places[0], Epoch(0), Epoch(0))
     after = Cursor(places[1], Epoch(0), Epoch(0))
@@ -72,9 +69,9 @@ async def _apply(claims: int) -> float:
                     event for number in range(1, claims + 1) for event in _events(number, places[1])
                 ),
             )
-            started = time.perf_counter()
+            timer = Timer()
             await repository.apply(batch)
-            return time.perf_counter() - started
+            return Sample(timer.wall, timer.cpu)
         finally:
             await store.close()
 
@@ -105,20 +102,3 @@ def _event(
     emitter: Address, entries: tuple[EventEntry, ...], place: TipSetRef, message: Cid
 ) -> ActorEvent:
     return ActorEvent(emitter, entries, False, place.height, place.key, message)
-
-
-def main() -> None:
-    """Print both, the median of a few rounds."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    rows = (
-        (f"{_DAY} epochs caught up", lambda: catch_up_seconds(_DAY), 1),
-        (f"a tipset with {_CLAIMS} claim events applied", apply_seconds, _ROUNDS),
-    )
-    sys.stdout.write(f"{'step':<48}{'seconds':>10}\n")
-    for name, work, rounds in rows:
-        seconds = statistics.median(work() for _ in range(rounds))
-        sys.stdout.write(f"{name:<48}{seconds:>10.3f}\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import time
 from dataclasses import replace
@@ -104,6 +105,7 @@ def up(
 
     The data directory keeps the chain: started again on it, the devnet goes on where it stopped.
     """
+    gc.disable()  # until it serves: what is made while starting stays, so looking for garbage in it is lost time
     from devstack.journal import JournalError
 
     miner_port = flavour.default_rpc_port if miner_port is None else miner_port
@@ -113,6 +115,7 @@ def up(
     except ValueError as error:
         fail(str(error), EXIT_BAD_INPUT)
     if lotus is not LotusKind.EMBEDDED:
+        gc.enable()
         _up_real(real, as_json)
         return
     from devstack.stack import DevstackConfig
@@ -184,6 +187,8 @@ async def _run(config: DevstackConfig, as_json: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with Devstack(config) as net:
+        gc.freeze()
+        gc.enable()
         if as_json:
             print_json(
                 {

@@ -49,7 +49,7 @@ def encode(value: object) -> bytes:
             surrogates, or nesting deeper than 128.
     """
     parts: list[bytes] = []
-    _encode_into(parts.append, value, 0)
+    _encode_all(parts.append, (value,), 0)
     return b"".join(parts)
 
 
@@ -76,39 +76,40 @@ def _head(major: int, argument: int) -> bytes:
 _SMALL: Final = 256
 _SMALL_INTS: Final = [_head(0, argument) for argument in range(_SMALL)]
 _SMALL_BYTES: Final = [_head(2, argument) for argument in range(_SMALL)]
+_SMALL_LISTS: Final = [_head(4, argument) for argument in range(_SMALL)]
 _LINK: Final = b"\xd8\x2a"
 _BLOCK_CID_BYTES: Final = 38
 _BLOCK_LINK: Final = _LINK + _head(2, _BLOCK_CID_BYTES + 1) + b"\x00"
 
 
-def _encode_into(put: Callable[[Any], None], value: Any, depth: int) -> None:
-    """Put the pieces of the encoding; the commonest types come first, by exact type, for speed."""
-    if depth > _MAX_DEPTH:
+def _encode_all(put: Callable[[Any], None], values: Sequence[Any], depth: int) -> None:
+    """Put the pieces of each value's encoding; the commonest types come first, by exact type, for speed."""
+    if depth > _MAX_DEPTH and values:
         raise ValueError(f"a value nested deeper than {_MAX_DEPTH} is not encoded")
-    kind = type(value)
-    if kind is bytes:
-        size = len(value)
-        put(_SMALL_BYTES[size] if size < _SMALL else _head(2, size))
-        put(value)
-    elif kind is int:
-        if 0 <= value < _SMALL:
-            put(_SMALL_INTS[value])
+    for value in values:
+        kind = type(value)
+        if kind is bytes:
+            size = len(value)
+            put(_SMALL_BYTES[size] if size < _SMALL else _head(2, size))
+            put(value)
+        elif kind is int:
+            if 0 <= value < _SMALL:
+                put(_SMALL_INTS[value])
+            else:
+                put(_head(0, value) if value >= 0 else _head(1, -1 - value))
+        elif kind is Cid:
+            raw = value.raw
+            size = len(raw)
+            put(_BLOCK_LINK if size == _BLOCK_CID_BYTES else _LINK + _head(2, size + 1) + b"\x00")
+            put(raw)
+        elif kind is list or kind is tuple:
+            size = len(value)
+            put(_SMALL_LISTS[size] if size < _SMALL else _head(4, size))
+            _encode_all(put, value, depth + 1)
+        elif value is None:
+            put(b"\xf6")
         else:
-            put(_head(0, value) if value >= 0 else _head(1, -1 - value))
-    elif kind is list or kind is tuple:
-        put(_head(4, len(value)))
-        depth += 1
-        for item in value:
-            _encode_into(put, item, depth)
-    elif kind is Cid:
-        raw = value.raw
-        size = len(raw)
-        put(_BLOCK_LINK if size == _BLOCK_CID_BYTES else _LINK + _head(2, size + 1) + b"\x00")
-        put(raw)
-    elif value is None:
-        put(b"\xf6")
-    else:
-        _encode_rare(put, value, depth)
+            _encode_rare(put, value, depth)
 
 
 def _encode_rare(put: Callable[[Any], None], value: Any, depth: int) -> None:
@@ -126,16 +127,15 @@ def _encode_rare(put: Callable[[Any], None], value: Any, depth: int) -> None:
         put(_LINK + _head(2, len(value.raw) + 1) + b"\x00" + value.raw)
     elif isinstance(value, (list, tuple)):
         put(_head(4, len(value)))
-        for item in value:
-            _encode_into(put, item, depth + 1)
+        _encode_all(put, value, depth + 1)
     elif isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise TypeError("DAG-CBOR map keys are text")
         put(_head(5, len(value)))
         # shorter keys first, then bytewise: RFC 7049 canonical order, which DAG-CBOR keeps
         for key in sorted(value, key=lambda key: (len(key.encode()), key.encode())):
-            _encode_into(put, key, depth + 1)
-            _encode_into(put, value[key], depth + 1)
+            _encode_all(put, (key,), depth + 1)
+            _encode_all(put, (value[key],), depth + 1)
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError("DAG-CBOR has no NaN and no infinities")
@@ -273,9 +273,8 @@ def encode_bigint(value: int) -> bytes:
     if value == 0:
         return b""
     magnitude = abs(value)
-    return (b"\x01" if value < 0 else b"\x00") + magnitude.to_bytes(
-        (magnitude.bit_length() + 7) // 8, "big"
-    )
+    size = (magnitude.bit_length() + 7) >> 3
+    return (b"\x01" if value < 0 else b"\x00") + magnitude.to_bytes(size, "big")
 
 
 def decode_bigint(raw: CborValue) -> int:

@@ -10,6 +10,7 @@ from devstack.chain import gas
 from devstack.chain.actors import CODE
 from devstack.chain.amt import array_root, event_array_root
 from devstack.chain.machine import Environment, Exit, Machine, Sent
+from devstack.chain.quiet import quiet_epoch
 from devstack.chain.states import MultisigState, StateTree, VerifregState
 from devstack.chain.table import replace as replace_actor
 from devstack.chain.values import ExecutionTrace, GasOutputs, Invocation, StampedEvent
@@ -64,16 +65,35 @@ def execute(
     parent_epoch: int,
     environment_at: Callable[[int], Environment],
 ) -> Executed:
-    """Run a tipset's messages on its parent state (Lotus `chain/consensus/compute_state.go`)."""
+    """Run a tipset's messages on its parent state (Lotus `chain/consensus/compute_state.go`).
+
+    Without tracing the implicit messages of epochs in which nothing else happens are left out of the invocations.
+    """
     height = blocks[0][0].height
     runs: list[Invocation] = []
+    for epoch in range(parent_epoch + 1, height):
+        environment = environment_at(epoch)
+        after = quiet_epoch(tree, environment, ())
+        if after is None:
+            machine = _machine(tree, environment)
+            runs.append(_cron(machine))
+            after = machine.tree()
+        tree = after
+    environment = environment_at(height)
+    if not any(included for _, included in blocks):
+        after = quiet_epoch(tree, environment, [header for header, _ in blocks])
+        if after is not None:
+            return Executed(after, _NO_RECEIPTS, (), tuple(runs))
+    return _execute_blocks(_machine(tree, environment), blocks, runs)
+
+
+def _execute_blocks(
+    machine: Machine,
+    blocks: Sequence[tuple[BlockHeader, Sequence[SignedMessage]]],
+    runs: list[Invocation],
+) -> Executed:
     messages: list[SignedMessage] = []
     done: set[tuple[Address, int]] = set()
-    for epoch in range(parent_epoch + 1, height):
-        machine = _machine(tree, environment_at(epoch))
-        runs.append(_cron(machine))
-        tree = machine.tree()
-    machine = _machine(tree, environment_at(height))
     for header, included in blocks:
         tips = 0
         for signed in included:
@@ -258,6 +278,7 @@ def _implicit(machine: Machine, to: Address, method: int, params: bytes, limit: 
 
 
 _NO_CID: Final = Cid(b"")
+_NO_RECEIPTS: Final = array_root([])
 _NO_RECEIPT: Final = Receipt(0, b"", 0, None)
 _NO_GAS: Final = GasOutputs()
 

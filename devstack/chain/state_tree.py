@@ -49,6 +49,33 @@ class Actor(State):
         delegated = None if self.delegated is None else self.delegated.to_bytes()
         return [self.code_cid, self.head, self.nonce, big(self.balance), delegated]
 
+    @property
+    def block(self) -> bytes:
+        """The dag-cbor bytes; most of what an epoch writes are such records, so they are put together by hand."""
+        if self.delegated is not None or not 0 <= self.nonce < _SMALL:
+            return cbor.encode(self.to_value())
+        balance = big(self.balance)
+        return b"".join(
+            (
+                _BEGIN[self.code],
+                self.state.cid.raw,
+                _SMALL_HEADS[self.nonce][len(balance)],
+                balance,
+                b"\xf6",
+            )
+        )
+
+
+_SMALL: Final = 24
+_NO_CID: Final = dag_cbor_cid(b"")
+_BEGIN: Final = {
+    code: cbor.encode([cid, _NO_CID, 0, 0, 0])[: -len(_NO_CID.raw) - 3]
+    for code, cid in CODE_CIDS.items()
+}
+_SMALL_HEADS: Final = [
+    [cbor.encode(nonce) + cbor.encode(bytes(size))[: size * -1 or None] for size in range(_SMALL)]
+    for nonce in range(_SMALL)
+]
 
 _ACTORS: Final[HamtKind[int, Actor]] = HamtKind(
     id_bytes, lambda actor: actor.block, lambda actor: (actor.state,)

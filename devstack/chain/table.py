@@ -64,12 +64,15 @@ def replace(state: S, /, **changes: Any) -> S:
         TypeError: the state has no field of that name.
     """
     known: dict[str, Any] = state.__dataclass_fields__  # type: ignore[attr-defined]
-    if unknown := changes.keys() - known:
-        raise TypeError(f"{type(state).__name__} has no field {min(unknown)}")
     changed = object.__new__(type(state))
-    values = state.__dict__
-    for name in known:  # and nothing else, for the CID is of the old state
-        changed.__dict__[name] = changes[name] if name in changes else values[name]
+    values = changed.__dict__
+    values.update(state.__dict__)
+    if len(values) > len(known):  # what was computed from the old state, such as its CID
+        for name in values.keys() - known:
+            del values[name]
+    values.update(changes)
+    if len(values) > len(known):
+        raise TypeError(f"{type(state).__name__} has no field {min(changes.keys() - known)}")
     return changed
 
 

@@ -8,12 +8,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from devstack.flavours.booster_http import booster_http_app
-from devstack.flavours.curio_market import curio_market_app
 from devstack.flavours.kinds import Flavour
 from devstack.miner_node import MinerNode
 from devstack.provider import SealingProvider
-from devstack.rpc.curio import CurioState, table_curio
 from devstack.rpc.methods import MethodTable
 from devstack.rpc.miner import table_miner
 from devstack.storage import StoragePath, StoragePaths, write_storage_list
@@ -40,13 +37,20 @@ def rpc_table(flavour: Flavour) -> MethodTable[MinerNode]:
     """The methods on the provider's `/rpc/v0`: lotus-miner's, or Curio's."""
     if flavour.has_miner_api:
         return table_miner()
+    from devstack.rpc.curio import CurioState, table_curio
+
     return table_curio(CurioState(datetime.now(UTC)))
 
 
 def market_app(flavour: Flavour, provider: SealingProvider) -> web.Application | None:
     """booster-http or Curio's market server; None where there is no such server."""
+    # imported when needed: most devnets have none, and start sooner without
     if flavour is Flavour.BOOST:
+        from devstack.flavours.booster_http import booster_http_app
+
         return booster_http_app(provider)
     if flavour is Flavour.CURIO:
+        from devstack.flavours.curio_market import curio_market_app
+
         return curio_market_app(provider)
     return None

@@ -39,7 +39,7 @@ from lotus_client.actors.miner_updates import (
 )
 from lotus_client.address import Address
 
-__all__ = ["invoke"]
+__all__ = ["invoke", "locked_part"]
 
 _LOCKED_NUMERATOR: Final = 3  # of 4: actors/miner/src/monies.rs LOCKED_REWARD_FACTOR
 
@@ -55,6 +55,11 @@ def _deadline_cron(runtime: Runtime, _params: bytes) -> bytes:
     return b""
 
 
+def locked_part(reward: int) -> int:
+    """How much of an award, in attoFIL, vests; the rest is free at once."""
+    return reward * _LOCKED_NUMERATOR // 4
+
+
 def _apply_rewards(runtime: Runtime, award: ApplyRewardsParams) -> bytes:
     """Lock three quarters, take penalties and debts first from what is locked, then from what is free."""
     runtime.require_caller(2)
@@ -63,8 +68,7 @@ def _apply_rewards(runtime: Runtime, award: ApplyRewardsParams) -> bytes:
         reward >= 0 and award.penalty.value >= 0, Exit.ILLEGAL_ARGUMENT, "negative reward"
     )
     change = Change(runtime, runtime.state)
-    locked = reward * _LOCKED_NUMERATOR // 4
-    change.state = vesting.add_award(change.state, runtime.epoch, locked)
+    change.state = vesting.add_award(change.state, runtime.epoch, locked_part(reward))
     change.add_debt(award.penalty.value)
     change.pay_debt()
     change.commit()

@@ -19,7 +19,7 @@ from lotus_client.actors.methods import PowerMethod as Method
 from lotus_client.actors.system import CreatedActor, CreateMinerParams, UpdateClaimedPowerParams
 from lotus_client.address import Address
 
-__all__ = ["CONSENSUS_MINER_MIN_POWER", "invoke"]
+__all__ = ["CONSENSUS_MINER_MIN_POWER", "invoke", "ticked"]
 
 # Lotus build/buildconstants/params_2k.go
 CONSENSUS_MINER_MIN_POWER: Final = 2 << 10
@@ -110,23 +110,26 @@ def _tick(runtime: Runtime) -> bytes:
         for epoch in due:
             for miner in state.cron_queue[epoch].values():
                 runtime.send(Address.of_id(miner), MinerMethod.ON_DEFERRED_CRON_EVENT, told)
-    state = runtime.state
-    position, velocity = reward.smooth(state.power_position, state.power_velocity, state.total_qap)
-    runtime.set_state(
-        replace(
-            state,
-            this_epoch_raw=state.total_raw,
-            this_epoch_qap=state.total_qap,
-            this_epoch_pledge=state.total_pledge,
-            power_position=position,
-            power_velocity=velocity,
-            first_cron_epoch=runtime.epoch + 1,
-        )
-    )
+    state = ticked(runtime.state, runtime.epoch)
+    runtime.set_state(state)
     runtime.send(
         REWARD, RewardMethod.UPDATE_NETWORK_KPI, cbor.encode(wire.big_bytes(state.total_raw))
     )
     return b""
+
+
+def ticked(state: PowerState, epoch: int) -> PowerState:
+    """The state with the totals of `epoch` fixed; no miner event may be due any more."""
+    position, velocity = reward.smooth(state.power_position, state.power_velocity, state.total_qap)
+    return replace(
+        state,
+        this_epoch_raw=state.total_raw,
+        this_epoch_qap=state.total_qap,
+        this_epoch_pledge=state.total_pledge,
+        power_position=position,
+        power_velocity=velocity,
+        first_cron_epoch=epoch + 1,
+    )
 
 
 def _create_miner(runtime: Runtime, params: CreateMinerParams) -> bytes:

@@ -21,7 +21,7 @@ from lotus_client.actors.miner import ApplyRewardsParams
 from lotus_client.actors.system import AwardBlockRewardParams
 from lotus_client.types import AttoFil
 
-__all__ = ["FIRST_REWARD", "initial", "invoke", "smooth"]
+__all__ = ["FIRST_REWARD", "awarded", "initial", "invoke", "next_epoch", "smooth"]
 
 # ln 2 / (6 years of 365 days of 2880 epochs), in 2**-64; the constants are those of actors/reward/src/logic.rs
 _DECAY_NUMERATOR: Final = 2_027_255_936_898
@@ -96,26 +96,34 @@ def _this_epoch_reward(runtime: Runtime) -> bytes:
     return cbor.encode([estimate, wire.big_bytes(state.this_epoch_baseline_power)])
 
 
+def awarded(
+    state: RewardState, wins: int, gas: int, balance: int, network_version: int
+) -> tuple[RewardState, int, int]:
+    """The state after an award from that balance, what the miner gets with its tips, and what burns; attoFIL."""
+    block_reward = state.this_epoch_reward * wins // _LEADERS
+    burnt = 0
+    if network_version >= 29:
+        whole, block_reward = block_reward, block_reward * _W1_BPS_NV29 // 10_000
+        burnt = whole - block_reward
+    block_reward = max(min(block_reward, balance - gas), 0)
+    burnt = min(burnt, balance - gas - block_reward)
+    after = replace(
+        state,
+        total_storage_power_reward=state.total_storage_power_reward + block_reward,
+        burnt_streams=state.burnt_streams + burnt,
+    )
+    return after, block_reward + gas, burnt
+
+
 def _award(runtime: Runtime, award: AwardBlockRewardParams) -> bytes:
     runtime.require_caller(0)
     state: RewardState = runtime.state
     gas = award.gas_reward.value
     runtime.require(award.win_count > 0 and gas >= 0, Exit.ILLEGAL_ARGUMENT, "bad award")
-    block_reward = state.this_epoch_reward * award.win_count // _LEADERS
-    burnt = 0
-    if runtime.network_version >= 29:
-        whole, block_reward = block_reward, block_reward * _W1_BPS_NV29 // 10_000
-        burnt = whole - block_reward
-    block_reward = max(min(block_reward, runtime.balance - gas), 0)
-    burnt = min(burnt, runtime.balance - gas - block_reward)
-    runtime.set_state(
-        replace(
-            state,
-            total_storage_power_reward=state.total_storage_power_reward + block_reward,
-            burnt_streams=state.burnt_streams + burnt,
-        )
+    state, total, burnt = awarded(
+        state, award.win_count, gas, runtime.balance, runtime.network_version
     )
-    total = block_reward + gas
+    runtime.set_state(state)
     penalty = AttoFil(award.penalty.value * _PENALTY_MULTIPLIER)
     told = ApplyRewardsParams(AttoFil(total), penalty).to_cbor()
     if runtime.send(award.miner, MinerMethod.APPLY_REWARDS, told, total).exit_code:
@@ -127,19 +135,19 @@ def _award(runtime: Runtime, award: AwardBlockRewardParams) -> bytes:
 
 def _next_epoch(runtime: Runtime, power: int) -> bytes:
     runtime.require_caller(4)
-    state = _with_baseline(runtime.state, runtime.epoch + 1, power)
+    runtime.set_state(next_epoch(runtime.state, runtime.epoch + 1, power))
+    return b""
+
+
+def next_epoch(state: RewardState, epoch: int, power: int) -> RewardState:
+    """The state that begins `epoch`, of a network with that much raw power in bytes."""
+    state = _with_baseline(state, epoch, power)
     reward = state.this_epoch_reward
     reward -= reward * _DECAY_NUMERATOR >> _DECAY_SHIFT
     position, velocity = smooth(state.reward_position, state.reward_velocity, reward)
-    runtime.set_state(
-        replace(
-            state,
-            this_epoch_reward=reward,
-            reward_position=position,
-            reward_velocity=velocity,
-        )
+    return replace(
+        state, this_epoch_reward=reward, reward_position=position, reward_velocity=velocity
     )
-    return b""
 
 
 _METHODS: Final[dict[int, Action]] = {
