@@ -12,7 +12,7 @@ help:
 	@echo "make test        all tests that can run on this machine; PYTEST_ARGS='-k words' chooses"
 	@echo "make check       lint, types, import rules and tests: what CI runs"
 	@echo "make bench       speed and memory of the data plane"
-	@echo "make soak        the follower through random forks, drops and kills (SECONDS=3600, SEED=n)"
+	@echo "make soak        the follower through random forks, drops and kills (SECONDS=3600, SEED=n, DEVNET=1 for a real devnet)"
 	@echo "make lock        resolve the locked dependencies anew"
 
 $(VENV)/.usable:
@@ -52,7 +52,7 @@ bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks
 
 soak: $(VENV)/.dev
-	@$(BIN)/python -m tests.soak_following --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.soak_following --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED)) $(if $(DEVNET),--devnet)
 
 lock: $(VENV)/.dev
 	@$(BIN)/pip-compile -q --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \

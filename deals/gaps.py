@@ -12,7 +12,7 @@ from enum import StrEnum
 from lotus_client.errors import LotusNotSupported, LotusRpcError
 from lotus_client.types import Epoch
 
-__all__ = ["Gap", "GapKind", "gaps_in", "joined", "out_of_reach"]
+__all__ = ["Gap", "GapKind", "gaps_in", "joined", "out_of_reach", "without"]
 
 # What nodes say of blocks and states that they no longer have, or do not let one look back to.
 # Source: Lotus `chain/store`, `blockstore` (splitstore, snapshots), `gateway/node.go`, `chain/index`.
@@ -72,6 +72,22 @@ def gaps_in(gaps: Iterable[Gap], first: Epoch, last: Epoch) -> tuple[Gap, ...]:
         for gap in gaps
         if gap.from_epoch <= last and gap.to_epoch > first
     )
+
+
+def without(gaps: Iterable[Gap], known: Gap) -> tuple[Gap, ...]:
+    """What is left of `gaps` once the epochs of `known` are no longer unknown in its way."""
+    left: list[Gap] = []
+    for gap in gaps:
+        if gap.kind != known.kind:
+            left.append(gap)
+            continue
+        below = Epoch(min(gap.to_epoch, known.from_epoch))
+        above = Epoch(max(gap.from_epoch, known.to_epoch))
+        if gap.from_epoch < below:
+            left.append(Gap(gap.from_epoch, below, gap.kind, gap.reason))
+        if above < gap.to_epoch:
+            left.append(Gap(above, gap.to_epoch, gap.kind, gap.reason))
+    return tuple(sorted(left))
 
 
 def out_of_reach(error: LotusRpcError) -> bool:

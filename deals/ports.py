@@ -33,6 +33,7 @@ __all__ = [
     "ChainStore",
     "Cursor",
     "CursorMoved",
+    "FilledGap",
     "OwnBlock",
     "SectorSnapshot",
     "SectorStore",
@@ -103,6 +104,23 @@ class ChainBatch:
     own_blocks: tuple[OwnBlock, ...] = ()
     gaps: tuple[Gap, ...] = ()
     snapshot: SectorSnapshot | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FilledGap:
+    """What was read of a gap later: all events of its epochs in chain order, parsed beside them, and the blocks won.
+
+    `expirations` are the ends of sectors named in the events as they stand now, `past_expirations` those of sectors that are
+    gone: they count only where no end is known.
+    """
+
+    provider: ActorId
+    gap: Gap
+    events: tuple[ActorEvent, ...]
+    typed: tuple[TypedEvent, ...]
+    own_blocks: tuple[OwnBlock, ...]
+    expirations: Mapping[SectorNumber, Epoch]
+    past_expirations: Mapping[SectorNumber, Epoch]
 
 
 class ChainNode(Protocol):

@@ -100,7 +100,7 @@ class Router:
             except LotusRpcError as beyond:
                 if not out_of_reach(beyond):
                     raise
-                return await self._over_a_gap(cursor, upto)
+                return await self._over_a_gap(cursor, upto, str(beyond))
             _log.warning("fork_lost", error=str(error), ancestor=base.height, reverted=len(lost))
         return await self._move(changes, lost, upto)
 
@@ -169,11 +169,11 @@ class Router:
             tipsets.append(parent)
         return [HeadChange("apply", tipset) for tipset in reversed(tipsets)]
 
-    async def _over_a_gap(self, cursor: Cursor, upto: TipSet) -> Move:
-        """On to the lowest tipset within the node's reach.
+    async def _over_a_gap(self, cursor: Cursor, upto: TipSet, out_of_reach_why: str) -> Move:
+        """On to the lowest tipset within the node's reach, which may follow just on one that is processed.
 
-        What was processed above the finalised height is undone: it may have been of another fork, and the node can no longer
-        say. The gap begins there.
+        If it does not, what was processed above the finalised height is undone: it may have been of another fork, and the
+        node can no longer say. The gap begins there.
         """
 
         async def can_read(tipset: TipSet) -> None:
@@ -182,16 +182,19 @@ class Router:
         # its parent need not be within reach, so the one found is the first to be taken over
         low = Epoch(cursor.tipset.height + 1)
         first, why = await first_within_reach(low, upto, can_read, self._node)
-        if first.key == upto.key:
-            raise NothingBelow(why)
+        processed = await self._store.processed(self._provider)
+        parent = next((ref for ref in processed if ref.key == first.parents), None)
+        if first.key == upto.key and parent is None:
+            raise NothingBelow(why or out_of_reach_why)
         base = TipSetRef(first.height, first.key)
         changes = [HeadChange("apply", first), *await self._walk_back(base, upto)]
-        undone = tuple(
-            ref
-            for ref in reversed(await self._store.processed(self._provider))
-            if ref.height > cursor.finalized
-        )
-        gap = Gap(Epoch(cursor.finalized + 1), first.height, GapKind.CHAIN, why)
-        _log.error("chain_gap", first=gap.from_epoch, end=gap.to_epoch, why=why)
+        kept = cursor.finalized if parent is None else parent.height
+        undone = tuple(ref for ref in reversed(processed) if ref.height > kept)
+        if parent is not None:
+            if len(changes) > 1:
+                return await self._move(changes, undone, upto)
+            return Move(undone, (), parent)  # only `upto` is new, and it is not executed yet
+        gap = Gap(Epoch(cursor.finalized + 1), first.height, GapKind.CHAIN, why or out_of_reach_why)
+        _log.error("chain_gap", first=gap.from_epoch, end=gap.to_epoch, why=gap.reason)
         move = await self._move(changes, undone, upto)
         return Move(move.reverted, move.applied, move.to, gap)

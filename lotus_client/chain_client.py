@@ -195,6 +195,27 @@ class ChainClient:
             self._prefix,
         )
 
+    async def subscribe_actor_events(
+        self,
+        emitters: Sequence[Address],
+        fields: Mapping[str, Sequence[CborValue]],
+        from_height: Epoch,
+    ) -> AsyncGenerator[ActorEvent, None]:
+        """Matching events from a height on as they happen; one with `reverted` set was taken back by a reorg.
+
+        Ends or raises on a drop, and a node drops a slow reader: what matters must be read with `actor_events`.
+
+        Raises:
+            LotusNotSupported: actor events are switched off at the node, or it has no WebSocket.
+        """
+        wanted = codec.event_filter_to_json(
+            emitters, fields, from_height=from_height, to_height=None, prefix=self._prefix
+        )
+        method = "Filecoin.SubscribeActorEventsRaw"
+        async with aclosing(self._transport.subscribe(method, [wanted])) as events:
+            async for event in events:
+                yield codec.actor_event_from_json(event, "SubscribeActorEventsRaw")
+
     async def _call(self, method: str, params: Sequence[Any], read: Callable[[At], T]) -> T:
         return read(At(await self._transport.call(f"Filecoin.{method}", params), method))
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from deals.event_sources import EventReader, EventsApi, Receipts, SourceName, Stretch
 from deals.event_sources.base import ChainChanged
+from deals.gaps import Gap
 from deals.kernels import KernelUnavailable, current_kernel
 from deals.kernels.native import native_kernels
 from lotus_client.client import LotusClient
@@ -21,6 +22,7 @@ from sp_plugin.config.notes import config_notes
 from sp_plugin.errors import SpPluginError
 from sp_plugin.node import check_node, connect_each, connect_node
 from sp_plugin.pieces import piece_source
+from sp_plugin.store.chain import ChainRepository
 from sp_plugin.store.migrate import open_store
 from sp_plugin.treasury import shared_keys
 from sp_plugin.wallet import connect_wallet
@@ -103,8 +105,23 @@ async def _store(config: Config) -> list[Check]:
         store = await open_store(config.database_url)
     except SpPluginError as error:
         return [Check("database", ok=False, detail=str(error))]
-    await store.close()
-    return [Check("database", ok=True, detail="opens, migrated to this version")]
+    try:
+        gaps = await ChainRepository(store).gaps(config.provider.actor)
+    finally:
+        await store.close()
+    return [Check("database", ok=True, detail="opens, migrated to this version"), *_gaps(gaps)]
+
+
+def _gaps(gaps: Sequence[Gap]) -> Iterator[Check]:
+    """Epochs that could not be read: a node must be found that has them, or they stay unknown."""
+    if gaps:
+        found = [f"{gap.from_epoch} to {gap.to_epoch - 1}: {gap.reason}" for gap in gaps]
+        yield Check(
+            "unread epochs",
+            ok=False,
+            detail=f"{'; '.join(found)}. Nothing is earned or paid for what is not known there; `run` tries them again "
+            "every ten minutes, at each node of node.endpoints: name one that kept that part of the chain",
+        )
 
 
 async def _node(config: Config, node: LotusClient) -> list[Check]:

@@ -51,7 +51,7 @@ EVENT_SOURCE: Final = Gauge(
 )
 UNKNOWN_EPOCHS: Final = Gauge(
     "sp_plugin_unknown_epochs",
-    "Epochs of which something could not be read",
+    "Epochs of which something could not be read: chain (blocks won and events) or events",
     ["kind"],
     registry=_registry,
 )

@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from deals.event_sources import SourceName
+from deals.event_sources import SourceName, hear_of_events
 from deals.follower import ChainFollower
 from deals.gaps import Gap, GapKind
 from deals.sources.storage_path import StoragePathSource
@@ -41,6 +41,7 @@ from sp_plugin.node import SameChain, check_node, connect_node, nodes_agree, sol
 from sp_plugin.pieces import Pieces, piece_source
 from sp_plugin.policy import PolicyRules
 from sp_plugin.pruning import Pruning
+from sp_plugin.refill import Refill
 from sp_plugin.statements import Statements
 from sp_plugin.steps import Step, Steps
 from sp_plugin.store.approvals import ApprovalRepository
@@ -59,6 +60,7 @@ from sp_plugin.workshop import open_workshop
 __all__ = ["Sidecar", "open_sidecar"]
 
 _RECONNECT_SECONDS: Final = 10
+_REFILL_SECONDS: Final = 600  # a slow pace: a gap that could be read in seconds would be none
 _LOCAL_TOKEN: Final = "local operator"  # noqa: S105  a name
 
 log = structlog.get_logger()
@@ -175,9 +177,11 @@ class Sidecar:
         self._earnings: Earnings | None = None
         self._settings: EarningsSettings | None = None
         self._sector_size = sector_size
+        self.refill = Refill(config.node, node, self.chain, self.provider)
         steps = self._periodic()
         self.health = Health(tuple(step.name for step in steps), datetime.now(UTC))
         self.steps = Steps(steps, self.health)
+        self.refill.tell = self._note_refill
 
     def _periodic(self) -> tuple[Step, ...]:
         poll = self.config.follow.poll_interval_seconds
@@ -191,6 +195,7 @@ class Sidecar:
             Step("plan", 600, self.treasury.plan_step),
             Step("send", poll, self.treasury.send_step),
             Step("float", 300, self._watch_float),
+            Step("refill", _REFILL_SECONDS, self.refill.step),
             Step("prune", 3600, self._prune),
             Step("measure", 15, self._measure),
         )
@@ -214,6 +219,8 @@ class Sidecar:
             stack.push_async_callback(self.steps.stop)
             self.steps.start()
             stack.push_async_callback(_cancelled, asyncio.create_task(self._hear_of_heads()))
+            hints = hear_of_events(self.node, self.provider, lambda: self.steps.wake("follow"))
+            stack.push_async_callback(_cancelled, asyncio.create_task(hints))
             log.info("sidecar_started", url=self.url, provider=self.provider)
             if self.config.jobs.enabled:
                 await self.workshop.work(
@@ -292,6 +299,13 @@ class Sidecar:
             EVENT_SOURCE.labels(name.value).set(name is source.name)
         text = f"events from {source.name.value}: {source.why}; lost: {source.lost}"
         self.health.note("follow", "" if source.name is SourceName.EVENTS_API else text)
+
+    def _note_refill(self, text: str, filled: bool) -> None:
+        """What is still unknown, beside the step; what is known now makes pieces, and perhaps money."""
+        self.health.note("refill", text)
+        if filled:
+            for name in ("verify", "admit", "trace", "earn", "measure"):
+                self.steps.wake(name)
 
     async def _gaps(self) -> tuple[Gap, ...]:
         return await self.chain.gaps(self.provider)

@@ -29,6 +29,7 @@ from lotus_client.chain import TipSet
 from lotus_client.types import AttoFil, Epoch
 from sp_plugin.earnings.booking import accrual_key
 from sp_plugin.earnings.closing import ClosedPeriod, PieceNet, split_in_order
+from sp_plugin.earnings.gap_names import is_of_a_gap, still_unknown
 from sp_plugin.earnings.ingest import EarningsSettings, win_inputs
 from sp_plugin.earnings.ports import Holdings
 from sp_plugin.earnings.registry_json import shares_to_json
@@ -160,7 +161,8 @@ class Statements:
         last = max(stored.closed.last_epoch for stored in periods)
         found = await self.earnings.wins(self.settings.provider, Epoch(0), last, open_only=True)
         reasons = {text.partition(":")[0]: text for p in periods for text in p.closed.unknown}
-        unseen = [text for name, text in reasons.items() if name.startswith("gap ")]
+        gaps = await self.holdings.gaps(self.settings.provider)
+        unseen = still_unknown(filter(is_of_a_gap, reasons.values()), gaps)
         return [reasons[item.win.id] for item in found if item.win.id in reasons] + unseen
 
     async def _wins(self, closed: ClosedPeriod) -> list[WinRecord]:

@@ -1,6 +1,7 @@
 """The follower under random forks, null rounds, drops, kills and late news: after every step its index is the one built from scratch.
 
-`python -m tests.soak_following --seconds 3600 [--seed N]` goes on for that long; a seeded slice is in the normal tests. An
+`python -m tests.soak_following --seconds 3600 [--seed N]` goes on for that long; a seeded slice is in the normal tests. With
+`--devnet` it is a real node's chain instead (`tests.soak_devnet`). An
 episode is one chain of a few hundred tipsets and one SQLite file; a failure names its seed and step, and repeats with them.
 """
 
@@ -41,6 +42,7 @@ from tests.fakes_chain import (
     piece_cid,
     sector_event,
 )
+from tests.soak_devnet import run_devnet_episode
 
 __all__ = ["Episode", "NervousNode", "run_episode"]
 
@@ -373,16 +375,26 @@ async def _open(path: Path) -> Store:
     return store
 
 
+async def _devnet_episode(seed: int, steps: int) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        await run_devnet_episode(seed, steps, Path(folder))
+    return steps
+
+
 def main() -> None:
     """Run episodes until the time is over; exits with the failure, if there is one."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--seconds", type=float, default=600)
     options.add_argument("--seed", type=int, default=1, help="of the first episode")
+    options.add_argument(
+        "--devnet", action="store_true", help="drive a devnet, not a chain in memory"
+    )
     given = options.parse_args()
+    episode = _devnet_episode if given.devnet else run_episode
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     end, seed, steps = time.monotonic() + given.seconds, given.seed, 0
     while time.monotonic() < end:
-        steps += asyncio.run(run_episode(seed, _STEPS))
+        steps += asyncio.run(episode(seed, _STEPS))
         seed += 1
     sys.stdout.write(
         f"{steps} steps in {seed - given.seed} episodes: the index was right after each\n"

@@ -11,6 +11,7 @@ Design notes
 * The first two give the same events in the same order, so the index built of them is the same; a test follows one chain by each.
 * The third knows only what stands at the end of an interval. The epochs of it are kept as a gap (`deals.gaps`): what happened
   there is unknown, and is never taken for nothing.
+* `SubscribeActorEventsRaw` only says that there is something to read (`hints`).
 * A source that a node refuses is asked again after a while: operators switch events on, and a node grows out of its gaps.
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 from deals.event_sources.base import EventSource, SourceName, SourceStatus, Stretch
 from deals.event_sources.choice import EventReader
 from deals.event_sources.events_api import EventsApi
+from deals.event_sources.hints import hear_of_events
 from deals.event_sources.receipts import Receipts
 from deals.event_sources.state import diff_claims
 
@@ -31,4 +33,5 @@ __all__ = [
     "SourceStatus",
     "Stretch",
     "diff_claims",
+    "hear_of_events",
 ]

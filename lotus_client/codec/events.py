@@ -97,10 +97,12 @@ def event_filter_to_json(
     fields: Mapping[str, Sequence[CborValue]],
     *,
     from_height: Epoch,
-    to_height: Epoch,
+    to_height: Epoch | None,
     prefix: NetworkPrefix,
 ) -> dict[str, Any]:
     """The filter: keys are ANDed, the values of one key ORed; values are compared as CBOR.
+
+    Without `to_height` it has no end, which only a subscription takes.
 
     Raises:
         ValueError: a key without values, which Lotus documents as "any" but never matches.
@@ -117,9 +119,9 @@ def event_filter_to_json(
             ]
             for key, values in fields.items()
         },
-        # both always: without fromHeight a node means "from now" and gives nothing historic
+        # without fromHeight a node means "from now" and gives nothing historic
         "fromHeight": from_height,
-        "toHeight": to_height,
+        **({} if to_height is None else {"toHeight": to_height}),
     }
 
 

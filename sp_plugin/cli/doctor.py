@@ -19,8 +19,11 @@ def doctor(config: ConfigOption = None, json: JsonOption = False) -> None:
     from sp_plugin.cli.output import print_json
     from sp_plugin.doctor import examine
     from sp_plugin.errors import ExitCode
+    from sp_plugin.logs import configure_logs
 
-    checks = run_async(examine(load(config)))
+    loaded = load(config)
+    configure_logs("warning", loaded.log.format)  # standard output is for the checks alone
+    checks = run_async(examine(loaded))
     if json:
         print_json([{"name": c.name, "ok": c.ok, "detail": c.detail} for c in checks])
     else:

@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 __all__ = ["fail", "print_fields", "print_gaps", "print_json", "print_rows"]
+
+# What an operator misses of such epochs, by `deals.gaps.GapKind`.
+_UNKNOWN: Final = {
+    "chain": "blocks won, and what happened to pieces except claims",
+    "events": "pieces without a claim, and where in its sector each piece is",
+}
 
 
 def print_json(value: Any) -> None:
@@ -44,10 +50,13 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], empty:
 def print_gaps(gaps: Sequence[Mapping[str, Any]]) -> None:
     """What an answer cannot know, to standard error, so that no list is taken for complete that is not."""
     for gap in gaps:
-        last = gap["to_epoch"] - 1
-        what = "blocks won and events" if gap["unknown"] == "chain" else "events"
         sys.stderr.write(
-            f"unknown: {what} of epochs {gap['from_epoch']} to {last}: {gap['reason']}\n"
+            f"not known for epochs {gap['from_epoch']} to {gap['to_epoch'] - 1}: "
+            f"{_UNKNOWN.get(gap['unknown'], gap['unknown'])} ({gap['reason']})\n"
+        )
+    if gaps:
+        sys.stderr.write(
+            "what is shown may lack these; /health/readyz says under `refill` whether they can be read\n"
         )
 
 

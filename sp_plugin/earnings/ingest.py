@@ -28,6 +28,7 @@ from sp_plugin.earnings.closing import (
     period_costs,
     split_in_order,
 )
+from sp_plugin.earnings.gap_names import gap_name
 from sp_plugin.earnings.ports import EarningsChain, Holdings, ShareRegister
 from sp_plugin.earnings.sector_memory import SectorMemory
 from sp_plugin.earnings.wins import WinRecord, award_part
@@ -104,7 +105,7 @@ class Earnings:
             LotusUnavailable: the node did not answer; the same step again goes on where this one was.
         """
         final = await self._chain.finalized_tipset()
-        recorded = await self._record(final)
+        recorded = await self._record(final) + await self._record_late()
         closed, waiting = await self._close(final)
         released = await self._release(final) if self._release_is_due(final) else False
         return EarningsStep(recorded, tuple(closed), released, tuple(waiting))
@@ -158,6 +159,12 @@ class Earnings:
             await self._earnings.save_wins(self._provider, wins, drafts, Epoch(chunk[-1].epoch))
         await self._earnings.advance(self._provider, up_to)
         return count + len(blocks)
+
+    async def _record_late(self) -> int:
+        """Record the blocks that came to light in a gap when it was filled; how many were read."""
+        done, _ = await self._earnings.cursor(self._provider, self._settings.start)
+        span = await self._earnings.unrecorded(self._provider, done)
+        return 0 if span is None else await self.backfill(*span)
 
     async def _on_final_chain(self, followed: Cursor, final: TipSet) -> bool:
         """Whether what the follower has kept is of the chain that is final.
@@ -398,8 +405,7 @@ async def win_inputs(
 
 def _unseen(gap: Gap) -> WinUnknown:
     """Epochs in which blocks may have been won, and nobody can say: unknown, not nothing."""
-    name = f"gap {gap.from_epoch}-{gap.to_epoch - 1}"
-    return WinUnknown(name, gap.from_epoch, UnknownReason.CHAIN_GAP, gap.reason)
+    return WinUnknown(gap_name(gap), gap.from_epoch, UnknownReason.CHAIN_GAP, gap.reason)
 
 
 async def _nothing() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from aiohttp import web
 from lotus_client.address import Address, AddressError
 from lotus_client.types import Epoch
 from sp_plugin.config import Scope
+from sp_plugin.earnings.gap_names import still_unknown
 from sp_plugin.earnings.wins import WinRecord
 from sp_plugin.errors import BadInput, Conflict
 from sp_plugin.http.auth import CALLER, needs
@@ -66,15 +67,16 @@ async def earnings(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     wins = await parts.earnings.wins(parts.provider, Epoch(0), Epoch(1 << 62))
     periods = await parts.earnings.periods(parts.provider)
+    gaps = await parts.gaps()
     return web.json_response(
         {
-            "gaps": gaps_json(await parts.gaps()),
+            "gaps": gaps_json(gaps),
             "wins": [_win_json(stored.win) for stored in wins],
             "periods": [
                 {
                     "period": stored.closed.period,
                     "last_epoch": stored.closed.last_epoch,
-                    "unknown": list(stored.closed.unknown),
+                    "unknown": still_unknown(stored.closed.unknown, gaps),
                     "owed": {
                         payee.to_text(parts.prefix): str(amount)
                         for payee, amount in stored.closed.owed().items()

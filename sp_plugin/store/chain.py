@@ -14,8 +14,15 @@ from sqlalchemy import Table, and_, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deals.gaps import Gap
-from deals.held import sector_of
-from deals.ports import ChainBatch, Cursor, CursorMoved, OwnBlock, SectorSnapshot, TipSetRef
+from deals.ports import (
+    ChainBatch,
+    Cursor,
+    CursorMoved,
+    FilledGap,
+    OwnBlock,
+    SectorSnapshot,
+    TipSetRef,
+)
 from deals.sectors import SectorHistory, SectorInterval
 from fil_plus.events import ClaimMade, ClaimRemoved, ClaimUpdated, TypedEvent, parse_event
 from fil_plus.pieces import HeldPiece
@@ -34,6 +41,8 @@ from sp_plugin.store.chain_pieces import (
     renewed_ends,
     write_ends,
 )
+from sp_plugin.store.chain_refill import fill_gap
+from sp_plugin.store.chain_rows import insert_blocks, insert_events
 from sp_plugin.store.chain_tables import (
     cursors as _cursors,
 )
@@ -240,6 +249,15 @@ class ChainRepository:
         async with self._store.reading() as connection:
             return await load_gaps(connection, provider)
 
+    async def fill_gap(self, filled: FilledGap) -> bool:
+        """Record what was read of a gap later, and take the gap away; False, and nothing changed, if it cannot be all.
+
+        It cannot if events that are known already are not among it, or if it leaves a change of a claim unexplained
+        that the state had shown.
+        """
+        async with self._store.transaction() as connection:
+            return await fill_gap(connection, filled)
+
     async def save_snapshot(self, provider: ActorId, snapshot: SectorSnapshot) -> None:
         """Record a full read: it holds from its epoch to that of the next one known."""
         async with self._store.transaction() as connection:
@@ -341,37 +359,6 @@ async def _remember(
                 for ref in batch.applied
             ],
         )
-    touched: set[SectorNumber] = set()
-    rows = []
-    for event, value in zip(batch.events, typed, strict=True):
-        sector = None if value is None else sector_of(value)
-        if sector is not None:
-            touched.add(sector)
-        rows.append(
-            {
-                "provider": provider,
-                "height": event.height,
-                "tipset": event.tipset,
-                "message": event.message,
-                "sector": sector,
-                "entries": encode_entries(event.emitter, event.entries),
-            }
-        )
-    if rows:
-        await connection.execute(insert(_events), rows)
-    if batch.own_blocks:
-        await connection.execute(
-            insert(_own_blocks),
-            [
-                {
-                    "provider": provider,
-                    "cid": block.cid,
-                    "epoch": block.epoch,
-                    "tipset": block.tipset,
-                    "win_count": block.win_count,
-                    "header": block.header,
-                }
-                for block in batch.own_blocks
-            ],
-        )
+    touched = await insert_events(connection, provider, batch.events, typed)
+    await insert_blocks(connection, provider, batch.own_blocks)
     return touched | await write_ends(connection, provider, batch.expirations)

@@ -10,7 +10,7 @@ from deals.ports import ChainBatch
 from lotus_client.types import ActorId, Epoch
 from sp_plugin.store.chain_tables import gaps as _gaps
 
-__all__ = ["load_gaps", "save_gaps"]
+__all__ = ["load_gaps", "save_gaps", "write_gaps"]
 
 
 async def load_gaps(connection: AsyncConnection, provider: ActorId) -> tuple[Gap, ...]:
@@ -28,21 +28,25 @@ async def save_gaps(connection: AsyncConnection, batch: ChainBatch) -> None:
     """Cut what the batch reverts off the gaps, and add its own."""
     before = await load_gaps(connection, batch.provider)
     after = joined((*_below(before, batch), *batch.gaps))
-    if before == after:
-        return
-    await connection.execute(delete(_gaps).where(_gaps.c.provider == batch.provider))
-    if after:
+    if before != after:
+        await write_gaps(connection, batch.provider, after)
+
+
+async def write_gaps(connection: AsyncConnection, provider: ActorId, gaps: tuple[Gap, ...]) -> None:
+    """Let exactly `gaps` be a provider's."""
+    await connection.execute(delete(_gaps).where(_gaps.c.provider == provider))
+    if gaps:
         await connection.execute(
             insert(_gaps),
             [
                 {
-                    "provider": batch.provider,
+                    "provider": provider,
                     "kind": gap.kind.value,
                     "from_epoch": gap.from_epoch,
                     "to_epoch": gap.to_epoch,
                     "reason": gap.reason,
                 }
-                for gap in after
+                for gap in gaps
             ],
         )
 

@@ -35,6 +35,7 @@ from sp_plugin.earnings.registry_json import shares_from_json, shares_to_json
 from sp_plugin.earnings.wins import WinRecord
 from sp_plugin.ledger import Draft
 from sp_plugin.store.base import AddressType, AttoFilType, CidType, Store, metadata
+from sp_plugin.store.chain_tables import own_blocks
 from sp_plugin.store.ledger import append_in
 
 __all__ = ["EarningsRepository", "StoredPeriod", "StoredWin"]
@@ -223,6 +224,20 @@ class EarningsRepository:
         query = query.order_by(earnings_wins.c.epoch)
         async with self._store.reading() as connection:
             return [_win(row) for row in (await connection.execute(query)).mappings()]
+
+    async def unrecorded(self, provider: ActorId, up_to: Epoch) -> tuple[Epoch, Epoch] | None:
+        """The first and the last epoch of blocks that are known and of which no win is kept; None if there are none.
+
+        Up to the epoch that has been ingested only a gap that was filled leaves such.
+        """
+        blocks = own_blocks.c
+        recorded = select(earnings_wins.c.block).where(earnings_wins.c.provider == provider)
+        query = select(func.min(blocks.epoch), func.max(blocks.epoch)).where(
+            blocks.provider == provider, blocks.epoch <= up_to, blocks.cid.not_in(recorded)
+        )
+        async with self._store.reading() as connection:
+            first, last = (await connection.execute(query)).one()
+        return None if first is None else (Epoch(first), Epoch(last))
 
     async def budgets(self) -> dict[tuple[Address, str], AttoFil]:
         """What fixed budgets have paid, by (payee, job)."""

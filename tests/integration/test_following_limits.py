@@ -7,6 +7,7 @@ import pytest
 from deals.event_sources import SourceName
 from deals.follower import ChainFollower
 from deals.gaps import Gap, GapKind
+from deals.refill import GapFiller, RefillReport
 from deals.sectors import sectors_for_election
 from fil_plus.pieces import ProvenanceKind
 from lotus_client.errors import LotusRpcError
@@ -257,3 +258,34 @@ async def test_errors_that_say_nothing_of_age_are_not_taken_for_a_gap(repository
 def test_a_gap_is_never_empty():
     with pytest.raises(ValueError, match="empty gap"):
         Gap(Epoch(5), Epoch(5), GapKind.CHAIN, "")
+
+
+@pytest.mark.parametrize("source", ["events", "receipts"])
+async def test_a_gap_in_the_events_is_filled_by_either_source_as_if_it_had_never_been(
+    stores, source
+):
+    chain = FakeChain()
+    undisturbed, gappy = (ChainRepository(store) for store in stores[:2])
+    watcher = follower(chain, gappy, start_at=Epoch(0), claims_every=1)
+    number = play(chain, NAMES[:4], 0)
+    chain.mine()
+    await watcher.catch_up()
+    chain.events_on = chain.receipts_on = False
+    number = play(chain, NAMES, number)
+    await watcher.catch_up()  # part of it is concluded from the state now, part at the end
+    number = play(chain, NAMES, number)
+    chain.mine()
+    await watcher.catch_up()
+    filler = GapFiller(chain, gappy, PROVIDER, range_epochs=5)
+    (gap,) = (await filler.fill()).waiting  # not final, so not tried
+    chain.events_on, chain.receipts_on = source == "events", source == "receipts"
+    chain.mine_many(1_000)
+    await follower(chain, gappy, claims_every=1).catch_up()
+    await follower(chain, undisturbed, start_at=Epoch(0)).catch_up()
+    assert await gappy.held_pieces(PROVIDER) != await undisturbed.held_pieces(PROVIDER)
+    (filled,) = (await filler.fill()).filled
+    assert filled == gap
+    assert await gappy.gaps(PROVIDER) == ()
+    assert await gappy.held_pieces(PROVIDER) == await undisturbed.held_pieces(PROVIDER)
+    assert await gappy.claims(PROVIDER) == await undisturbed.claims(PROVIDER)
+    assert await filler.fill() == RefillReport((), (), ())
