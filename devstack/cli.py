@@ -8,7 +8,7 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -25,7 +25,7 @@ from devstack.cli_ask import (
     show,
 )
 from devstack.flavours import Flavour
-from devstack.flavours.report import connections
+from devstack.flavours.report import as_lines, as_values
 from devstack.real_lotus.command import DEFAULT_TAG, LotusKind, RealUp, check_options, run_real
 from lotus_client.types import Epoch
 
@@ -190,27 +190,9 @@ async def _run(config: DevstackConfig, as_json: bool) -> None:
         gc.freeze()
         gc.enable()
         if as_json:
-            print_json(
-                {
-                    **connections(net),
-                    "provider": str(net.provider.miner),
-                    "network": net.network.config.name,
-                    "nodes": [net.node_api_info(i) for i in range(len(net.nodes))],
-                    "miners": [net.miner_node_api_info(i) for i in range(len(net.miners))],
-                    "gateway": net.gateway_api_info if net.gateway_port else None,
-                    "data_dir": str(net.data_dir.absolute()),
-                }
-            )
+            print_json(as_values(net))
         else:
-            for name, value in connections(net).items():
-                typer.echo(f"{name}={value}")
-            for index in range(1, len(net.nodes)):
-                typer.echo(f"node {index}: {net.node_api_info(index)}")
-            for index in range(1, len(net.miners)):
-                typer.echo(f"miner {index}: {net.miner_node_api_info(index)}")
-            if net.gateway_port:
-                typer.echo(f"gateway: {net.gateway_api_info}")
-            typer.echo(f"provider {net.provider.miner}, data in {net.data_dir}; Ctrl-C stops it")
+            typer.echo("\n".join(as_lines(net)))
         await _first_of(stop, net.node.shutdown_asked)
 
 
@@ -223,24 +205,39 @@ async def _first_of(*events: asyncio.Event) -> None:
             wait.cancel()
 
 
+_PATIENCE: Final = 100_000  # epochs that a win is waited for unless told otherwise
+
+
 @app.command()
 def advance(
-    epochs: Annotated[int, typer.Argument(min=1)],
+    epochs: Annotated[
+        int | None,
+        typer.Argument(min=1, help="How many; may be left out when a win is waited for."),
+    ] = None,
     until_win: Annotated[
-        str | None, typer.Option(help="Stop once this miner has won a block; `provider` is t01001.")
+        str | None,
+        typer.Option(metavar="MINER", help="Stop once this miner, as t01000, has won a block."),
     ] = None,
     data_dir: DataDir = None,
     *,
+    until_provider_wins: Annotated[
+        bool, typer.Option("--until-provider-wins", help="The same for the provider, t01001.")
+    ] = False,
     skip: Annotated[
         bool,
-        typer.Option("--skip", help="With --until-win: null rounds where nothing happens; faster."),
+        typer.Option(
+            "--skip", help="While waiting for a win: null rounds where nothing happens; faster."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Mine EPOCHS epochs (at most that many with --until-win)."""
-    body: dict[str, Any] = {"epochs": epochs, "skip": skip}
-    if until_win is not None:
-        body["until_win"] = True if until_win == "provider" else until_win
+    """Mine EPOCHS epochs, or until a miner wins a block (within EPOCHS, at most)."""
+    winner = True if until_provider_wins or until_win == "provider" else until_win
+    if epochs is None and winner is None:
+        fail("say how many epochs to mine, or whose win to wait for", EXIT_BAD_INPUT)
+    body: dict[str, Any] = {"epochs": epochs or _PATIENCE, "skip": skip}
+    if winner is not None:
+        body["until_win"] = winner
     answer = ask("advance", body, data_dir)
     show(answer, f"head is at epoch {answer['height']}", as_json)
 
@@ -272,14 +269,14 @@ def save(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Save the chain with the providers' sectors and files."""
+    """Write the chain, the wallet's keys and the providers' sectors to one file, while the devnet goes on."""
     answer = ask("save", {"path": str(file.absolute())}, data_dir)
     show(answer, f"{answer['bytes']} bytes in {file}", as_json)
 
 
 @app.command()
 def status(data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Show the head, the power and the provider's sectors."""
+    """Show where the chain is, what waits in the mempool, and each provider's power and sectors."""
     answer = ask("status", {}, data_dir)
     lines = [
         f"network {answer['network_name']}, version {answer['network_version']}",

@@ -10,7 +10,10 @@ from devstack.cli_ask import EXIT_BAD_INPUT, DataDir, Json, ask, fail, show
 
 __all__ = ["app", "sector_app"]
 
-app = typer.Typer(help="Faults on demand.", no_args_is_help=True)
+app = typer.Typer(
+    help="Let the devnet's nodes answer wrongly, late or not at all, as real ones do now and then.",
+    no_args_is_help=True,
+)
 sector_app = typer.Typer(
     help="Sectors that go wrong, by real messages of their provider.", no_args_is_help=True
 )
@@ -40,14 +43,18 @@ def add(
     endpoint: Annotated[str, typer.Option(help="Pattern: node, node1, gateway, miner…")] = "*",
     method: Annotated[str, typer.Option(help="Pattern of methods, e.g. 'Mpool*'.")] = "*",
     skip: Annotated[int, typer.Option(min=0, help="Matching calls to let pass first.")] = 0,
-    probability: Annotated[float, typer.Option(min=0, max=1, help="Of striking a call.")] = 1.0,
+    probability: Annotated[
+        float, typer.Option(min=0, max=1, help="That a matching call is struck.")
+    ] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Decides which calls.")] = 0,
-    count: Annotated[int, typer.Option(min=0, help="Over after so many strikes.")] = 0,
-    calls: Annotated[int, typer.Option(min=0, help="Over after so many matching calls.")] = 0,
+    count: Annotated[int, typer.Option(min=0, help="Over after so many strikes; 0: never.")] = 0,
+    calls: Annotated[
+        int, typer.Option(min=0, help="Over after so many matching calls; 0: never.")
+    ] = 0,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Put a fault in force."""
+    """Put a fault in force: `fault add latency ms=500 --method 'State*' --count 3`."""
     scope = {
         "endpoint": endpoint, "method": method, "skip": skip, "probability": probability,
         "seed": seed, "count": count, "calls": calls,

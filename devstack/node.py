@@ -38,7 +38,7 @@ class FullNode:
     ) -> None:
         self.chain = network  # what the node follows
         self.network = network  # what it shows: the same, unless it has stopped following
-        self.wallet = wallet if wallet is not None else Wallet()
+        self.wallet = wallet if wallet is not None else Wallet((), network.config.eip155_chain_id)
         self.tokens = tokens if tokens is not None else TokenIssuer()
         self.heads = HeadFeed(network)
         self.eth = EthFeed(network, self.heads)

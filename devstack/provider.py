@@ -19,12 +19,11 @@ from devstack.chain import (
     MessageFailed,
     Network,
     PushRefused,
-    SectorPlace,
     StateView,
 )
+from devstack.sealing_messages import PROOF, commit_params, declarations, precommit_params
 from devstack.sectors import (
     Sector,
-    SectorPiece,
     SectorState,
     StagedPiece,
     commd_of,
@@ -35,20 +34,11 @@ from devstack.sectors import (
 from devstack.storage import FileType, PieceBytes, StoragePaths
 from lotus_client import cbor
 from lotus_client.actors.market import DealProposal
-from lotus_client.actors.methods import MARKET, MinerMethod
+from lotus_client.actors.methods import MinerMethod
 from lotus_client.actors.miner import (
-    DataActivationNotification,
-    PieceActivationManifest,
-    PreCommitSectorBatchParams,
-    ProveCommitSectorsParams,
-    SectorActivationManifest,
-    SectorDeclaration,
-    SectorDeclarations,
-    SectorPreCommitInfo,
     VerifiedAllocationKey,
 )
 from lotus_client.address import Address
-from lotus_client.bitfield import BitField
 from lotus_client.chain import HeadChange
 from lotus_client.cid import Cid
 from lotus_client.crypto import SigningKey
@@ -64,9 +54,6 @@ _TICKET_LOOKBACK: Final = 900  # builtin-actors policy: the ticket is drawn from
 _SEAL_RANDOMNESS: Final = 5  # domain separation tag, go-state-types crypto/randomness.go
 _LARGEST_LIFETIME: Final = 1278 * 2880  # builtin-actors policy, max_sector_expiration_extension
 _MARGIN: Final = 200  # epochs between choosing the expiration and the commit that is measured by it
-
-# The devnet's chain records proofs and does not verify them; the length is a real PoRep's.
-_PROOF: Final = b"\x42" * 192
 
 
 class PieceRejected(ValueError):
@@ -89,7 +76,7 @@ class SealingProvider:
         self.storage = storage
         self.sector_size = network.config.sector_size
         self.sectors: dict[SectorNumber, Sector] = {}
-        self.proof = _PROOF
+        self.proof = PROOF
         self._unsettled: set[SectorNumber] = set()
         self.on_change: Callable[[Sector], None] = lambda _sector: None
         network.prove_automatically(miner)
@@ -297,7 +284,7 @@ class SealingProvider:
             MessageFailed: e.g. too late for the sector's deadline, or a sector not yet proven.
             ValueError: a sector that has no place in a deadline, or none given.
         """
-        params = self._declarations(numbers)
+        params = declarations(self._network.pending_state(), self.miner, numbers)
         return self._network.send(self.worker, self.miner, MinerMethod.DECLARE_FAULTS, params)
 
     def declare_recovered(self, numbers: Iterable[SectorNumber]) -> Cid:
@@ -307,7 +294,7 @@ class SealingProvider:
             MessageFailed: e.g. too late for the sector's deadline.
             ValueError: a sector that has no place in a deadline, or none given.
         """
-        params = self._declarations(numbers)
+        params = declarations(self._network.pending_state(), self.miner, numbers)
         method = MinerMethod.DECLARE_FAULTS_RECOVERED
         return self._network.send(self.worker, self.miner, method, params)
 
@@ -317,25 +304,8 @@ class SealingProvider:
         Raises:
             ValueError: a sector that has no place in a deadline, or none given.
         """
-        params = self._declarations(numbers)
+        params = declarations(self._network.pending_state(), self.miner, numbers)
         return self._network.send(self.worker, self.miner, MinerMethod.TERMINATE_SECTORS, params)
-
-    def _declarations(self, numbers: Iterable[SectorNumber]) -> bytes:
-        state = self._network.pending_state()
-        by_place: dict[SectorPlace, list[SectorNumber]] = {}
-        for number in numbers:
-            place = state.sector_place(self.miner, number)
-            if place is None:
-                raise ValueError(f"sector {number} is in no deadline")
-            by_place.setdefault(place, []).append(number)
-        if not by_place:
-            raise ValueError("no sector was named")
-        return SectorDeclarations(
-            tuple(
-                SectorDeclaration(place.deadline, place.partition, BitField.from_ints(members))
-                for place, members in by_place.items()
-            )
-        ).to_cbor()
 
     # the chain ----------------------------------------------------------------------------------------------------
 
@@ -383,11 +353,13 @@ class SealingProvider:
         if found is not None and found.receipt.exit_code:
             self._fail(sector, kind, f"message {sent} ended with exit {found.receipt.exit_code}")
             return
-        params = self._precommit(sector) if kind == "precommit" else self._commit(sector)
+        params = (
+            precommit_params(sector, self._network.config.seal_proof)
+            if kind == "precommit"
+            else commit_params(sector)
+        )
         try:
-            sector.messages[kind] = self._network.send(
-                self.worker, self.miner, method, params.to_cbor()
-            )
+            sector.messages[kind] = self._network.send(self.worker, self.miner, method, params)
         except (PushRefused, MessageFailed) as error:
             self._fail(sector, kind, str(error))
 
@@ -398,41 +370,3 @@ class SealingProvider:
             "commit": SectorState.COMMIT_FAILED,
         }
         sector.state, sector.last_error = failed[kind], reason
-
-    def _precommit(self, sector: Sector) -> PreCommitSectorBatchParams:
-        has_data = any(piece.staged for piece in sector.pieces)
-        info = SectorPreCommitInfo(
-            seal_proof=self._network.config.seal_proof,
-            sector=sector.number,
-            sealed_cid=sector.sealed_cid,
-            seal_rand_epoch=sector.ticket_epoch,
-            expiration=sector.expiration,
-            unsealed_cid=sector.commd if has_data else None,
-        )
-        return PreCommitSectorBatchParams((info,))
-
-    @staticmethod
-    def _commit(sector: Sector) -> ProveCommitSectorsParams:
-        # Fillers before the last piece keep its offset; the zeros behind it need no mention.
-        last = max((i for i, piece in enumerate(sector.pieces) if piece.staged), default=-1)
-        pieces = tuple(
-            PieceActivationManifest(
-                piece.piece_cid,
-                piece.size,
-                piece.staged.allocation if piece.staged else None,
-                _notices(piece),
-            )
-            for piece in sector.pieces[: last + 1]
-        )
-        return ProveCommitSectorsParams(
-            (SectorActivationManifest(sector.number, pieces),),
-            (_PROOF,),
-            require_activation_success=True,
-        )
-
-
-def _notices(piece: SectorPiece) -> tuple[DataActivationNotification, ...]:
-    """Whom the miner shall tell of the piece: f05, when it is a deal's."""
-    if piece.staged is None or piece.staged.deal is None:
-        return ()
-    return (DataActivationNotification(MARKET, cbor.encode(piece.staged.deal)),)

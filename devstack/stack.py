@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,15 +14,11 @@ from typing import Final, Self
 
 from devstack.auth import ALL_PERMISSIONS, Permission, TokenIssuer
 from devstack.chain import (
-    AccountSpec,
     ForkShape,
     Network,
-    NetworkConfig,
 )
-from devstack.datacap import VERIFIER
 from devstack.faults import FaultBook, FaultKind
 from devstack.faults.files import FileFaults
-from devstack.faults.gateway import LOOKBACK_SECONDS
 from devstack.faults.sectors import SectorFaults
 from devstack.faults.stale import StaleHeads
 from devstack.flavours import Flavour, NotOfThisFlavour
@@ -34,7 +29,9 @@ from devstack.journal.saving import SavedProvider, save_journal
 from devstack.miner_node import MinerNode
 from devstack.node import FullNode
 from devstack.provider import SealingProvider
+from devstack.repos import kept_secret, locked, write_api
 from devstack.serving import HOST, gateway_app, miner_app, node_app, numbered, serve
+from devstack.stack_config import DevstackConfig, with_verifier
 from devstack.streams import PushedStreams
 from devstack.swarm import Swarm
 from devstack.wallet import Wallet
@@ -44,35 +41,6 @@ from lotus_client.chain import HeadChange, TipSet
 __all__ = ["Devstack", "DevstackConfig"]
 
 _JOURNAL: Final = "chain.journal"
-MAX_NODES: Final = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DevstackConfig:
-    """What `devstack up` was asked for. Port 0 takes a free one; block_seconds 0 mines on request only.
-
-    Further nodes and miners take the ports after the first one's. The providers are the network's; their messages enter
-    at the first node.
-    """
-
-    data_dir: Path | None = None  # None: a temporary one that goes away with the devnet
-    api_port: int = 0
-    miner_port: int = 0  # of the provider's RPC: lotus-miner's, or Curio's
-    market_port: int = 0  # of booster-http or Curio's market server; without one it is not used
-    flavour: Flavour = Flavour.LOTUS_MINER
-    storage_paths: int = 1  # how many the provider spreads its sectors over
-    gateway_port: int | None = None  # None: no gateway before the first node
-    gateway_lookback_seconds: int = LOOKBACK_SECONDS
-    block_seconds: float = 0.0
-    nodes: int = 1
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    wallet_accounts: tuple[str, ...] | None = None  # None: those of the network's `accounts`
-    keep: bool = False  # go on with the chain that the data directory has, and keep a journal of it
-    restore: Path | None = None  # a saved chain to begin with; its network counts, not `network`
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.nodes <= MAX_NODES:
-            raise ValueError(f"a devnet has 1 to {MAX_NODES} nodes")
 
 
 class Devstack:
@@ -127,6 +95,11 @@ class Devstack:
         """`FULLNODE_API_INFO` of one of the nodes, with an admin token."""
         token = self.nodes[index].tokens.issue(ALL_PERMISSIONS)
         return f"{token}:/ip4/{HOST}/tcp/{self.node_ports[index]}/http"
+
+    @property
+    def eth_rpc_url(self) -> str:
+        """Where Ethereum's tools reach the first node; reading asks for no token."""
+        return f"http://{HOST}:{self.api_port}/rpc/v1"
 
     @property
     def gateway_api_info(self) -> str:
@@ -259,11 +232,11 @@ class Devstack:
         else:
             self.data_dir = config.data_dir
         if config.keep:
-            cleanup.enter_context(_locked(self.data_dir))
+            cleanup.enter_context(locked(self.data_dir))
         earlier = self._earlier_chain()
         if earlier is None:
             self._forget_sectors()
-        self.network = earlier.network if earlier else Network(_with_verifier(config.network))
+        self.network = earlier.network if earlier else Network(with_verifier(config.network))
         self._make_nodes(earlier, cleanup)
         proving = self.network.proving
         for index in range(len(self.network.config.providers)):
@@ -298,7 +271,7 @@ class Devstack:
         earlier = restore_journal(journal)
         made = earlier.network.config
         wanted = replace(
-            _with_verifier(self.config.network),  # the clock may differ: the chain keeps its own
+            with_verifier(self.config.network),  # the clock may differ: the chain keeps its own
             genesis_timestamp=made.genesis_timestamp,
             block_delay_seconds=made.block_delay_seconds,
         )
@@ -323,10 +296,11 @@ class Devstack:
         self.swarm = Swarm(chains)
         cleanup.callback(self.swarm.close)
         for index, chain in enumerate(chains):
-            wallet = Wallet(self.network.key(name) for name in names)
+            keys = (self.network.key(name) for name in names)
+            wallet = Wallet(keys, self.network.config.eip155_chain_id)
             for key in earlier.wallet if earlier and index == 0 else ():
                 wallet.add(key)
-            secret = _kept_secret(self.data_dir / numbered("lotus", index))
+            secret = kept_secret(self.data_dir / numbered("lotus", index))
             node = FullNode(chain, wallet, TokenIssuer(secret))
             node.mine_epoch = self.swarm.mine_epoch
             node.skip_epoch = self.swarm.skip_epoch
@@ -382,10 +356,7 @@ class Devstack:
             for index, (miner, port) in enumerate(zip(self.miners, self.miner_ports, strict=True))
         ]
         for repo, port, tokens in repos:
-            (repo / "api").write_text(f"/ip4/{HOST}/tcp/{port}/http")
-            file = repo / "token"
-            file.touch(0o600)
-            file.write_text(tokens.issue(ALL_PERMISSIONS))
+            write_api(repo, f"/ip4/{HOST}/tcp/{port}/http", tokens)
             cleanup.callback((repo / "api").unlink, missing_ok=True)
 
     def _repo(self, index: int) -> Path:
@@ -397,43 +368,11 @@ class Devstack:
         storage = make_storage(repo, self.config.storage_paths)
         worker = network.key(network.config.providers[index].worker)
         provider = SealingProvider(network, network.providers[index], worker, storage)
-        tokens, streams = TokenIssuer(_kept_secret(repo)), PushedStreams(repo / "pushed")
+        tokens, streams = TokenIssuer(kept_secret(repo)), PushedStreams(repo / "pushed")
         return MinerNode(network, provider, tokens, streams=streams)
-
-
-@contextlib.contextmanager
-def _locked(data_dir: Path) -> Iterator[None]:
-    """Hold the data directory for this process.
-
-    Raises:
-        JournalError: another devnet has it.
-    """
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with (data_dir / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise JournalError(f"{data_dir} is in use by another devnet") from error
-        yield
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-
-
-def _with_verifier(config: NetworkConfig) -> NetworkConfig:
-    if any(account.name == VERIFIER for account in config.accounts):
-        return config
-    return replace(config, accounts=(*config.accounts, AccountSpec(VERIFIER)))
-
-
-def _kept_secret(repo: Path) -> bytes:
-    """The repo's token secret, made on first use, so that tokens stay valid over restarts."""
-    repo.mkdir(parents=True, exist_ok=True)
-    file = repo / "jwt-secret"
-    if not file.exists():
-        file.touch(0o600)
-        file.write_bytes(TokenIssuer().secret)
-    return file.read_bytes()

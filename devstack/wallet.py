@@ -4,13 +4,42 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable
+from enum import StrEnum
 
 from lotus_client.address import Address
 from lotus_client.bls import BlsKey
 from lotus_client.crypto import Secp256k1Key, Signature, SigningKey
+from lotus_client.delegated import DelegatedKey
 from lotus_client.messages import Message, SignedMessage
 
-__all__ = ["UnknownKey", "Wallet"]
+__all__ = ["KeyType", "UnknownKey", "Wallet"]
+
+
+class KeyType(StrEnum):
+    """The kinds of keys a wallet keeps, in Lotus' words (`chain/types/keystore.go`)."""
+
+    SECP256K1 = "secp256k1"
+    BLS = "bls"
+    DELEGATED = "delegated"
+
+    def of_secret(self, secret: bytes) -> SigningKey:
+        """The key of these 32 secret bytes.
+
+        Raises:
+            SignatureError: they are no secret of this kind.
+        """
+        match self:
+            case KeyType.SECP256K1:
+                return Secp256k1Key(secret)
+            case KeyType.BLS:
+                return BlsKey(secret)
+            case KeyType.DELEGATED:
+                return DelegatedKey(secret)
+
+    @classmethod
+    def of_address(cls, address: Address) -> KeyType:
+        """The kind of the key behind an f1, f3 or f410 address."""
+        return {1: cls.SECP256K1, 3: cls.BLS, 4: cls.DELEGATED}[address.protocol]
 
 
 class UnknownKey(LookupError):
@@ -18,9 +47,13 @@ class UnknownKey(LookupError):
 
 
 class Wallet:
-    """Keys that the node signs with. The first key is the default until another is chosen."""
+    """Keys that the node signs with. The first key is the default until another is chosen.
 
-    def __init__(self, keys: Iterable[SigningKey] = ()) -> None:
+    Messages of delegated keys are signed as transactions of the Ethereum chain id.
+    """
+
+    def __init__(self, keys: Iterable[SigningKey] = (), eth_chain_id: int = 0) -> None:
+        self._eth_chain_id = eth_chain_id
         self._keys = {key.address: key for key in keys}
         self._default = next(iter(self._keys), None)
         self.on_add: Callable[[SigningKey], None] = lambda _key: None
@@ -57,7 +90,7 @@ class Wallet:
         return address in self._keys
 
     def key(self, address: Address) -> SigningKey:
-        """The key of a key address (f1, f3).
+        """The key of a key address (f1, f3, f410).
 
         Raises:
             UnknownKey: no key of it.
@@ -74,10 +107,11 @@ class Wallet:
         self._default = self._default or key.address
         return key.address
 
-    def new(self, *, bls: bool = False) -> Address:
-        """A new random key's address: secp256k1, or BLS."""
-        secret = secrets.token_bytes(48)
-        return self.add(BlsKey.of_seed(secret) if bls else Secp256k1Key(secret[:32]))
+    def new(self, kind: KeyType = KeyType.SECP256K1) -> Address:
+        """The address of a new random key."""
+        seed = secrets.token_bytes(48)
+        key = BlsKey.of_seed(seed) if kind is KeyType.BLS else kind.of_secret(seed[:32])
+        return self.add(key)
 
     def delete(self, address: Address) -> None:
         """Forget a key.
@@ -102,5 +136,9 @@ class Wallet:
 
         Raises:
             UnknownKey: no key of that address.
+            EthTransactionError: a delegated key, and a message that no transaction can make.
         """
-        return message.signed_by(self.key(key_address))
+        key = self.key(key_address)
+        if isinstance(key, DelegatedKey):
+            return key.sign_message(message, self._eth_chain_id)
+        return message.signed_by(key)

@@ -2,7 +2,8 @@
 
 Design notes
 ------------
-* `Network` is the one mutable thing. Every state is a tree of frozen values that shares what did not change with the
+* `Network` is the one mutable thing, in three layers: `lookups` (what can be asked), `calls` (what is run and thrown away) and
+  `network` (time, keys, forks, other nodes); the mempool, the store and the forks are parts of it. Every state is a tree of frozen values that shares what did not change with the
   state before it, so any past state stays readable and a thousand epochs cost about a second and little memory.
 * Time is `mine_epoch`; chance is a hash of the seed, the parent's ticket, the epoch and the miner. Equal configs and
   equal calls give equal chains, byte for byte.

@@ -1,37 +1,20 @@
-"""The data commitment of a sector from its pieces: SHA-256 with the top two bits cleared, zero pieces between."""
+"""The data commitment of a sector from the CIDs of its pieces, as actors compute it."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from functools import lru_cache
 
+from deals.commp import data_commitment
+from deals.piece_cid import encode_piece_cid_v1
 from lotus_client.cid import FIL_COMMITMENT_UNSEALED, SHA2_256_TRUNC254_PADDED, Cid
 
-__all__ = ["CommDError", "piece_digest", "unsealed_cid", "zero_commitment"]
+__all__ = ["CommDError", "piece_digest", "unsealed_cid"]
 
-_LEAF = 32
-_SMALLEST_PIECE = 128
 _DIGEST_LENGTH = 32
 
 
 class CommDError(ValueError):
     """Pieces that do not fit a sector; says which."""
-
-
-def _combine(left: bytes, right: bytes) -> bytes:
-    digest = bytearray(hashlib.sha256(left + right).digest())
-    digest[31] &= 0x3F
-    return bytes(digest)
-
-
-@lru_cache(maxsize=64)
-def zero_commitment(size: int) -> bytes:
-    """The commitment of `size` zero bytes (a power of two of at least 32)."""
-    if size == _LEAF:
-        return bytes(_LEAF)
-    half = zero_commitment(size // 2)
-    return _combine(half, half)
 
 
 def piece_digest(cid: Cid) -> bytes:
@@ -58,30 +41,9 @@ def unsealed_cid(pieces: Sequence[tuple[Cid, int]], sector_size: int) -> Cid:
     Raises:
         CommDError: a size that is no power of two of at least 128, a wrong CID, or more than the sector holds.
     """
-    stack: list[
-        tuple[int, bytes]
-    ] = []  # (size, commitment), sizes falling strictly: a binary counter
-
-    def push(size: int, digest: bytes) -> None:
-        while stack and stack[-1][0] == size:
-            digest = _combine(stack.pop()[1], digest)
-            size *= 2
-        stack.append((size, digest))
-
-    used = 0
-    for cid, size in pieces:
-        if size < _SMALLEST_PIECE or size & (size - 1):
-            raise CommDError(f"piece size {size} is not a power of two of at least 128")
-        while used % size:
-            gap = used & -used
-            push(gap, zero_commitment(gap))
-            used += gap
-        used += size
-        if used > sector_size:
-            raise CommDError(f"the pieces need more than the sector's {sector_size} bytes")
-        push(size, piece_digest(cid))
-    while used % sector_size or not stack:
-        gap = used & -used if used else sector_size
-        push(gap, zero_commitment(gap))
-        used += gap
-    return Cid.of_digest(FIL_COMMITMENT_UNSEALED, SHA2_256_TRUNC254_PADDED, stack[0][1])
+    placed = [(piece_digest(cid), size) for cid, size in pieces]
+    try:
+        root = data_commitment(placed, sector_size)
+    except ValueError as error:
+        raise CommDError(str(error)) from error
+    return encode_piece_cid_v1(root)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from devstack.chain import gas
-from devstack.chain.amt import message_meta
+from devstack.chain.amt import array_root, message_meta
 from devstack.chain.config import NetworkConfig
 from devstack.chain.election import draw
 from devstack.chain.randomness import beacon_entries, draw_from_digest
@@ -30,6 +30,7 @@ __all__ = [
     "block",
     "block_order",
     "draw_randomness",
+    "genesis_block",
     "tipset_of",
     "weight",
 ]
@@ -54,6 +55,28 @@ class ParentFacts:
     weight: int
     state_root: Cid
     receipts_root: Cid
+
+
+def genesis_block(config: NetworkConfig, state_root: Cid) -> BlockHeader:
+    """The only block of epoch 0, which carries that state and no messages."""
+    return BlockHeader(
+        miner=Address.of_id(0),
+        ticket=draw("genesis ticket", config.seed),
+        election_proof=None,
+        beacon_entries=(),
+        win_post_proof=(),
+        parents=TipSetKey(),
+        parent_weight=0,
+        height=Epoch(0),
+        parent_state_root=state_root,
+        parent_message_receipts=array_root([]),
+        messages=message_meta([], []),
+        bls_aggregate=None,
+        timestamp=config.genesis_timestamp,
+        block_sig=None,
+        fork_signaling=0,
+        parent_base_fee=AttoFil(gas.BASE_FEE),
+    )
 
 
 def weight(parent_weight: int, total_qap: int, wins: int) -> int:

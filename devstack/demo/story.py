@@ -15,6 +15,7 @@ import yaml
 
 from deals.commp import commp
 from devstack.demo.docker_image import build_image, why_no_engine
+from devstack.demo.jobs import co2_job, quakes_job
 from devstack.demo.show import Show
 from devstack.demo.sidecar import SidecarProcess
 from devstack.demo.world import DataPiece, World, examples_dir
@@ -101,52 +102,7 @@ class Story:
     def wasm_job(self, payee: Address) -> dict[str, Any]:
         """The earthquake job over the dataset's piece, as a scientist would write it."""
         module = self.world.module_url(examples_dir() / "quakes" / "quakes.wasm")
-        engine = {
-            "Type": "wasm",
-            "Params": {
-                "EntryModule": "/app/quakes.wasm",
-                "Parameters": ["/inputs/earthquakes.geojson", "/outputs"],
-            },
-        }
-        job = self._job("quakes", engine, payee)
-        job["Tasks"][0]["InputSources"].append(
-            {"Source": {"Type": "inline", "Params": {"URL": module}}, "Target": "/app/quakes.wasm"}
-        )
-        return job
-
-    def docker_job(self, payee: Address, image: str) -> dict[str, Any]:
-        """The CO2 job over the same piece, in a container of a local image."""
-        engine = {
-            "Type": "docker",
-            "Params": {
-                "Image": image,
-                "Parameters": ["/inputs/co2-mauna-loa.csv", "/outputs/annual.csv"],
-            },
-        }
-        return self._job("co2", engine, payee)
-
-    def _job(self, name: str, engine: dict[str, Any], payee: Address) -> dict[str, Any]:
-        source = {"Type": "filecoin", "Params": {"PieceCID": str(self.data.commitment.piece_cid)}}
-        return {
-            "Name": name,
-            "Type": "batch",
-            "Meta": {
-                "filecoin.payee": str(payee),
-                "filecoin.dataset": "earth",
-                "filecoin.max_output_bytes": "1MB",
-            },
-            "Tasks": [
-                {
-                    "Name": "main",
-                    "Engine": engine,
-                    "InputSources": [{"Source": source, "Target": "/inputs"}],
-                    "ResultPaths": [{"Name": "outputs", "Path": "/outputs"}],
-                    "Publisher": {"Type": "filecoin"},
-                    "Resources": {"CPU": "1", "Memory": "256Mb"},
-                    "Timeouts": {"TotalTimeout": 60},
-                }
-            ],
-        }
+        return quakes_job(self.data.commitment.piece_cid, payee, module)
 
     async def submit(self, job: dict[str, Any]) -> str:
         """Hand the job in; its ID."""
@@ -236,7 +192,7 @@ class Story:
             self.facts["docker"] = {"ran": False, "reason": reason}
             return None
         image = await asyncio.to_thread(build_image, examples_dir() / "co2")
-        result = await self.run_job(self.docker_job(payee, image))
+        result = await self.run_job(co2_job(self.data.commitment.piece_cid, payee, image))
         await self.check_result(result, "co2", "co2-mauna-loa.csv", "outputs/annual.csv")
         self.facts["docker"] = {
             "ran": True,

@@ -16,6 +16,7 @@ from lotus_client.bls import BlsKey
 from lotus_client.chain import BlockHeader, TipSet, TipSetKey
 from lotus_client.cid import Cid
 from lotus_client.crypto import Secp256k1Key, SigningKey
+from lotus_client.delegated import DelegatedKey
 from lotus_client.messages import SignedMessage
 from lotus_client.types import AttoFil, Epoch, PaddedPieceSize, SectorNumber
 
@@ -171,4 +172,6 @@ def wallet_key_of(record: Record) -> SigningKey:
             return Secp256k1Key(secret)
         case [_, 3, bytes(secret)]:
             return BlsKey(secret)
+        case [_, 4, bytes(secret)]:
+            return DelegatedKey(secret)
     raise JournalError("the chain's wallet has a key of a kind unknown to this version")

@@ -91,6 +91,20 @@ _REMOVE_CLAIMS: Final = (
     struct(Considered=slice_of(UINT), Results=BATCH),
 )
 
+_CLAIM_ALLOCATIONS: Final = (
+    struct(
+        Sectors=slice_of(
+            struct(
+                Sector=UINT,
+                SectorExpiry=INT,
+                Claims=slice_of(struct(Client=UINT, AllocationId=UINT, Data=CID, Size=UINT)),
+            )
+        ),
+        AllOrNothing=BOOL,
+    ),
+    struct(BatchInfo=BATCH, ClaimedSpace=slice_of(BIG)),
+)
+
 _VERIFREG: Final[dict[int, MethodTypes]] = {
     VerifregMethod.ADD_VERIFIER: (_GRANT, EMPTY),
     VerifregMethod.REMOVE_VERIFIER: (ADDRESS, EMPTY),
@@ -107,6 +121,7 @@ _VERIFREG: Final[dict[int, MethodTypes]] = {
     ),
     VerifregMethod.REMOVE_EXPIRED_ALLOCATIONS: _REMOVE_ALLOCATIONS,
     VerifregMethod.REMOVE_EXPIRED_ALLOCATIONS_EXPORTED: _REMOVE_ALLOCATIONS,
+    VerifregMethod.CLAIM_ALLOCATIONS: _CLAIM_ALLOCATIONS,
     VerifregMethod.GET_CLAIMS: _GET_CLAIMS,
     VerifregMethod.GET_CLAIMS_EXPORTED: _GET_CLAIMS,
     VerifregMethod.EXTEND_CLAIM_TERMS: _EXTEND_CLAIMS,

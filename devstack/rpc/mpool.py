@@ -34,6 +34,7 @@ from devstack.rpc.subscription import Subscription
 from devstack.wallet import UnknownKey
 from lotus_client.address import Address
 from lotus_client.chain import TipSetKey
+from lotus_client.eth import EthTransactionError
 from lotus_client.messages import Message, SignedMessage
 
 __all__ = ["METHODS", "push_message"]
@@ -89,7 +90,7 @@ def push_message(node: FullNode, message: Message, spec: SendSpec) -> SignedMess
     ready = replace(ready, nonce=node.network.mpool.next_nonce(sender))
     try:
         signed = node.wallet.sign_message(sender, ready)
-    except UnknownKey as error:
+    except (UnknownKey, EthTransactionError) as error:
         raise RpcError(1, f"mpool push: failed to sign message: {error}") from error
     node.network.mpool.push(signed)
     if spec.uuid is not None:

@@ -22,11 +22,13 @@ from devstack.rpc.go_types import (
     UINT,
     GoType,
     MethodTypes,
+    maybe,
     slice_of,
     struct,
 )
+from devstack.rpc.miner_method_types import BATCH
 from devstack.rpc.params import decode_string
-from lotus_client.actors.methods import DatacapMethod, frc42_method
+from lotus_client.actors.methods import DatacapMethod, MarketMethod, frc42_method
 from lotus_client.actors.wire import ParamsError
 
 __all__ = ["DATACAP_METHODS", "MARKET_METHODS"]
@@ -93,11 +95,43 @@ _PUBLISH: Final = (
     struct(IDs=slice_of(UINT), ValidDeals=BITFIELD),
 )
 
+_SECTOR_DEALS: Final = struct(
+    SectorNumber=UINT, SectorType=INT, SectorExpiry=INT, DealIDs=slice_of(UINT)
+)
+_DEAL: Final = UINT  # what the exported getters take
+_SETTLEMENT: Final = struct(Payment=BIG, Completed=BOOL)
+
 MARKET_METHODS: Final[dict[int, MethodTypes]] = {
-    2: _ADD_BALANCE,
-    frc42_method("AddBalance"): _ADD_BALANCE,
-    3: _WITHDRAW,
-    frc42_method("WithdrawBalance"): _WITHDRAW,
-    4: _PUBLISH,
-    frc42_method("PublishStorageDeals"): _PUBLISH,
+    MarketMethod.ADD_BALANCE: _ADD_BALANCE,
+    MarketMethod.ADD_BALANCE_EXPORTED: _ADD_BALANCE,
+    MarketMethod.WITHDRAW_BALANCE: _WITHDRAW,
+    MarketMethod.WITHDRAW_BALANCE_EXPORTED: _WITHDRAW,
+    MarketMethod.PUBLISH_STORAGE_DEALS: _PUBLISH,
+    MarketMethod.PUBLISH_STORAGE_DEALS_EXPORTED: _PUBLISH,
+    MarketMethod.VERIFY_DEALS_FOR_ACTIVATION: (
+        struct(Sectors=slice_of(_SECTOR_DEALS)),
+        struct(UnsealedCIDs=slice_of(maybe(CID))),
+    ),
+    # Lotus' registry has no return for it, though the actor gives one.
+    MarketMethod.BATCH_ACTIVATE_DEALS: (
+        struct(Sectors=slice_of(_SECTOR_DEALS), ComputeCid=BOOL),
+        EMPTY,
+    ),
+    MarketMethod.CRON_TICK: (EMPTY, EMPTY),
+    MarketMethod.GET_BALANCE: (ADDRESS, struct(Balance=BIG, Locked=BIG)),
+    MarketMethod.GET_DEAL_DATA_COMMITMENT: (_DEAL, struct(Data=CID, Size=UINT)),
+    MarketMethod.GET_DEAL_CLIENT: (_DEAL, UINT),
+    MarketMethod.GET_DEAL_PROVIDER: (_DEAL, UINT),
+    MarketMethod.GET_DEAL_LABEL: (_DEAL, _LABEL),
+    MarketMethod.GET_DEAL_TERM: (_DEAL, struct(Start=INT, Duration=INT)),
+    MarketMethod.GET_DEAL_TOTAL_PRICE: (_DEAL, BIG),
+    MarketMethod.GET_DEAL_CLIENT_COLLATERAL: (_DEAL, BIG),
+    MarketMethod.GET_DEAL_PROVIDER_COLLATERAL: (_DEAL, BIG),
+    MarketMethod.GET_DEAL_VERIFIED: (_DEAL, BOOL),
+    MarketMethod.GET_DEAL_ACTIVATION: (_DEAL, struct(Activated=INT, Terminated=INT)),
+    MarketMethod.GET_DEAL_SECTOR: (_DEAL, UINT),
+    MarketMethod.SETTLE_DEAL_PAYMENTS: (
+        BITFIELD,
+        struct(Results=BATCH, Settlements=slice_of(_SETTLEMENT)),
+    ),
 }

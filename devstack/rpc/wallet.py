@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Final
+from typing import Any
 
 from devstack.auth import Permission
 from devstack.chain import ChainLookupError
@@ -27,15 +27,15 @@ from devstack.rpc.params import (
     decode_object,
 )
 from devstack.rpc.resolve import defined
+from devstack.wallet import KeyType
 from lotus_client.address import Address
-from lotus_client.bls import BlsKey
 from lotus_client.crypto import (
-    Secp256k1Key,
     Signature,
     SignatureError,
     SigningKey,
     verify_signature,
 )
+from lotus_client.eth import EthTransactionError
 from lotus_client.messages import Message
 
 __all__ = ["METHODS"]
@@ -43,24 +43,18 @@ __all__ = ["METHODS"]
 MaybeAddress = Address | None
 
 
-_KEY_TYPES: Final[dict[str, type[Secp256k1Key | BlsKey]]] = {
-    "secp256k1": Secp256k1Key,
-    "bls": BlsKey,
-}
-
-
 def _decode_key_info(value: Any) -> SigningKey:
     body = decode_object(value)
     kind = body.get("Type")
-    if kind not in _KEY_TYPES:
-        raise ValueError(f"key type {kind!r} is not held by this wallet, only secp256k1 and bls")
-    return _KEY_TYPES[kind](decode_bytes(body.get("PrivateKey")))
+    if kind not in list(KeyType):
+        raise ValueError(f"key type {kind!r} is not held by this wallet, only {', '.join(KeyType)}")
+    return KeyType(kind).of_secret(decode_bytes(body.get("PrivateKey")))
 
 
 def _new(node: FullNode, kind: str) -> str:
-    if kind not in _KEY_TYPES:
+    if kind not in list(KeyType):
         raise RpcError(1, f"unsupported key type: {kind}")
-    return address_json(node.wallet.new(bls=kind == "bls"))
+    return address_json(node.wallet.new(KeyType(kind)))
 
 
 def _has(node: FullNode, address: MaybeAddress) -> bool:
@@ -86,7 +80,11 @@ def _sign(node: FullNode, address: MaybeAddress, data: bytes) -> dict[str, Any]:
 
 
 def _sign_message(node: FullNode, address: MaybeAddress, message: Message) -> dict[str, Any]:
-    return signed_message_json(node.wallet.sign_message(_signer(node, address), message))
+    try:
+        signed = node.wallet.sign_message(_signer(node, address), message)
+    except EthTransactionError as error:
+        raise RpcError(1, str(error)) from error
+    return signed_message_json(signed)
 
 
 def _signer(node: FullNode, address: MaybeAddress) -> Address:
@@ -114,8 +112,10 @@ def _set_default(node: FullNode, address: MaybeAddress) -> None:
 
 def _export(node: FullNode, address: MaybeAddress) -> dict[str, Any]:
     key = node.wallet.key(defined(address))
-    kind = next(name for name, made in _KEY_TYPES.items() if isinstance(key, made))
-    return {"Type": kind, "PrivateKey": base64.b64encode(key.secret).decode()}
+    return {
+        "Type": KeyType.of_address(key.address).value,
+        "PrivateKey": base64.b64encode(key.secret).decode(),
+    }
 
 
 def _import(node: FullNode, key: SigningKey) -> str:

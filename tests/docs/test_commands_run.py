@@ -28,7 +28,7 @@ SIDECAR_PAGES = [
     page
     for page in PAGES
     if any(b.language == "sh" and "run" in b.words for b in blocks_of(page))
-    and page.name != "devstack.md"
+    and page.name not in ("devstack.md", "lotus_client.md")
 ]
 MARK = "@@ block "
 
@@ -186,12 +186,13 @@ def test_there_are_pages_to_run():
     assert names == docs | {"README.md", "examples/README.md"}
 
 
-async def test_the_devstack_page_runs_without_anything_else(home: Path, tmp_path: Path):
+@pytest.mark.parametrize("name", ["devstack.md", "lotus_client.md"])
+async def test_pages_of_the_devnet_run_without_anything_else(name: str, home: Path, tmp_path: Path):
     environment = {
         "PATH": f"{programs(tmp_path / 'bin')}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
     }
-    await run_page(ROOT / "docs" / "devstack.md", home, environment)
+    await run_page(ROOT / "docs" / name, home, environment)
 
 
 def test_the_pytest_example_of_the_devstack_page_passes(tmp_path: Path):

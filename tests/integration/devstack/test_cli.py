@@ -80,6 +80,8 @@ def test_up_writes_a_lotus_repo_takes_commands_and_cleans_up(running: Running) -
     assert status["power"]["t01001"] == {"raw": "0", "qap": "0"}
     won = running.ask("advance", "50", "--until-win", "t01000")
     assert won["height"] <= 20
+    again = running.ask("advance", "--until-win", "t01000", "--skip")
+    assert again["height"] > won["height"]
 
     assert running.stop() == 0
     assert not (repo / "api").exists()
@@ -92,6 +94,8 @@ def test_a_refusal_is_one_clear_line_and_an_exit_code(running: Running) -> None:
     for arguments, code in (
         (("reorg", "--depth", "900"), 2),
         (("advance", "3", "--until-win", "t01001"), 1),
+        (("advance", "3", "--until-provider-wins"), 1),
+        (("advance",), 2),
         (("advance", "3", "--until-win", "nobody"), 2),
     ):
         done = running.try_(*arguments)

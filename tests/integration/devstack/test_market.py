@@ -201,3 +201,26 @@ async def test_pending_changes_of_a_miners_keys_are_shown(devnet: Devstack, rpc:
     pending = info["PendingBeneficiaryTerm"]
     assert (pending["NewBeneficiary"], pending["NewQuota"]) == (ids["a"], str(FIL))
     assert (pending["ApprovedByBeneficiary"], pending["ApprovedByNominee"]) == (True, False)
+
+
+async def test_money_goes_into_the_escrow_and_out_again(devnet: Devstack, rpc: RawRpc) -> None:
+    alice = str(devnet.network.key("alice").address)
+    nothing = await rpc("MarketGetReserved", alice)
+    assert nothing == "0"
+    await rpc("MarketAddBalance", alice, alice, "1000")
+    await devnet.advance(3)
+    assert await rpc("StateMarketBalance", alice, None) == {"Escrow": "1000", "Locked": "0"}
+
+    assert await rpc("MarketWithdraw", alice, alice, "0") is None
+    cid = await rpc("MarketWithdraw", alice, alice, "400")
+    found = devnet.network.mine_until(Cid.parse(cid["/"]))
+    assert found.receipt.exit_code == 0
+    assert await rpc("StateMarketBalance", alice, None) == {"Escrow": "600", "Locked": "0"}
+
+
+async def test_more_than_the_free_escrow_is_not_withdrawn(devnet: Devstack, rpc: RawRpc) -> None:
+    alice = str(devnet.network.key("alice").address)
+    await rpc("MarketAddBalance", alice, alice, "1000")
+    await devnet.advance(3)
+    with pytest.raises(AssertionError, match="insufficient funds for withdrawal of 1001"):
+        await rpc("MarketWithdraw", alice, alice, "1001")

@@ -11,7 +11,15 @@ from devstack.chain.states import CODE_CIDS
 from devstack.datacap import allocate_piece, grant_datacap
 from devstack.deals import DealTerms, publish_deal
 from devstack.stack import Devstack
-from lotus_client.actors.methods import INIT, InitMethod, MinerMethod, MultisigMethod
+from lotus_client import cbor
+from lotus_client.actors.methods import (
+    INIT,
+    MARKET,
+    InitMethod,
+    MarketMethod,
+    MinerMethod,
+    MultisigMethod,
+)
 from lotus_client.actors.miner import SectorDeclaration, SectorDeclarations
 from lotus_client.actors.multisig import ConstructorParams, ProposeParams
 from lotus_client.actors.system import CreatedActor, ExecParams
@@ -173,6 +181,9 @@ async def _publish_deal(net: Devstack) -> tuple[int, Cid]:
     terms = DealTerms(
         verified=True, price_per_epoch=AttoFil(3), provider_collateral=AttoFil(FIL), label="a deal"
     )
+    bob = net.network.key("bob").address
+    escrow = cbor.encode(bob.to_bytes())
+    net.network.send("bob", MARKET, MarketMethod.ADD_BALANCE, escrow, AttoFil(1000))
     number = await publish_deal(
         net.node,
         net.network.key("alice"),

@@ -1,4 +1,4 @@
-"""The list of served methods in `docs/devstack.md`; run as `python -m tests.unit.devstack.method_listing` to renew it."""
+"""The list of served methods in `docs/devstack-methods.md`; run as `python -m tests.unit.devstack.method_listing` to renew it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from devstack.rpc.methods import MethodTable
 from devstack.rpc.miner import table_miner
 from devstack.rpc.tables import table_v0, table_v1, table_v2
 
-PAGE = Path(__file__).parents[3] / "docs" / "devstack.md"
+PAGE = Path(__file__).parents[3] / "docs" / "devstack-methods.md"
 BEGIN = "<!-- methods: made by tests/unit/devstack/method_listing.py -->"
 END = "<!-- end of methods -->"
 
 _GROUPS = (
-    "Auth", "Beacon", "Chain", "Eth", "F3", "Gas", "Miner", "Mpool", "Msig", "Net", "Paych", "State", "Sync",
+    "Auth", "Beacon", "Chain", "Eth", "F3", "Gas", "Market", "Miner", "Mpool", "Msig", "Net", "Paych", "State", "Sync",
     "Wallet", "Sector", "Storage", "Actor", "Worker",
 )  # fmt: skip
 

@@ -6,7 +6,7 @@ from tests.unit.devstack.method_listing import PAGE, listing, names, section, ta
 
 def test_the_page_lists_the_methods_that_are_served() -> None:
     assert section(PAGE.read_text()) == listing(), (
-        "docs/devstack.md lists other methods: python -m tests.unit.devstack.method_listing"
+        "docs/devstack-methods.md lists other methods: python -m tests.unit.devstack.method_listing"
     )
 
 

@@ -93,6 +93,30 @@ GOLDEN: list[tuple[str, int, str, Any]] = [
             ]
         },
     ),
+    ("storagemarket", 1900091594, "410c", [0, 1]),
+    ("storagemarket", 128053329, "07", 7),
+    (
+        "verifiedregistry",
+        9,
+        f"828183031a000f42408184186501d82a582800{COUNTING.raw.hex()}1a00100000f4",
+        {
+            "Sectors": [
+                {
+                    "Sector": 3,
+                    "SectorExpiry": 1_000_000,
+                    "Claims": [
+                        {
+                            "Client": 101,
+                            "AllocationId": 1,
+                            "Data": {"/": str(COUNTING)},
+                            "Size": 1 << 20,
+                        }
+                    ],
+                }
+            ],
+            "AllOrNothing": False,
+        },
+    ),
     ("storageminer", 16, "814300ffff", {"AmountRequested": str(0xFFFF)}),
 ]
 
@@ -115,6 +139,11 @@ def test_returns_are_read_as_lotus_does() -> None:
     assert return_json("multisig", 2, pending)["Applied"] is False
     published = bytes.fromhex("828100410c")
     assert return_json("storagemarket", 4, published) == {"IDs": [0], "ValidDeals": [0, 1]}
+    settled = bytes.fromhex("828201808182430003e8f5")
+    assert return_json("storagemarket", 1900091594, settled) == {
+        "Results": {"SuccessCount": 1, "FailCodes": None},
+        "Settlements": [{"Payment": "1000", "Completed": True}],
+    }
     claims = bytes.fromhex("8381018201804400100000")
     assert return_json("verifiedregistry", 8, claims) == {
         "Considered": [1],
