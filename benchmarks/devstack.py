@@ -42,8 +42,8 @@ def rows() -> list[Row]:
         Row("first answer of a fresh process", "s", "<= 1", _first_answer, 5),
         Row("memory when idle", "MiB", "<= 120", _idle_memory, 1),
         Row("1,000 epochs mined, a tipset each", "s", "<= 5", lambda: _mined(1000)),
-        Row("epochs without messages, a tipset each", "epochs/s", ">= 5,000", _mining_rate),
-        Row("until-win --skip, null rounds where nothing is", "epochs/s", ">= 5,000", _skip_rate),
+        Row("epochs without messages, a tipset each", "epochs/s", "", _mining_rate),
+        Row("until-win, null rounds where nothing is", "epochs/s", ">= 5,000", _skip_rate),
         Row("typed calls, WebSocket, 32 at once", "calls/s", ">= 1,500", _calls(_over_socket)),
         Row("typed calls, HTTP, batches of 100", "calls/s", ">= 1,500", _calls(_batches)),
         Row("typed calls, HTTP, one after another", "calls/s", ">= 700", _calls(_over_http)),
@@ -113,7 +113,7 @@ def _mining_rate(epochs: int = 3000) -> Sample:
 
 
 def _skip_rate(epochs: int = 6000) -> Sample:
-    """`until-win --skip` for a miner that does not win."""
+    """`--until-win` for a miner that does not win."""
     network = Network(NetworkConfig())
     miner = network.providers[0]
     timer = Timer()

@@ -223,10 +223,11 @@ def advance(
     until_provider_wins: Annotated[
         bool, typer.Option("--until-provider-wins", help="The same for the provider, t01001.")
     ] = False,
-    skip: Annotated[
+    every_epoch: Annotated[
         bool,
         typer.Option(
-            "--skip", help="While waiting for a win: null rounds where nothing happens; faster."
+            "--every-epoch",
+            help="While waiting for a win: a tipset in each epoch, not null rounds where nothing happens.",
         ),
     ] = False,
     as_json: Json = False,
@@ -235,7 +236,10 @@ def advance(
     winner = True if until_provider_wins or until_win == "provider" else until_win
     if epochs is None and winner is None:
         fail("say how many epochs to mine, or whose win to wait for", EXIT_BAD_INPUT)
-    body: dict[str, Any] = {"epochs": epochs or _PATIENCE, "skip": skip}
+    body: dict[str, Any] = {
+        "epochs": epochs or _PATIENCE,
+        "skip": winner is not None and not every_epoch,
+    }
     if winner is not None:
         body["until_win"] = winner
     answer = ask("advance", body, data_dir)

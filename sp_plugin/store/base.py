@@ -79,22 +79,22 @@ class AddressType(TypeDecorator[Address]):
 class Store:
     """The database by URL, e.g. `sqlite+aiosqlite:////var/lib/sp-plugin/state.db`.
 
-    On SQLite the writers of a process queue here, first come first served: the database's own lock is handed over by
-    polling, so that under load an unlucky writer could wait until its time-out. Readers wait for nobody.
+    The writers of a process queue here, first come first served, and a sidecar has its database to itself. So a writer may
+    look and then write: nobody else writes in between, which PostgreSQL by itself would not promise. SQLite's own lock is
+    handed over by polling, so that under load an unlucky writer could wait until its time-out. Readers wait for nobody.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine: AsyncEngine = _engine(url)
         self._readers = self.engine
-        self._writing: AbstractAsyncContextManager[object] = nullcontext()
+        self._writing = asyncio.Lock()
         self._reading: AbstractAsyncContextManager[object] = nullcontext()
         if self.engine.dialect.name != "sqlite":
             self._readers = self.engine.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
             return
-        self._writing = asyncio.Lock()
         _prepare(self.engine, "BEGIN IMMEDIATE")
         if self.engine.url.database in (None, "", ":memory:"):  # another engine has another memory
             self._reading = self._writing

@@ -165,9 +165,9 @@ def test_fault_fork_and_network_commands(tmp_path: Path) -> None:
         assert running.ask("partition", "0", "1")["groups"] == [[0], [1]]
         assert running.ask("heal")["refused"] == []
         assert running.ask("sector", "skip-post", "2")["windows"] == 2
-        won = running.ask("advance", "40", "--until-win", "t01000", "--skip")["height"]
+        won = running.ask("advance", "40", "--until-win", "t01000")["height"]
         assert won >= 13
-        nobody = running.try_("advance", "3", "--until-win", "provider", "--skip")
+        nobody = running.try_("advance", "3", "--until-win", "provider")
         assert (nobody.returncode, "did not happen" in nobody.stderr) == (1, True)
     finally:
         running.stop()

@@ -74,6 +74,19 @@ async def test_many_writers_and_readers_at_once_lose_nothing(store: Store):
     assert await count(store) == 30
 
 
+async def test_a_writer_that_looks_and_then_writes_is_not_disturbed(store: Store):
+    async def replace() -> None:
+        async with store.transaction() as connection:
+            n = int(await connection.scalar(text("SELECT n FROM counters")))
+            await connection.execute(text("DELETE FROM counters"))
+            await asyncio.sleep(0)
+            await connection.execute(text("INSERT INTO counters VALUES (:n)"), {"n": n + 1})
+
+    await asyncio.gather(*(replace() for _ in range(30)))
+    async with store.reading() as connection:
+        assert (await connection.execute(text("SELECT n FROM counters"))).all() == [(30,)]
+
+
 _SLOW = "WITH RECURSIVE c(x) AS (VALUES(1) UNION ALL SELECT x+1 FROM c WHERE x < 1000000) SELECT max(x) FROM c"
 
 
