@@ -80,7 +80,7 @@ class Statements:
     network: str
 
     async def statement(self, payee: Address, final: TipSet) -> dict[str, Any]:
-        """The statement of `payee` as of the final tipset.
+        """The statement of `payee` as of the final tipset; a period that is closed and not booked yet is in the next one.
 
         Raises:
             StatementError: a closed period cannot be split again to the root it was closed with.
@@ -91,6 +91,7 @@ class Statements:
             await self._period(stored, payee) | _vesting_of(stored, entries)
             for stored in everything
             if any(line.payee == payee for line in stored.closed.nets)
+            and _is_booked(stored, entries)
         ]
         return {
             "format": "sp-plugin/statement/1",
@@ -204,6 +205,12 @@ def _period_head(stored: StoredPeriod) -> dict[str, Any]:
         "unknown_wins": list(closed.unknown),
         "settings": stored.settings,
     }
+
+
+def _is_booked(stored: StoredPeriod, entries: Sequence[Entry]) -> bool:
+    """Whether what the period owes stands in the ledger; closing and booking are two steps."""
+    key = accrual_key(stored.closed.period, stored.closed.revision)
+    return not stored.closed.owed() or any(entry.draft.key == key for entry in entries)
 
 
 def _vesting_of(stored: StoredPeriod, entries: Sequence[Entry]) -> dict[str, Any]:

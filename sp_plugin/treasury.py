@@ -10,11 +10,12 @@ import structlog
 from lotus_client.address import Address
 from lotus_client.cid import Cid
 from lotus_client.client import LotusClient
-from lotus_client.types import ActorId
+from lotus_client.types import ActorId, Epoch
 from sp_plugin.alerts import Alerts
 from sp_plugin.config import PayoutsConfig
 from sp_plugin.errors import BadInput, Conflict
 from sp_plugin.node import SameChain
+from sp_plugin.payouts.batch import Batch
 from sp_plugin.payouts.decide import Limits
 from sp_plugin.payouts.fees import FeePolicy
 from sp_plugin.payouts.funding import FundingWatcher
@@ -83,6 +84,15 @@ class Treasury:
         async with self.moving, self.chain.pinned():
             await self.same_chain.check()
             return await self.sender.step()
+
+    async def approve(self, digest: str, approver: str, at_epoch: Epoch) -> Batch:
+        """Approve a planned batch; see `PayoutRepository.approve`. No plan is made meanwhile.
+
+        Raises:
+            BatchRefused: as there.
+        """
+        async with self.moving:
+            return await self.payouts.approve(digest, approver, at_epoch)
 
     async def accept(self, nonce: int) -> Reconciliation:
         """Accept what others did with the wallet; see `Reconciler.accept`.

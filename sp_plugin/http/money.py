@@ -131,7 +131,7 @@ async def approve(request: web.Request) -> web.Response:
     if not isinstance(digest, str) or not digest:
         raise BadInput("must be the digest of a plan", field="digest")
     parts = request.app[PARTS]
-    batch = await parts.treasury.payouts.approve(digest, request[CALLER], await parts.head())
+    batch = await parts.treasury.approve(digest, request[CALLER], await parts.head())
     parts.wake("send")
     return web.json_response(
         {"digest": digest, "payouts": len(batch.items), "total": str(batch.total)}

@@ -158,6 +158,28 @@ async def test_a_crash_between_close_and_release_delays_nobody_s_money(world: Wo
     assert -await world.balance(payable(PAYEE)) > 0
 
 
+async def test_a_statement_made_while_a_period_closes_holds_and_the_next_one_has_the_period(
+    world: World,
+) -> None:
+    class ClosingMeanwhile(LedgerRepository):
+        async def entries(self) -> list[Entry]:
+            before = await super().entries()
+            await world.step(5000)
+            return before
+
+    await world.step(3000)
+    books, world.ledger = world.ledger, ClosingMeanwhile(world.store)
+    final = await world.chain.finalized_tipset()
+    made = Statements(world.earnings, world.ledger, world.holdings, world.settings, "testnet")
+    world.ledger = books
+    statement = json.loads(json.dumps(await made.statement(PAYEE, final)))
+    assert statement["periods"] == []
+    report = await audit_statement(statement, world.chain)
+    assert report.ok, [finding for finding in report.findings if not finding.ok]
+    assert len((await world.statement())["periods"]) == 1  # type: ignore[arg-type]
+    assert (await world.audit()).ok
+
+
 async def test_a_period_closes_only_when_its_last_epoch_is_final(world: World) -> None:
     assert (await world.step(2879 + 899)).closed == ()
     assert (await world.step(2879 + 900)).closed == ((0, 0),)
