@@ -39,6 +39,7 @@ def needed_distributions(wheel: Path, *others: str) -> dict[str, Distribution]:
 def link_distributions(distributions: dict[str, Distribution], site: Path) -> None:
     """Link every file of these distributions into a site-packages directory; scripts are left out."""
     for found in distributions.values():
+        _link_old_form(found, site)
         for file in found.files or ():
             source = Path(str(file.locate()))
             if file.parts[0] == ".." or file.suffix == ".pyc" or not source.is_file():
@@ -47,6 +48,21 @@ def link_distributions(distributions: dict[str, Distribution], site: Path) -> No
             target.parent.mkdir(parents=True, exist_ok=True)
             if not target.exists():
                 target.symlink_to(source)
+
+
+def _link_old_form(found: Distribution, site: Path) -> None:
+    """A distribution that pip installed by its setup.py, where the package `wheel` was missing, lists no files of its own."""
+    info = (
+        Path(str(found.locate_file("")))
+        / f"{found.name.replace('-', '_')}-{found.version}.egg-info"
+    )
+    if not info.is_dir():
+        return
+    modules = (found.read_text("top_level.txt") or "").split()
+    for name in (info.name, *modules, *(f"{module}.py" for module in modules)):
+        source, target = info.parent / name, site / name
+        if source.exists() and not target.exists():
+            target.symlink_to(source)
 
 
 def _wheel_requires(wheel: Path) -> list[Requirement]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deals.fr32 import (
@@ -31,6 +31,7 @@ def by_definition(data: bytes) -> bytes:
     return out
 
 
+@settings(suppress_health_check=[HealthCheck.data_too_large])  # sizes are meant to be large
 @given(quads)
 def test_padding_follows_the_definition_and_can_be_undone(data: bytes) -> None:
     padded = pad_quads(data)
