@@ -135,6 +135,10 @@ class CommpHasher:
             return bytes(self._subtrees)
         return bytes(self._subtrees) + self.kernel.payload_root(self._pending, SUBTREE_LEVEL)
 
+    def finished_roots(self) -> bytes:
+        """The roots of the whole subtrees fed so far, 32 bytes each, without those still being hashed."""
+        return bytes(self._subtrees)
+
     def finish(self) -> PieceCommitment:
         """The commitment of everything fed so far; more may be fed afterwards."""
         size = self._size + len(self._pending)
@@ -174,7 +178,7 @@ def feed(
     on_progress: Callable[[int], None] | None = None,
     threads: int | None = None,
 ) -> CommpHasher:
-    """The fresh hasher, fed with everything in `reader`; see `commp`."""
+    """The hasher, which stands between whole subtrees, fed with everything in `reader`; see `commp`."""
     kernel = hasher.kernel
     workers = threads or min(_processors(), _MOST_THREADS)
     if not kernel.threads_help:

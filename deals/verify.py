@@ -10,8 +10,9 @@ from typing import BinaryIO
 
 from deals.commp import CommpHasher, feed
 from deals.fr32 import unpadded_length
+from deals.kernels import SUBTREE_PAYLOAD
 from deals.piece_cid import encode_piece_cid_v1, root_of
-from deals.sources.base import PieceSource, PieceUnavailable, Unavailable
+from deals.sources.base import PieceSource, PieceUnavailable, SourceFailed, Unavailable
 from deals.subtree_roots import SubtreeRoots, roots_of
 from fil_plus.pieces import HeldPiece
 from lotus_client.cid import Cid
@@ -52,9 +53,17 @@ class _Cancelled(Exception):
 
 
 async def verify_piece(
-    source: PieceSource, piece: HeldPiece, *, on_progress: Progress | None = None
+    source: PieceSource,
+    piece: HeldPiece,
+    *,
+    on_progress: Progress | None = None,
+    done: bytes = b"",
+    on_roots: Callable[[bytes], None] | None = None,
 ) -> PieceVerified | PieceMismatch:
     """Whether the bytes that `source` gives have the piece's CommP.
+
+    `done` are the roots of subtrees at its beginning that were read earlier: those bytes are not read again, and CommP over the
+    whole proves them too. `on_roots` hears, in a worker thread, the roots of all that was read so far.
 
     Cancelling the awaiting task stops the reading within 4 MiB, closes the reader, then raises CancelledError.
 
@@ -65,8 +74,17 @@ async def verify_piece(
     expected = root_of(piece.piece_cid)
     reader = await source.open(piece)
     stop = threading.Event()
-    report = _reporter(piece, stop, on_progress)
-    work = asyncio.create_task(asyncio.to_thread(_read_through, reader, piece, report))
+    hasher = CommpHasher()
+    report = _reporter(piece, stop, on_progress, len(done) // 32 * SUBTREE_PAYLOAD)
+
+    def on_read(read: int) -> None:
+        report(read)
+        if on_roots is not None:
+            on_roots(hasher.finished_roots())
+
+    work = asyncio.create_task(
+        asyncio.to_thread(_read_through, hasher, reader, piece, done, on_read)
+    )
     try:
         found = await asyncio.shield(work)
     except asyncio.CancelledError:
@@ -81,21 +99,37 @@ async def verify_piece(
     return PieceVerified(piece.piece_cid, piece.padded_size, commitment.payload_size, roots)
 
 
-def _read_through(reader: BinaryIO, piece: HeldPiece, report: Callable[[int], None]) -> CommpHasher:
+def _read_through(
+    hasher: CommpHasher,
+    reader: BinaryIO,
+    piece: HeldPiece,
+    done: bytes,
+    report: Callable[[int], None],
+) -> CommpHasher:
+    for at in range(0, len(done), 32):
+        hasher.add_subtree(done[at : at + 32])
     try:
         with reader:
-            return feed(CommpHasher(), reader, on_progress=report)
+            if done:
+                reader.seek(len(done) // 32 * SUBTREE_PAYLOAD)
+            return feed(hasher, reader, on_progress=report)
     except OSError as error:
-        raise PieceUnavailable(piece.key, Unavailable.READ_FAILED, str(error)) from error
+        raise PieceUnavailable(
+            piece.key,
+            Unavailable.READ_FAILED,
+            str(error),
+            retry_after=error.retry_after if isinstance(error, SourceFailed) else None,
+        ) from error
 
 
 def _reporter(
-    piece: HeldPiece, stop: threading.Event, on_progress: Progress | None
+    piece: HeldPiece, stop: threading.Event, on_progress: Progress | None, before: int
 ) -> Callable[[int], None]:
     total = unpadded_length(piece.padded_size)
     loop = asyncio.get_running_loop()
 
-    def report(done: int) -> None:
+    def report(read: int) -> None:
+        done = before + read
         if stop.is_set():
             raise _Cancelled
         if done > total:

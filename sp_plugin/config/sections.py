@@ -26,6 +26,8 @@ from sp_plugin.config.fields import (
     Text,
 )
 
+from sp_plugin.config.miner import MinerConfig, UnsealConfig, why_not_source
+
 __all__ = [
     "ApprovalsConfig",
     "ApproverConfig",
@@ -145,13 +147,19 @@ class PieceSourceConfig(Section):
     """Another place where the bytes of held pieces can be read, asked after `storage_paths`."""
 
     kind: Text = Field(
-        description="storage_path, or the name of a source that was added",
+        description="http, storage_path, miner (needs the admin token), or the name of a source that was added",
         examples=["storage_path"],
     )
     options: dict[str, Any] = Field(
         description="what that kind takes",
         examples=[{"paths": ["/mnt/storage/two"], "sector_size": 34359738368}],
     )
+
+    @model_validator(mode="after")
+    def _may_be_used(self) -> Self:
+        if why := why_not_source(self.kind, self.options):
+            raise _wrong("options", why)
+        return self
 
 
 class ProviderConfig(Section):
@@ -166,6 +174,17 @@ class ProviderConfig(Section):
     sources: tuple[PieceSourceConfig, ...] = Field(
         default=(), description="other places where pieces can be read"
     )
+    miner: MinerConfig = Field(default_factory=MinerConfig)
+    unseal: UnsealConfig = Field(default_factory=UnsealConfig)
+
+    @model_validator(mode="after")
+    def _unsealing_has_a_token(self) -> Self:
+        if self.unseal.enabled and self.miner.api_info_file and not self.miner.allow_admin_token:
+            raise _wrong(
+                "unseal.enabled",
+                "unsealing by lotus-miner's API needs its admin token: say provider.miner.allow_admin_token: true too",
+            )
+        return self
 
 
 class DatabaseConfig(Section):
