@@ -68,6 +68,9 @@ def up(
     storage_paths: Annotated[
         int, typer.Option(min=1, max=64, help="Paths that sectors are spread over.")
     ] = 1,
+    unseal_seconds: Annotated[
+        float, typer.Option(min=0, help="How long the miner takes to unseal a sector.")
+    ] = 0,
     block_time: Annotated[
         float, typer.Option(min=0, help="Seconds between epochs; 0 mines on request only.")
     ] = 0,
@@ -129,6 +132,7 @@ def up(
         market_port=(flavour.default_market_port or 0) if market_port is None else market_port,
         flavour=flavour,
         storage_paths=storage_paths,
+        unseal_seconds=unseal_seconds,
         block_seconds=block_time,
         nodes=nodes,
         network=_network(epoch, block_time, providers, f3),

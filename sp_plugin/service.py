@@ -20,6 +20,7 @@ from lotus_client.address import Address
 from lotus_client.client import LotusClient
 from lotus_client.errors import LotusError
 from lotus_client.heads import follow_heads
+from lotus_client.miner_client import MinerClient
 from lotus_client.node import NodeCapabilities, check_network
 from lotus_client.types import Epoch
 from sp_plugin.admission import Admission
@@ -37,7 +38,9 @@ from sp_plugin.input_cache import InputCache
 from sp_plugin.jobs.queue import JobQueue, QueueRules
 from sp_plugin.lineage import Lineage
 from sp_plugin.metrics import CHAIN_EPOCH, EVENT_SOURCE, JOBS, PIECES, UNKNOWN_EPOCHS
+from sp_plugin.miner import connect_miner
 from sp_plugin.node import SameChain, check_node, connect_node, nodes_agree, solstice_epoch
+from sp_plugin.piece_work import WorkStopped
 from sp_plugin.pieces import Pieces, piece_source
 from sp_plugin.policy import PolicyRules
 from sp_plugin.pruning import Pruning
@@ -54,7 +57,9 @@ from sp_plugin.store.migrate import open_store
 from sp_plugin.store.outputs import OutputRepository
 from sp_plugin.store.piece_checks import PieceCheckRepository
 from sp_plugin.store.tokens import TokenRepository
+from sp_plugin.store.unsealing import UnsealRepository
 from sp_plugin.treasury import Treasury, open_treasury, shared_keys
+from sp_plugin.unsealing import Unsealing
 from sp_plugin.workshop import open_workshop
 
 __all__ = ["Sidecar", "open_sidecar"]
@@ -80,6 +85,7 @@ class Sidecar:
         sector_size: int,
         head: Epoch,
         treasury: Treasury,
+        miner: MinerClient | None = None,
     ) -> None:
         self.config = config
         self.data = data
@@ -127,12 +133,22 @@ class Sidecar:
             HeldBlockRepository(store),
             source=piece_source(config.provider, sector_size),
             unsealed=StoragePathSource(paths, sector_size) if paths else None,
+            books=miner,
             sector_size=sector_size,
             cache_dir=data.volumes,
             roots_dir=data.piece_roots,
             make_room=self.input_cache.make_room,
             denylist=denylists.current,
             epoch=lambda: self._followed,
+            clock=time.time_ns,
+        )
+        self.unsealing = Unsealing(
+            self.pieces,
+            UnsealRepository(store, self.provider),
+            config.provider.unseal,
+            miner=miner,
+            sector_bytes=sector_size,
+            address=Address.of_id(self.provider).to_text(found.address_prefix),
             clock=time.time_ns,
         )
         self.workshop = open_workshop(
@@ -217,7 +233,9 @@ class Sidecar:
             self.data.write_private(self.data.api_url, self.url)
             stack.callback(self.data.api_url.unlink, missing_ok=True)
             stack.push_async_callback(self.steps.stop)
+            stack.push_async_callback(self.pieces.work.close)
             self.steps.start()
+            await self.unsealing.resume()
             stack.push_async_callback(_cancelled, asyncio.create_task(self._hear_of_heads()))
             hints = hear_of_events(self.node, self.provider, lambda: self.steps.wake("follow"))
             stack.push_async_callback(_cancelled, asyncio.create_task(hints))
@@ -259,6 +277,7 @@ class Sidecar:
             admission=self.admission,
             desk=self.desk,
             pieces=self.pieces,
+            unsealing=self.unsealing,
             datasets=self.config.datasets,
             treasury=self.treasury,
             earnings=self.earnings_store,
@@ -312,7 +331,10 @@ class Sidecar:
 
     async def _verify(self) -> bool:
         """Read a piece; a job may have waited for it."""
-        more = await self.pieces.verify_next()
+        try:
+            more = await self.pieces.verify_next()
+        except WorkStopped:
+            return False
         self.steps.wake("admit")
         return more
 
@@ -457,6 +479,9 @@ async def open_sidecar(config: Config) -> AsyncIterator[Sidecar]:
         )
         stack.push_async_callback(treasury.close)
         await refuse_shared_wallet(config, treasury, node)
+        miner = connect_miner(config.provider.miner)
+        if miner is not None:
+            stack.push_async_callback(miner.close)
         yield Sidecar(
             config,
             data,
@@ -466,6 +491,7 @@ async def open_sidecar(config: Config) -> AsyncIterator[Sidecar]:
             sector_size=info.sector_size,
             head=(await node.head()).height,
             treasury=treasury,
+            miner=miner,
         )
 
 

@@ -91,9 +91,12 @@ class FailingOver(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As any file, except that its end is not known."""
+        """As any file; the end is that of the place at hand."""
         if whence == os.SEEK_END:
-            raise io.UnsupportedOperation("the end of a piece's bytes is not known")
+            if self._reader is None:
+                raise OSError("no place of the piece can be read")
+            self._position = self._reader.seek(offset, os.SEEK_END)
+            return self._position
         base = self._position if whence == os.SEEK_CUR else 0
         if base + offset < 0:
             raise ValueError(f"cannot seek to {base + offset}")

@@ -68,15 +68,18 @@ class MinerRemoteSource:
             )
         file = _RemoteFile(self._api, piece)
         try:
-            allocated = file.allocated(self._sector_size)
-            end = piece.offset + piece.padded_size
-            if end > self._sector_size or not allocated.covers(piece.offset, end):
-                text = f"{file.url}: padded bytes {piece.offset}..{end} are not unsealed there"
-                raise PieceUnavailable(piece.key, Unavailable.NOT_UNSEALED, text)
+            self._check_allocated(file, piece, piece.offset)
         except BaseException:
             file.close()
             raise
         return io.BufferedReader(_RemotePiece(file, piece.offset, piece.padded_size), 1 << 16)
+
+    def _check_allocated(self, file: _RemoteFile, piece: HeldPiece, offset: int) -> None:
+        end = offset + piece.padded_size
+        allocated = file.allocated(self._sector_size)
+        if end > self._sector_size or not allocated.covers(offset, end):
+            text = f"{file.url}: padded bytes {offset}..{end} are not unsealed there"
+            raise PieceUnavailable(piece.key, Unavailable.NOT_UNSEALED, text)
 
     def problems(self) -> tuple[str, ...]:
         """Why the miner does not answer, or refuses the token."""
@@ -285,9 +288,7 @@ def _from_options(options: Mapping[str, Any]) -> MinerRemoteSource:
 def _read_api_info(file: Path) -> ApiInfo:
     try:
         if file.stat().st_mode & 0o077:
-            raise ValueError(
-                f"miner source: {file} can be read by others; run: chmod 600 {file}"
-            )
+            raise ValueError(f"miner source: {file} can be read by others; run: chmod 600 {file}")
         with file.open("rb") as opened:
             return ApiInfo.parse(opened.read(_MOST_TOKEN).decode().strip())
     except OSError as error:

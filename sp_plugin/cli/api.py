@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
@@ -61,8 +61,10 @@ class Api:
         """The JSON answer to DELETE."""
         return self._json("DELETE", path, body or {})
 
-    def download(self, path: str, into: Path) -> int:
-        """Write a binary answer to the new file `into`; gives back its size.
+    def download(
+        self, path: str, into: Path, on_progress: Callable[[int], None] = lambda _done: None
+    ) -> int:
+        """Write a binary answer to the new file `into`; gives back its size. `on_progress` hears the bytes so far.
 
         Raises:
             SpPluginError: the answer broke off; what came is in the file.
@@ -72,6 +74,7 @@ class Api:
             try:
                 while chunk := answer.read(1 << 20):
                     size += file.write(chunk)
+                    on_progress(size)
             except HTTPException as error:
                 raise SpPluginError(
                     f"the answer broke off after {size} bytes, the sidecar's log says why; they are in {into}"

@@ -25,7 +25,6 @@ from sp_plugin.config.fields import (
     Section,
     Text,
 )
-
 from sp_plugin.config.miner import MinerConfig, UnsealConfig, why_not_source
 
 __all__ = [

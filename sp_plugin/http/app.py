@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from sp_plugin.http import approvals, health, holdings, jobs, money
+from sp_plugin.http import approvals, health, holdings, jobs, money, piece_work
 from sp_plugin.http.auth import auth_middleware
 from sp_plugin.http.errors import error_middleware
 from sp_plugin.http.origin import origin_middleware
@@ -22,7 +22,7 @@ def make_app(parts: Parts) -> web.Application:
         client_max_size=parts.http.max_body_bytes,
     )
     app[PARTS] = parts
-    for module in (health, jobs, approvals, holdings, money):
+    for module in (health, jobs, approvals, holdings, piece_work, money):
         app.add_routes(module.routes)
     return app
 

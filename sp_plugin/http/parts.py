@@ -23,6 +23,7 @@ from sp_plugin.pieces import Pieces
 from sp_plugin.store.earnings import EarningsRepository
 from sp_plugin.store.tokens import TokenRepository
 from sp_plugin.treasury import Treasury
+from sp_plugin.unsealing import Unsealing
 
 __all__ = ["PARTS", "Parts"]
 
@@ -44,6 +45,7 @@ class Parts:
     admission: Admission
     desk: ApprovalDesk
     pieces: Pieces
+    unsealing: Unsealing
     datasets: Sequence[DatasetConfig]
     treasury: Treasury
     earnings: EarningsRepository
