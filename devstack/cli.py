@@ -304,6 +304,9 @@ def demo(
     network_version: Annotated[
         int, typer.Option(min=28, max=29, help="29 plays the story under Solstice's rules.")
     ] = 28,
+    flavour: Annotated[
+        Flavour, typer.Option(help="The provider's software; its piece server is what is read.")
+    ] = Flavour.LOTUS_MINER,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything up at the end.")] = False,
 ) -> None:
     """Play the whole story: a verified deal, an approved job, blocks won, a payment and its proof."""
@@ -316,7 +319,14 @@ def demo(
     from devstack.node import EpochsNotReached
 
     try:
-        asyncio.run(play(out.absolute(), network_version=network_version, keep=keep, show=Show()))
+        played = play(
+            out.absolute(),
+            network_version=network_version,
+            keep=keep,
+            show=Show(),
+            flavour=flavour,
+        )
+        asyncio.run(played)
     except (asyncio.CancelledError, KeyboardInterrupt):
         fail("the demo was interrupted", EXIT_FAILED)
     except (StoryError, WorldError, CommandFailed, MessageFailed, EpochsNotReached) as error:

@@ -173,8 +173,8 @@ class ProviderConfig(Section):
     sources: tuple[PieceSourceConfig, ...] = Field(
         default=(), description="other places where pieces can be read"
     )
-    miner: MinerConfig = Field(default_factory=MinerConfig)
-    unseal: UnsealConfig = Field(default_factory=UnsealConfig)
+    miner: MinerConfig = Field(default=MinerConfig(), description="lotus-miner's own API")
+    unseal: UnsealConfig = Field(default=UnsealConfig(), description="unsealing asked for")
 
     @model_validator(mode="after")
     def _unsealing_has_a_token(self) -> Self:
