@@ -247,7 +247,7 @@ class _RemotePiece(io.RawIOBase):
         return len(part)
 
     def _fetch(self) -> None:
-        goes_on = self._position == self._from + len(self._kept)
+        goes_on = bool(self._kept) and self._position == self._from + len(self._kept)
         self._window = min(self._window * 2, _LARGEST_WINDOW) if goes_on else _FIRST_WINDOW
         stop = min(self._position + self._window, self._size)
         first, last = padded_range(self._position, stop)
