@@ -154,6 +154,11 @@ async def test_unsealing_is_off_by_default_and_then_done_by_the_miner(
         await sidecar.until("/api/v1/sp/pieces", lambda found: found["items"])
         code, _, err = await sp_plugin(sidecar.config, *command)
         assert (code, "make room first" in err) == (1, True), err
+    away = private(tmp_path / "away", "eyJhbGciOiJIUzI1NiJ9.e30.AAAA:/ip4/127.0.0.1/tcp/1/http")
+    lost = {"miner": {"api_info_file": str(away), "allow_admin_token": True}}
+    async with running(configure(devnet, tmp_path, unseal={"enabled": True}, **lost)) as sidecar:
+        await sidecar.until("/api/v1/sp/pieces", lambda found: found["items"])
+        assert (await sp_plugin(sidecar.config, *command))[0] == 4
     devnet.miners[0].unsealing.seconds = 2.0
     allowed = {
         "enabled": True,
