@@ -6,18 +6,22 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
-from deals.commp import CommpHasher, feed
+from deals.commp import CommpHasher, feed, feed_padded
 from deals.fr32 import unpadded_length
+from deals.kernels import SUBTREE_LEVEL, NotFr32
 from deals.piece_cid import encode_piece_cid_v1, root_of
 from deals.sources.base import PieceSource, PieceUnavailable, Unavailable
 from deals.subtree_roots import SubtreeRoots, roots_of
+from deals.unsealed import PaddedPiece
 from fil_plus.pieces import HeldPiece
 from lotus_client.cid import Cid
 from lotus_client.types import PaddedPieceSize
 
 __all__ = ["PieceMismatch", "PieceVerified", "Progress", "verify_piece"]
+
+_SUBTREE: Final = 32 << SUBTREE_LEVEL
 
 # Unpadded bytes read so far, and those of the whole piece; called in the event loop.
 Progress = Callable[[int, int], None]
@@ -84,7 +88,13 @@ async def verify_piece(
 def _read_through(reader: BinaryIO, piece: HeldPiece, report: Callable[[int], None]) -> CommpHasher:
     try:
         with reader:
+            padded = getattr(reader, "raw", reader)
+            if isinstance(padded, PaddedPiece) and padded.padded_size >= _SUBTREE:
+                read, size = padded.padded_into, padded.padded_size
+                return feed_padded(CommpHasher(), read, size, on_progress=report)
             return feed(CommpHasher(), reader, on_progress=report)
+    except NotFr32 as error:
+        raise PieceUnavailable(piece.key, Unavailable.CORRUPT, str(error)) from error
     except OSError as error:
         raise PieceUnavailable(piece.key, Unavailable.READ_FAILED, str(error)) from error
 
