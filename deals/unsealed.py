@@ -157,9 +157,6 @@ class PaddedPiece(io.RawIOBase):
     One thread at a time reads from it. It is not buffered: what is asked for is what is read of the file.
     """
 
-    # For `exact_reader`: a small read costs no more than it gives.
-    exact = True
-
     def __init__(
         self, file: UnsealedFile, offset: int, padded_size: int, *, owns_file: bool
     ) -> None:
@@ -212,6 +209,22 @@ class PaddedPiece(io.RawIOBase):
         self._position += stop - start
         return stop - start
 
+    def pread(self, offset: int, size: int) -> bytes:
+        """`size` unpadded bytes from an offset on, fewer only at the piece's end; the position stays where it is.
+
+        Raises:
+            UnsealedChanged: the file changed.
+        """
+        stop = min(offset + size, self._size)
+        if offset < 0 or stop <= offset:
+            return b""
+        first, last = padded_range(offset, stop)
+        padded = self._scratch(last - first)
+        self._file._read_padded(self._offset + first, padded)
+        unpad_quads_into(padded, padded)
+        skip = offset - unpadded_length(first)
+        return bytes(padded[skip : skip + stop - offset])
+
     def padded_into(self, start: int, buffer: memoryview) -> None:
         """Fill the buffer with the padded bytes of this piece from `start` on; what is behind its end is an error.
 
@@ -219,7 +232,9 @@ class PaddedPiece(io.RawIOBase):
             UnsealedChanged: the file changed.
         """
         if start < 0 or start + len(buffer) > self.padded_size:
-            raise ValueError(f"padded bytes from {start} are not all in a piece of {self.padded_size}")
+            raise ValueError(
+                f"padded bytes from {start} are not all in a piece of {self.padded_size}"
+            )
         self._file._read_padded(self._offset + start, buffer)
 
     def _scratch(self, size: int) -> memoryview:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import BinaryIO, Final, Protocol
 import structlog
 
 from deals.blocks import BadBlock, MissingBlock, UnknownHash
-from deals.car import CarBlocks, CarError, CarReader
+from deals.car import CarError, CarReader
+from deals.car_sections import SectionHead
 from deals.denylist import Denied, DenyingBlocks, Denylist
+from deals.indexed_blocks import IndexedBlocks, IndexPlace
 from deals.locate import PieceNotFound, aligned_candidates, confirm_offset
 from deals.piece_cid import root_of
 from deals.sources import PieceSource, SourceError, make_source
@@ -158,8 +161,9 @@ class Pieces:
             denylist.check(root or check.roots[0], names)
             reader = await self._open(replace(known.piece, offset=check.offset))
             with reader:
+                place = index_place(self._roots, known.piece.piece_cid)
                 volume = await asyncio.to_thread(
-                    self._volume, reader, root or check.roots[0], names, denylist
+                    self._volume, reader, place, root or check.roots[0], names, denylist
                 )
             for block in volume.blocks_read:  # it may have been in the cache before the list was
                 denylist.check(block)
@@ -170,12 +174,18 @@ class Pieces:
         return HeldVolume(volume.path, volume.root, volume.size_bytes, volume.blocks_read)
 
     def _volume(
-        self, reader: BinaryIO, root: Cid, names: tuple[str, ...], denylist: Denylist
+        self,
+        reader: BinaryIO,
+        place: IndexPlace,
+        root: Cid,
+        names: tuple[str, ...],
+        denylist: Denylist,
     ) -> Volume:
         limits = self._make_room()
-        blocks = DenyingBlocks(CarBlocks(reader), denylist)
         try:
-            return make_volume(blocks, root, names, self._cache, limits)
+            with IndexedBlocks(reader, place) as indexed:
+                blocks = DenyingBlocks(indexed, denylist)
+                return make_volume(blocks, root, names, self._cache, limits)
         except VolumeTooLarge as error:
             if limits.max_bytes >= VolumeLimits().max_bytes:
                 raise
@@ -269,7 +279,8 @@ class Pieces:
                 save_roots, self._roots, str(piece.piece_cid), outcome.subtree_roots
             )
             reader = await self._source.open(located)
-            content = await asyncio.to_thread(_content_of, reader, outcome.subtree_roots)
+            index = index_place(self._roots, piece.piece_cid)
+            content = await asyncio.to_thread(_content_of, reader, outcome.subtree_roots, index)
         except (SourceError, PieceNotFound, UnsealedError, OSError, ValueError) as error:
             return replace(empty, detail=str(error))
         # First the blocks, then the check: a piece is only called verified when its blocks are known.
@@ -323,6 +334,11 @@ def piece_source(provider: ProviderConfig, sector_size: int) -> PieceSource | No
     return SeveralSources(sources) if sources else None
 
 
+def index_place(folder: Path, piece_cid: Cid) -> IndexPlace:
+    """Where the index of a piece's CAR is kept: beside its subtree roots."""
+    return IndexPlace(folder, f"{piece_cid}.car-index", root_of(piece_cid))
+
+
 def _claim_of(piece: HeldPiece) -> ClaimId | None:
     if piece.provenance.kind is not ProvenanceKind.CLAIM or piece.provenance.id is None:
         return None
@@ -349,8 +365,12 @@ class _Content:
     marks: array[int]
 
 
-def _content_of(reader: BinaryIO, proof: SubtreeRoots | None = None) -> _Content:
+def _content_of(
+    reader: BinaryIO, proof: SubtreeRoots | None = None, index: IndexPlace | None = None
+) -> _Content:
     """What the reader holds. With `proof` the roots are read from verified bytes: they are what jobs trust.
+
+    Where the blocks lie is kept at `index`.
 
     Raises:
         RangeMismatch: the piece begins otherwise than when it was verified.
@@ -361,13 +381,23 @@ def _content_of(reader: BinaryIO, proof: SubtreeRoots | None = None) -> _Content
             proven_roots = None if proof is None else _proven_roots(reader, proof)
             reader.seek(0)
             car = CarReader(reader)
-            for place in car.places():
-                if (mark := block_mark(place.cid)) is not None:
-                    marks.append(mark)
+            heads = _noted(car.heads(), marks)
+            if index is None:
+                deque(heads, maxlen=0)
+            else:
+                index.save(heads)
         except CarError:
             return _Content((), None, marks)
         roots = car.roots if proven_roots is None else proven_roots
         return _Content(roots, car.payload_end, marks)
+
+
+def _noted(heads: Iterable[SectionHead], marks: array[int]) -> Iterator[SectionHead]:
+    """The same sections, their blocks' marks added to `marks`."""
+    for head in heads:
+        if (mark := block_mark(head.place.cid)) is not None:
+            marks.append(mark)
+        yield head
 
 
 def _proven_roots(reader: BinaryIO, proof: SubtreeRoots) -> tuple[Cid, ...]:

@@ -101,7 +101,13 @@ class WasmKernel:
         if len(data) <= most:
             instance.write(data, _INPUT)
         failed = instance.call(
-            name, _VECTOR4, instance.at(_INPUT), len(data), level, instance.at(0), instance.at(_ROOT)
+            name,
+            _VECTOR4,
+            instance.at(_INPUT),
+            len(data),
+            level,
+            instance.at(0),
+            instance.at(_ROOT),
         )
         return int(failed), instance.read(_ROOT, 32)
 

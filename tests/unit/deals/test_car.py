@@ -132,8 +132,8 @@ def test_large_samples_of_other_writers_are_read(
         (
             "sample-v1-tailing-corrupt-section.car",
             (
-                "section is cut short: 374 of 387 bytes of block "
-                "bafy2bzaceasxmx6jykigmkndzjr76dflj2ntm4wjeotdwd2augduhdsnbz63c (byte 479520)"
+                "block bafy2bzaceasxmx6jykigmkndzjr76dflj2ntm4wjeotdwd2augduhdsnbz63c "
+                "is cut short: 336 of 349 bytes (byte 479558)"
             ),
         ),
         (
