@@ -124,7 +124,7 @@ def materialise(
         (home / _RECORD).touch()  # what was used last goes last
     else:
         cache.mkdir(parents=True, exist_ok=True)
-        record = _make(_Recorder(blocks), tree_limits, entry, home, limits)
+        record = _make(_Recorder(blocks, recorder.last), tree_limits, entry, home, limits)
     if record.size_bytes > limits.max_bytes or record.files > limits.max_entries:
         raise VolumeTooLarge(f"{entry.cid} has {record.size_bytes} bytes in {record.files} files")
     read = recorder.sizes | record.blocks
@@ -202,16 +202,16 @@ class _Recorder:
     A node is asked what it is and then for what it holds: the second time it need not be read and hashed again.
     """
 
-    def __init__(self, blocks: BlockStore) -> None:
+    def __init__(self, blocks: BlockStore, last: tuple[Cid, bytes] | None = None) -> None:
+        """`last` is a block that was got already, if it is asked for first."""
         self._blocks = blocks
-        self._last: tuple[Cid, bytes] | None = None
+        self.last = last
         self.sizes: dict[Cid, int] = {}
 
     def get(self, cid: Cid) -> bytes:
-        if self._last is not None and self._last[0] == cid:
-            return self._last[1]
-        data = self._blocks.get(cid)
-        self._last = (cid, data)
+        if self.last is None or self.last[0] != cid:
+            self.last = (cid, self._blocks.get(cid))
+        data = self.last[1]
         self.sizes.setdefault(cid, len(data))
         return data
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from array import array
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
@@ -14,8 +12,7 @@ from typing import BinaryIO, Final, Protocol
 import structlog
 
 from deals.blocks import BadBlock, MissingBlock, UnknownHash
-from deals.car import CarError, CarReader
-from deals.car_sections import SectionHead
+from deals.car import CarError
 from deals.denylist import Denied, DenyingBlocks, Denylist
 from deals.indexed_blocks import IndexedBlocks, IndexPlace
 from deals.locate import PieceNotFound, aligned_candidates, confirm_offset
@@ -23,7 +20,7 @@ from deals.piece_cid import root_of
 from deals.sources import PieceSource, SourceError, make_source
 from deals.sources.several import SeveralSources
 from deals.sources.storage_path import StoragePathSource
-from deals.subtree_roots import SubtreeRoots, VerifiedReader, load_roots, save_roots
+from deals.subtree_roots import VerifiedReader, load_roots, save_roots
 from deals.unixfs import UnixFsError
 from deals.unsealed import UnsealedError, UnsealedFile
 from deals.verify import PieceMismatch, verify_piece
@@ -35,7 +32,8 @@ from lotus_client.types import ActorId, ClaimId, Epoch
 from sp_plugin.config.sections import ProviderConfig
 from sp_plugin.errors import BadInput, NotFound
 from sp_plugin.inputs.base import HeldVolume, InputMissing, PieceRef
-from sp_plugin.store.held_blocks import HeldBlockRepository, block_mark
+from sp_plugin.piece_content import content_of, index_place
+from sp_plugin.store.held_blocks import HeldBlockRepository
 from sp_plugin.store.piece_checks import CheckState, PieceCheck, PieceCheckRepository
 
 __all__ = ["HeldIndex", "KnownPiece", "Pieces", "piece_source"]
@@ -235,7 +233,7 @@ class Pieces:
         if piece.offset is None:
             check = (await self._checks.all()).get(piece.key)
             piece = replace(piece, offset=check.offset if check else None)
-        content = await asyncio.to_thread(_content_of, await self._open(piece))
+        content = await asyncio.to_thread(content_of, await self._open(piece))
         await self._blocks.add(name, content.marks, epoch=piece.from_epoch, is_run=False)
 
     async def open(self, key: str) -> BinaryIO:
@@ -280,7 +278,7 @@ class Pieces:
             )
             reader = await self._source.open(located)
             index = index_place(self._roots, piece.piece_cid)
-            content = await asyncio.to_thread(_content_of, reader, outcome.subtree_roots, index)
+            content = await asyncio.to_thread(content_of, reader, outcome.subtree_roots, index)
         except (SourceError, PieceNotFound, UnsealedError, OSError, ValueError) as error:
             return replace(empty, detail=str(error))
         # First the blocks, then the check: a piece is only called verified when its blocks are known.
@@ -334,11 +332,6 @@ def piece_source(provider: ProviderConfig, sector_size: int) -> PieceSource | No
     return SeveralSources(sources) if sources else None
 
 
-def index_place(folder: Path, piece_cid: Cid) -> IndexPlace:
-    """Where the index of a piece's CAR is kept: beside its subtree roots."""
-    return IndexPlace(folder, f"{piece_cid}.car-index", root_of(piece_cid))
-
-
 def _claim_of(piece: HeldPiece) -> ClaimId | None:
     if piece.provenance.kind is not ProvenanceKind.CLAIM or piece.provenance.id is None:
         return None
@@ -351,58 +344,6 @@ def _best(found: list[KnownPiece]) -> PieceRef | None:
         return None
     piece = found[0].piece
     return PieceRef(piece.key, piece.piece_cid, piece.padded_size, _claim_of(piece))
-
-
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """What a piece holds: the roots and the size of its CAR, and the marks of its blocks. Without a CAR all are empty.
-
-    A CAR that cannot be read to its end has no roots and no size, but the blocks before the fault are there.
-    """
-
-    roots: tuple[Cid, ...]
-    payload_size: int | None
-    marks: array[int]
-
-
-def _content_of(
-    reader: BinaryIO, proof: SubtreeRoots | None = None, index: IndexPlace | None = None
-) -> _Content:
-    """What the reader holds. With `proof` the roots are read from verified bytes: they are what jobs trust.
-
-    Where the blocks lie is kept at `index`.
-
-    Raises:
-        RangeMismatch: the piece begins otherwise than when it was verified.
-    """
-    marks = array("q")
-    with reader:
-        try:
-            proven_roots = None if proof is None else _proven_roots(reader, proof)
-            reader.seek(0)
-            car = CarReader(reader)
-            heads = _noted(car.heads(), marks)
-            if index is None:
-                deque(heads, maxlen=0)
-            else:
-                index.save(heads)
-        except CarError:
-            return _Content((), None, marks)
-        roots = car.roots if proven_roots is None else proven_roots
-        return _Content(roots, car.payload_end, marks)
-
-
-def _noted(heads: Iterable[SectionHead], marks: array[int]) -> Iterator[SectionHead]:
-    """The same sections, their blocks' marks added to `marks`."""
-    for head in heads:
-        if (mark := block_mark(head.place.cid)) is not None:
-            marks.append(mark)
-        yield head
-
-
-def _proven_roots(reader: BinaryIO, proof: SubtreeRoots) -> tuple[Cid, ...]:
-    buffered = BufferedReader(VerifiedReader(reader, proof, owns_source=False))
-    return CarReader(buffered).roots
 
 
 def _origin(piece: HeldPiece) -> str:
