@@ -97,16 +97,13 @@ class IndexedBlocks:
         failure: BadBlock | None = None
         for entry in self._index.find(cid.digest):
             try:
-                data = self._block_at(cid, entry)
+                return self._block_at(cid, entry)
             except BadBlock as error:
                 failure = failure or error
-            else:
-                if data is not None:
-                    return data
         raise failure or MissingBlock(cid)
 
-    def _block_at(self, cid: Cid, entry: IndexEntry) -> bytes | None:
-        """The block of the section that begins at the entry; None if the section there is another block's, and a whole one."""
+    def _block_at(self, cid: Cid, entry: IndexEntry) -> bytes:
+        """The block of the section that begins at the entry."""
         try:
             head = read_head(self._source, entry.start, self._limits)
         except CarError as error:
@@ -114,8 +111,6 @@ class IndexedBlocks:
         if head is None or head.end - head.start != entry.length:
             raise BlockMismatch(cid, f" at byte {entry.start}: no section of its length is there")
         if head.place.cid != cid:
-            if head.place.cid.digest == cid.digest:  # the same bytes under another codec
-                return None
             text = f" at byte {entry.start}: the section there is of {head.place.cid}"
             raise BlockMismatch(cid, text)
         data = self._source.read(head.place.offset, head.place.size)
