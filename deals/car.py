@@ -92,11 +92,24 @@ class CarReader:
             place = BlockPlace(cid, self._offset, length - (self._offset - start))
             self._check_size(place)
             data = self._read(place.size, cid)
-            try:
-                check_block(cid, data)
-            except (BadBlock, UnknownHash) as error:
-                raise CarCorrupt(str(error), place.offset) from error
+            _check_at(place, data)
             yield place, data
+
+    def checked_places(self) -> Iterator[BlockPlace]:
+        """Every block's place when its bytes were hashed, for who does not want them: one buffer serves all blocks.
+
+        Raises:
+            CarCorrupt, CarLimitExceeded: as iterating.
+        """
+        room = memoryview(bytearray(self.limits.max_block))
+        for start, length in self._sections():
+            cid = self._cid(start, length)
+            place = BlockPlace(cid, self._offset, length - (self._offset - start))
+            self._check_size(place)
+            data = room[: place.size]
+            self._fill(data, cid)
+            _check_at(place, data)
+            yield place
 
     def places(self) -> Iterator[BlockPlace]:
         """Every block's place without reading or checking its bytes; the stream must be seekable.
@@ -214,6 +227,22 @@ class CarReader:
             raise CarCorrupt(f"{named} is cut short: {len(data)} of {size} bytes", self._offset)
         return data
 
+    def _fill(self, view: memoryview, cid: Cid) -> None:
+        """`_read` into a buffer."""
+        done = min(len(view), len(self._ahead))
+        view[:done], self._ahead = self._ahead[:done], self._ahead[done:]
+        read_into = getattr(self._stream, "readinto", None)
+        while done < len(view) and read_into is not None and (size := read_into(view[done:])):
+            done += size
+        if read_into is None:
+            rest = read_up_to(self._stream, len(view) - done)
+            view[done : done + len(rest)] = rest
+            done += len(rest)
+        if done != len(view):
+            text = f"block {cid} is cut short: {done} of {len(view)} bytes"
+            raise CarCorrupt(text, self._offset)
+        self._offset += done
+
     def _take(self, size: int) -> bytes:
         """Up to `size` bytes; fewer only at the end."""
         ahead, self._ahead = self._ahead[:size], self._ahead[size:]
@@ -239,6 +268,13 @@ class CarReader:
                     raise CarCorrupt("a length is not in its shortest form", start)
                 return value
         raise CarCorrupt("a length exceeds 64 bits", start)
+
+
+def _check_at(place: BlockPlace, data: bytes | memoryview) -> None:
+    try:
+        check_block(place.cid, data)
+    except (BadBlock, UnknownHash) as error:
+        raise CarCorrupt(str(error), place.offset) from error
 
 
 class CarBlocks:

@@ -22,6 +22,7 @@ from typing import Final
 
 from deals.blocks import BlockStore
 from deals.unixfs import Entry, EntryKind, UnixFs, UnixFsLimits
+from deals.volume_files import sync_tree, write_file
 from lotus_client.cid import RAW, Cid, CidError
 
 __all__ = [
@@ -155,6 +156,7 @@ def write_tree(fs: UnixFs, cid: Cid, destination: Path, limits: VolumeLimits | N
     try:
         maker = _Maker(fs, limits or VolumeLimits(), read_only=False)
         maker.write(fs.entry(cid), temporary / _DATA, ())
+        sync_tree(temporary / _DATA)
         (temporary / _DATA).rename(destination)
         return maker.files
     finally:
@@ -250,12 +252,7 @@ class _Maker:
     def _write_file(self, entry: Entry, path: Path) -> None:
         self.files += 1
         self._count(entry.size or 0)
-        with path.open("xb") as file:
-            for chunk in self._fs.read_file(entry.cid):
-                file.write(chunk)
-            file.flush()
-            # the cache outlives a power cut, so a name may only appear when its bytes are on disk
-            os.fsync(file.fileno())
+        write_file(path, self._fs.read_file(entry.cid), entry.size or 0)
         if self._read_only:
             path.chmod(0o444)
 
@@ -277,6 +274,8 @@ def _make(
     try:
         maker = _Maker(UnixFs(recorder, tree_limits), limits)
         maker.write(entry, temporary / _DATA, ())
+        # the cache outlives a power cut, so the record may only be there when all that it speaks of is on disk
+        sync_tree(temporary / _DATA)
         record = _Record(maker.files, maker.size, recorder.sizes)
         _save_record(temporary, record)
         temporary.chmod(0o755)
