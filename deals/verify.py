@@ -6,19 +6,22 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
-from deals.commp import CommpHasher, feed
+from deals.commp import CommpHasher, feed, feed_padded
 from deals.fr32 import unpadded_length
-from deals.kernels import SUBTREE_PAYLOAD
+from deals.kernels import SUBTREE_LEVEL, SUBTREE_PAYLOAD, NotFr32
 from deals.piece_cid import encode_piece_cid_v1, root_of
 from deals.sources.base import PieceSource, PieceUnavailable, SourceFailed, Unavailable
 from deals.subtree_roots import SubtreeRoots, roots_of
+from deals.unsealed import PaddedPiece
 from fil_plus.pieces import HeldPiece
 from lotus_client.cid import Cid
 from lotus_client.types import PaddedPieceSize
 
 __all__ = ["PieceMismatch", "PieceVerified", "Progress", "verify_piece"]
+
+_SUBTREE: Final = 32 << SUBTREE_LEVEL
 
 # Unpadded bytes read so far, and those of the whole piece; called in the event loop.
 Progress = Callable[[int, int], None]
@@ -110,9 +113,22 @@ def _read_through(
         hasher.add_subtree(done[at : at + 32])
     try:
         with reader:
-            if done:
-                reader.seek(len(done) // 32 * SUBTREE_PAYLOAD)
+            raw = getattr(reader, "raw", reader)
+            padded = raw if isinstance(raw, PaddedPiece) else getattr(raw, "padded", None)
+            begun = len(done) // 32
+            if isinstance(padded, PaddedPiece) and padded.padded_size >= _SUBTREE:
+                return feed_padded(
+                    hasher,
+                    padded.padded_into,
+                    padded.padded_size,
+                    start=begun * _SUBTREE,
+                    on_progress=report,
+                )
+            if begun:
+                reader.seek(begun * SUBTREE_PAYLOAD)
             return feed(hasher, reader, on_progress=report)
+    except NotFr32 as error:
+        raise PieceUnavailable(piece.key, Unavailable.CORRUPT, str(error)) from error
     except OSError as error:
         raise PieceUnavailable(
             piece.key,

@@ -12,9 +12,10 @@ from typing import BinaryIO, Final, Protocol, cast
 import structlog
 
 from deals.blocks import BadBlock, MissingBlock, UnknownHash
-from deals.car import CarBlocks, CarError
+from deals.car import CarError
 from deals.checkpoint import Checkpoint
 from deals.denylist import Denied, DenyingBlocks, Denylist
+from deals.indexed_blocks import IndexedBlocks, IndexPlace
 from deals.piece_cid import root_of
 from deals.sources import PieceSource, PieceUnavailable, SourceError, make_source
 from deals.sources.failing_over import FailingOver
@@ -32,7 +33,7 @@ from lotus_client.types import ActorId, ClaimId, Epoch
 from sp_plugin.config.sections import ProviderConfig
 from sp_plugin.errors import BadInput, Conflict, NotFound
 from sp_plugin.inputs.base import HeldVolume, InputMissing, PieceRef
-from sp_plugin.piece_content import Content, content_of
+from sp_plugin.piece_content import PieceContent, content_of, index_place
 from sp_plugin.piece_places import Copy, PiecePlaces, SectorBooks
 from sp_plugin.piece_work import Kind, PieceWork, Report, Work, WorkStopped
 from sp_plugin.store.held_blocks import HeldBlockRepository
@@ -192,9 +193,10 @@ class Pieces:
         denylist = self._denylist()
         try:
             denylist.check(root or check.roots[0], names)
+            place = index_place(self._roots, known.piece.piece_cid)
             with BufferedReader(await self._reader(known.piece), 1 << 16) as reader:
                 volume = await asyncio.to_thread(
-                    self._volume, reader, root or check.roots[0], names, denylist
+                    self._volume, reader, place, root or check.roots[0], names, denylist
                 )
             for block in volume.blocks_read:  # it may have been in the cache before the list was
                 denylist.check(block)
@@ -205,12 +207,18 @@ class Pieces:
         return HeldVolume(volume.path, volume.root, volume.size_bytes, volume.blocks_read)
 
     def _volume(
-        self, reader: BinaryIO, root: Cid, names: tuple[str, ...], denylist: Denylist
+        self,
+        reader: BinaryIO,
+        place: IndexPlace,
+        root: Cid,
+        names: tuple[str, ...],
+        denylist: Denylist,
     ) -> Volume:
         limits = self._make_room()
-        blocks = DenyingBlocks(CarBlocks(reader), denylist)
         try:
-            return make_volume(blocks, root, names, self._cache, limits)
+            with IndexedBlocks(reader, place) as indexed:
+                blocks = DenyingBlocks(indexed, denylist)
+                return make_volume(blocks, root, names, self._cache, limits)
         except VolumeTooLarge as error:
             if limits.max_bytes >= VolumeLimits().max_bytes:
                 raise
@@ -381,7 +389,7 @@ class Pieces:
             await asyncio.to_thread(
                 save_roots, self._roots, str(piece.piece_cid), outcome.subtree_roots
             )
-            content = await self._content(place, outcome.subtree_roots)
+            content = await self._content(piece, place, outcome.subtree_roots)
         except (SourceError, OSError, ValueError) as error:
             if isinstance(error, PieceUnavailable) and error.retry_after is not None:
                 self._again_at[piece.key] = now + max(int(error.retry_after * 10**9), _SOON)
@@ -402,8 +410,9 @@ class Pieces:
             now,
         )
 
-    async def _content(self, place: Place, proof: SubtreeRoots) -> Content:
-        return await asyncio.to_thread(content_of, await place.open(), proof)
+    async def _content(self, piece: HeldPiece, place: Place, proof: SubtreeRoots) -> PieceContent:
+        index = index_place(self._roots, piece.piece_cid)
+        return await asyncio.to_thread(content_of, await place.open(), proof, index)
 
     def _checkpoint(self, piece: HeldPiece) -> Checkpoint:
         root = root_of(piece.piece_cid)

@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from typing import BinaryIO, Final, Self
 
+from deals.fr32 import read_up_to
 from deals.sources.base import PieceNotHere, PieceUnavailable, SourceError
 from deals.sources.several import Place
 from fil_plus.pieces import HeldPiece
@@ -126,6 +127,28 @@ class FailingOver(io.RawIOBase):
                 if self._since > _FORGIVEN:
                     self._tried, self._since = self._tried % len(self._places), 0
                 return size
+
+    def pread(self, offset: int, size: int) -> bytes:
+        """`size` bytes from an offset on, fewer only at the end, and no more read than needed where the source can do that.
+
+        Raises:
+            OSError: none of the places can go on; the last failure.
+        """
+        while True:
+            try:
+                return self._exactly(offset, size)
+            except OSError:
+                if not self.another():
+                    raise
+
+    def _exactly(self, offset: int, size: int) -> bytes:
+        if self._reader is None:
+            raise OSError("no place of the piece can be read")
+        exact = getattr(getattr(self._reader, "raw", None), "pread", None)
+        if exact is not None:
+            return bytes(exact(offset, size))
+        self._reader.seek(offset)
+        return read_up_to(self._reader, size)
 
     def _read(self, view: memoryview) -> int:
         if self._reader is None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
+from deals.ranges import RangeSource, ranges_of
 from deals.sources.base import (
     PieceNotHere,
     PieceSource,
@@ -20,6 +21,7 @@ from deals.sources.base import (
     Unavailable,
     name_of,
 )
+from deals.unsealed import PaddedPiece
 from fil_plus.pieces import HeldPiece
 
 __all__ = ["BackOff", "Place", "SeveralSources", "SourceState"]
@@ -108,6 +110,7 @@ class _Watched(io.RawIOBase):
         super().__init__()
         self._reader = reader
         self._back_off = back_off
+        self._ranges: RangeSource | None = None
 
     def readable(self) -> bool:
         return True
@@ -132,6 +135,25 @@ class _Watched(io.RawIOBase):
             self._back_off.well()
         view[: len(data)] = data
         return len(data)
+
+    def pread(self, offset: int, size: int) -> bytes:
+        """As `readinto`, from an offset; of a source that reads exact ranges no more than these bytes are read."""
+        if self._ranges is None:
+            self._ranges = ranges_of(self._reader)
+        try:
+            data = self._ranges.read(offset, size)
+        except SourceFailed as error:
+            self._back_off.failed(str(error), error.retry_after)
+            raise
+        if data and self._back_off.failures:
+            self._back_off.well()
+        return data
+
+    @property
+    def padded(self) -> PaddedPiece | None:
+        """The piece in its unsealed file, if that is what is read."""
+        raw = getattr(self._reader, "raw", self._reader)
+        return raw if isinstance(raw, PaddedPiece) else None
 
     def close(self) -> None:
         if not self.closed:
