@@ -1,4 +1,4 @@
-"""`pieces list|verify|read`, `claims list|show`, `datasets list|show`, `results list|show`."""
+"""`pieces list|verify|read` (`cli.aggregates` has the rest), `claims list|show`, `datasets list|show`, `results list|show`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sp_plugin.cli.aggregates import add_to as add_aggregates
 from sp_plugin.cli.options import ConfigOption, JsonOption, connect
 
 __all__ = ["add_to"]
@@ -22,6 +23,7 @@ _COLUMNS = ["key", "piece_cid", "padded_size", "sector", "state", "datasets", "d
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
+    add_aggregates(pieces_app)
     app.add_typer(datasets_app, name="datasets")
     app.add_typer(claims_app, name="claims")
     app.add_typer(pieces_app, name="pieces")
