@@ -1,6 +1,7 @@
 """Aggregate files (FRC-0058): made from payloads, and the proofs and proven sub-pieces of one that exists.
 
-Memory is that of CommP and 64 bytes for each entry of the index, of which the standard allows one in 131,072 padded bytes.
+Memory is that of CommP and of the index parsed: some 300 bytes for each entry, of which the standard has room for one in
+131,072 padded bytes.
 """
 
 from __future__ import annotations
@@ -155,8 +156,10 @@ def _entry_of(piece: BinaryIO, size: int, commitment: bytes) -> tuple[int, Index
             start, most = index_place(size)
             piece.seek(unpadded_length(start))
             raw = pad(read_up_to(piece, unpadded_length(most * _ENTRY)))
-            at = next(n for n in range(most) if raw[n * _ENTRY :][:_ENTRY] == entry.to_bytes())
-            return start // _ENTRY + at, entry
+            wanted, at = entry.to_bytes(), 0
+            while raw[at : at + _ENTRY] != wanted:
+                at += _ENTRY
+            return (start + at) // _ENTRY, entry
     raise AggregateError("the file's index names no such piece")
 
 
