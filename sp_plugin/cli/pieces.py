@@ -1,4 +1,4 @@
-"""`pieces list`, `claims list|show`, `datasets list|show`, `results list|show`."""
+"""`pieces list` (`cli.piece_work` and `cli.aggregates` have the rest), `claims list|show`, `datasets list|show`, `results list|show`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sp_plugin.cli import piece_work
+from sp_plugin.cli.aggregates import add_to as add_aggregates
 from sp_plugin.cli.options import ConfigOption, JsonOption, connect
 
 __all__ = ["add_to"]
@@ -22,6 +23,7 @@ _COLUMNS = ["key", "piece_cid", "padded_size", "sector", "state", "datasets", "d
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
+    add_aggregates(pieces_app)
     app.add_typer(datasets_app, name="datasets")
     app.add_typer(claims_app, name="claims")
     piece_work.add_to(pieces_app)
