@@ -25,6 +25,7 @@ from lotus_client.types import Epoch
 from sp_plugin.admission import Admission
 from sp_plugin.approvals.desk import ApprovalDesk, approval_policy
 from sp_plugin.config import Config, Scope
+from sp_plugin.config.sections import JobsConfig, QuotaConfig
 from sp_plugin.data_dir import DataDir, locked_data_dir
 from sp_plugin.denylists import Denylists
 from sp_plugin.earnings.ingest import Earnings, EarningsSettings
@@ -34,6 +35,7 @@ from sp_plugin.http.app import make_app
 from sp_plugin.http.links import ResultLinks
 from sp_plugin.http.parts import Parts
 from sp_plugin.input_cache import InputCache
+from sp_plugin.jobs.fairness import Quota
 from sp_plugin.jobs.queue import JobQueue, QueueRules
 from sp_plugin.lineage import Lineage
 from sp_plugin.metrics import CHAIN_EPOCH, EVENT_SOURCE, JOBS, PIECES, UNKNOWN_EPOCHS
@@ -102,7 +104,7 @@ class Sidecar:
             else Epoch(config.follow.start_epoch),
             range_epochs=config.follow.max_epochs_per_step,
         )
-        self.queue = JobQueue(store, time.time_ns, QueueRules(float(config.jobs.lease_seconds)))
+        self.queue = JobQueue(store, time.time_ns, _queue_rules(config.jobs))
         self.desk = ApprovalDesk(
             queue=self.queue,
             book=ApprovalRepository(store),
@@ -319,7 +321,7 @@ class Sidecar:
     async def _admit(self) -> bool:
         """Let approved jobs through, to workers that look for them at once."""
         more = await self.admission.step()
-        self.workshop.wake()
+        await self.queue.end_late()  # also where no worker of ours does it
         return more
 
     async def _earn(self) -> bool:
@@ -404,10 +406,7 @@ class Sidecar:
         for kind in GapKind:
             epochs = sum(gap.to_epoch - gap.from_epoch for gap in gaps if gap.kind is kind)
             UNKNOWN_EPOCHS.labels(kind.value).set(epochs)
-        counts: dict[str, int] = {}
-        for job in await self.queue.list_jobs(limit=100_000):
-            counts[job.state] = counts.get(job.state, 0) + 1
-        for state, count in counts.items():
+        for state, count in (await self.queue.counts()).items():
             JOBS.labels(state).set(count)
         return False
 
@@ -419,6 +418,23 @@ class Sidecar:
                     async for _ in changes:
                         self.steps.wake("follow")
             await asyncio.sleep(_RECONNECT_SECONDS)
+
+
+def _queue_rules(jobs: JobsConfig) -> QueueRules:
+    def quota(of: QuotaConfig) -> Quota:
+        return Quota(
+            max_queued=of.max_queued,
+            max_running=of.max_running,
+            compute_seconds_per_day=of.compute_seconds_per_day,
+            output_bytes_per_day=of.output_bytes_per_day,
+            weight=of.weight,
+        )
+
+    return QueueRules(
+        float(jobs.lease_seconds),
+        default_quota=quota(jobs.quotas.default),
+        quotas={submitter.name: quota(submitter) for submitter in jobs.quotas.submitters},
+    )
 
 
 @asynccontextmanager

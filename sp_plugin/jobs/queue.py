@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from sp_plugin.jobs.leases import Leases, QueueRules
 from sp_plugin.jobs.states import JobState
@@ -133,6 +133,13 @@ class JobQueue(Leases):
         """One page of the list of jobs, as JSON text per job."""
         async with self._store.reading() as connection:
             return await find_page(connection, wanted)
+
+    async def counts(self) -> dict[JobState, int]:
+        """How many jobs are in each state; 0 where there are none."""
+        query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
+        async with self._store.reading() as connection:
+            found = {JobState(state): n for state, n in await connection.execute(query)}
+        return {state: found.get(state, 0) for state in JobState}
 
     async def waiting_count(self, submitter: str | None = None) -> int:
         """How many jobs wait to run, approved or not; of one submitter where it is given."""
