@@ -108,7 +108,9 @@ class Admission:
     async def _check_room(self, submitter: str) -> None:
         """Raises `TooMany` if the queue is full, or this submitter's part of it."""
         if await self._queue.waiting_count() >= self._max_waiting:
-            raise TooMany(f"jobs.max_queued: {self._max_waiting} jobs wait already; try again later")
+            raise TooMany(
+                f"jobs.max_queued: {self._max_waiting} jobs wait already; try again later"
+            )
         most = self._queue.rules.quota_of(submitter).max_queued
         if most is not None and await self._queue.waiting_count(submitter) >= most:
             raise TooMany(
@@ -129,6 +131,14 @@ class Admission:
         job = await self._queue.job(job_id)
         if job.state is JobState.PENDING:
             await self._consider(job)
+
+    def read(self, description: Mapping[str, Any]) -> ReadJob:
+        """The job described.
+
+        Raises:
+            JobSpecError: every fault of the description.
+        """
+        return read_job_values(description, self._kinds)
 
     async def try_policy(self, description: Mapping[str, Any]) -> PolicyDecision:
         """What policy says of a job that is not handed in."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import structlog
 from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
 
 from deals.event_sources import SourceName, hear_of_events
 from deals.follower import ChainFollower
@@ -29,14 +30,15 @@ from sp_plugin.config.sections import JobsConfig, QuotaConfig
 from sp_plugin.data_dir import DataDir, locked_data_dir
 from sp_plugin.denylists import Denylists
 from sp_plugin.earnings.ingest import Earnings, EarningsSettings
-from sp_plugin.errors import Conflict, RefusedByPolicy
+from sp_plugin.errors import Conflict, RefusedByPolicy, SpPluginError
 from sp_plugin.health import Health
 from sp_plugin.http.app import make_app
 from sp_plugin.http.links import ResultLinks
 from sp_plugin.http.parts import Parts
 from sp_plugin.input_cache import InputCache
 from sp_plugin.jobs.fairness import Quota
-from sp_plugin.jobs.queue import JobQueue, QueueRules
+from sp_plugin.jobs.following import LogPlaces
+from sp_plugin.jobs.queue import InvalidTransition, JobQueue, QueueRules
 from sp_plugin.lineage import Lineage
 from sp_plugin.metrics import CHAIN_EPOCH, EVENT_SOURCE, JOBS, PIECES, UNKNOWN_EPOCHS
 from sp_plugin.node import SameChain, check_node, connect_node, nodes_agree, solstice_epoch
@@ -94,6 +96,7 @@ class Sidecar:
         self.chain = ChainRepository(store)
         self.tokens = TokenRepository(store)
         self._followed: Epoch | None = None
+        self._considering: set[asyncio.Task[None]] = set()
         self._head = head
         self._follower = ChainFollower(
             node,
@@ -219,6 +222,7 @@ class Sidecar:
             self.data.write_private(self.data.api_url, self.url)
             stack.callback(self.data.api_url.unlink, missing_ok=True)
             stack.push_async_callback(self.steps.stop)
+            stack.push_async_callback(self._considered)
             self.steps.start()
             stack.push_async_callback(_cancelled, asyncio.create_task(self._hear_of_heads()))
             hints = hear_of_events(self.node, self.provider, lambda: self.steps.wake("follow"))
@@ -233,6 +237,11 @@ class Sidecar:
                 )
             await stop.wait()
             log.info("sidecar_stopping")
+
+    async def _considered(self) -> None:
+        """Until no job is being looked at."""
+        while self._considering:
+            await asyncio.gather(*self._considering, return_exceptions=True)
 
     async def _listen(self, runner: web.AppRunner) -> None:
         http = self.config.http
@@ -276,7 +285,26 @@ class Sidecar:
             event_source=lambda: self._follower.source,
             gaps=self._gaps,
             network=self.found.network_name,
+            consider=self._consider,
+            logs=LogPlaces(self.data.runs, self.data.results),
+            kinds=self.workshop.kinds,
+            jobs=self.config.jobs,
+            node_id=f"n-{self.data.identity()}",
+            started=datetime.now(UTC),
         )
+
+    def _consider(self, job_id: str) -> None:
+        """Look at one waiting job in the background; the step `admit` does so too if this fails."""
+
+        async def look() -> None:
+            with suppress(
+                LotusError, SpPluginError, SQLAlchemyError, LookupError, InvalidTransition
+            ):
+                await self.admission.consider(job_id)
+
+        task = asyncio.create_task(look())
+        self._considering.add(task)
+        task.add_done_callback(self._considering.discard)
 
     async def _follow(self) -> bool:
         """Take over at most one range of epochs; new ones wake the steps that live on them."""

@@ -427,7 +427,9 @@ class JobsConfig(Section):
         default=60, description="a worker silent this long has lost its job"
     )
     max_queued: PositiveCount = Field(default=1000, description="jobs waiting; more are refused")
-    quotas: QuotasConfig = Field(default=QuotasConfig(), description="shares and limits of submitters")
+    quotas: QuotasConfig = Field(
+        default=QuotasConfig(), description="shares and limits of submitters"
+    )
     wasm: WasmLimits = Field(default=WasmLimits(), description="WASM limits")
     docker: DockerLimits = Field(default=DockerLimits(), description="Docker limits")
     allowed_publishers: tuple[Literal["local", "ipfs", "filecoin"], ...] = Field(

@@ -14,7 +14,7 @@ from uuid import uuid4
 from sqlalchemy import func, insert, select, update
 
 from sp_plugin.jobs.leases import Leases, QueueRules
-from sp_plugin.jobs.states import JobState
+from sp_plugin.jobs.states import ExecutionState, JobState
 from sp_plugin.jobs.transitions import InvalidTransition, ask_to_stop, move_job
 from sp_plugin.store.job_lists import JobFilter, JobPage, find_by_prefix, find_named, find_page
 from sp_plugin.store.jobs import (
@@ -23,6 +23,7 @@ from sp_plugin.store.jobs import (
     JobNotFound,
     JobRecord,
     add_history,
+    executions,
     find_execution,
     find_executions,
     find_history,
@@ -133,6 +134,25 @@ class JobQueue(Leases):
         """One page of the list of jobs, as JSON text per job."""
         async with self._store.reading() as connection:
             return await find_page(connection, wanted)
+
+    async def earlier_runs(self, program: str, limit: int) -> list[float]:
+        """Wall seconds of the newest runs, among `limit` completed ones, of a module's SHA-256 or an image."""
+        query = (
+            select(executions.c.run_record, jobs.c.bundle)
+            .join(jobs, jobs.c.id == executions.c.job_id)
+            .where(executions.c.state == ExecutionState.COMPLETED)
+            .order_by(executions.c.created_at.desc())
+            .limit(limit)
+        )
+        async with self._store.reading() as connection:
+            rows = (await connection.execute(query)).all()
+        found = []
+        for record, bundle in rows:
+            values = json.loads(bundle or "{}")
+            if program and program in (values.get("module_sha256"), values.get("image")):
+                usage = json.loads(record or "{}").get("usage") or {}
+                found += [float(usage["wall_seconds"])] if "wall_seconds" in usage else []
+        return found
 
     async def counts(self) -> dict[JobState, int]:
         """How many jobs are in each state; 0 where there are none."""
