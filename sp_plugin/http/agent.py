@@ -18,7 +18,6 @@ from sp_plugin.http.node_facts import node_state, own_version, version_info
 from sp_plugin.http.parts import PARTS, Parts
 from sp_plugin.http.requests import text
 from sp_plugin.http.shapes import Alive, NodeAnswer, NodeInfo, NodeList, VersionAnswer, VersionInfo
-from sp_plugin.store.job_lists import LabelTerm
 
 __all__ = ["routes"]
 
@@ -140,7 +139,7 @@ async def nodes(request: web.Request) -> web.Response:
     if (order := text(request, "order_by") or "id").lower() not in _NODE_ORDERS:
         raise BadInput(f"{order[:40]!r} is none of {', '.join(_NODE_ORDERS)}", field="order_by")
     is_shown = (approval.upper(), status.upper()) == ("APPROVED", "CONNECTED")
-    is_shown = is_shown and all(_fulfils(state["Info"]["Labels"], term) for term in terms)
+    is_shown = is_shown and all(term.fits(state["Info"]["Labels"]) for term in terms)
     found = [state] if is_shown else []
     return web.json_response({"Nodes": found, "nodes": found, "NextToken": ""})
 
@@ -155,11 +154,6 @@ _NODE_ORDERS: Final = (
     "approval",
     "status",
 )
-
-
-def _fulfils(labels: dict[str, str], term: LabelTerm) -> bool:
-    found = term.key in labels and (term.values is None or labels[term.key] in term.values)
-    return found is not term.negated
 
 
 @routes.get(_NODES + "/{id}")

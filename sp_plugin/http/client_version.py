@@ -8,7 +8,13 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-__all__ = ["SPOKEN_VERSION", "client_version", "speaks_old_numbers", "version_middleware"]
+__all__ = [
+    "SPOKEN_VERSION",
+    "client_version",
+    "speaks_old_numbers",
+    "version_middleware",
+    "version_of",
+]
 
 SPOKEN_VERSION: Final = "v1.9.3"  # the API version we speak; GitCommit says who we are
 _LEAST: Final = (1, 4)  # real servers refuse older clients, which compare versions themselves
@@ -18,8 +24,13 @@ _VERSION: Final = re.compile(r"v?(\d{1,4})\.(\d{1,4})(?:\.|$|-)", re.ASCII)
 
 
 def client_version(request: web.Request) -> tuple[int, int] | None:
+    """The client's version as its header says it."""
+    return version_of(request.headers.get(_HEADER, ""))
+
+
+def version_of(text: str) -> tuple[int, int] | None:
     """Major and minor; None for a development build, no header, or text that is no version: the newest behaviour."""
-    match = _VERSION.match(request.headers.get(_HEADER, "").strip())
+    match = _VERSION.match(text.strip())
     version = (int(match[1]), int(match[2])) if match else (0, 0)
     return None if version == (0, 0) else version
 

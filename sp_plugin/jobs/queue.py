@@ -268,8 +268,8 @@ class JobQueue(Leases):
         """Say why a job waits; recorded in the history only when it changes."""
         async with self._store.transaction() as connection:
             job = await find_job(connection, job_id, lock=True)
-            if job.message == message or job.state.is_terminal:
-                return
+            if job.message == message or job.state is not JobState.PENDING:
+                return  # it waits no more
             now = self._clock()
             await connection.execute(
                 update(jobs)
@@ -295,6 +295,8 @@ class JobQueue(Leases):
             job = await find_job(connection, job_id, lock=True)
             if state is JobState.QUEUED and job.bundle_digest is None:
                 raise InvalidTransition(f"job {job_id} has no bundle yet, so nothing was approved")
+            if state is JobState.QUEUED and job.state is not JobState.PENDING:
+                return job  # decided twice at once: it is queued, runs or is over already
             if job.state is not state:
                 await move_job(connection, job, state, message, self._clock())
             decided = await find_job(connection, job_id)

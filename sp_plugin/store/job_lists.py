@@ -7,7 +7,7 @@ not at an offset, so that jobs that come meanwhile neither repeat nor hide other
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,6 +41,11 @@ class LabelTerm:
     key: str
     values: tuple[str, ...] | None
     negated: bool
+
+    def fits(self, labels: Mapping[str, str]) -> bool:
+        """Whether labels fulfil it; the database asks the same of jobs."""
+        found = self.key in labels and (self.values is None or labels[self.key] in self.values)
+        return found is not self.negated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
