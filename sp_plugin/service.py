@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import structlog
 from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
 
 from deals.event_sources import SourceName, hear_of_events
 from deals.follower import ChainFollower
@@ -26,16 +27,19 @@ from lotus_client.types import Epoch
 from sp_plugin.admission import Admission
 from sp_plugin.approvals.desk import ApprovalDesk, approval_policy
 from sp_plugin.config import Config, Scope
+from sp_plugin.config.sections import JobsConfig, QuotaConfig
 from sp_plugin.data_dir import DataDir, locked_data_dir
 from sp_plugin.denylists import Denylists
 from sp_plugin.earnings.ingest import Earnings, EarningsSettings
-from sp_plugin.errors import Conflict, RefusedByPolicy
+from sp_plugin.errors import Conflict, RefusedByPolicy, SpPluginError
 from sp_plugin.health import Health
 from sp_plugin.http.app import make_app
 from sp_plugin.http.links import ResultLinks
 from sp_plugin.http.parts import Parts
 from sp_plugin.input_cache import InputCache
-from sp_plugin.jobs.queue import JobQueue, QueueRules
+from sp_plugin.jobs.fairness import Quota
+from sp_plugin.jobs.following import LogPlaces
+from sp_plugin.jobs.queue import InvalidTransition, JobQueue, QueueRules
 from sp_plugin.lineage import Lineage
 from sp_plugin.metrics import CHAIN_EPOCH, EVENT_SOURCE, JOBS, PIECES, UNKNOWN_EPOCHS
 from sp_plugin.miner import connect_miner
@@ -98,6 +102,7 @@ class Sidecar:
         self.chain = ChainRepository(store)
         self.tokens = TokenRepository(store)
         self._followed: Epoch | None = None
+        self._considering: set[asyncio.Task[None]] = set()
         self._head = head
         self._follower = ChainFollower(
             node,
@@ -108,7 +113,7 @@ class Sidecar:
             else Epoch(config.follow.start_epoch),
             range_epochs=config.follow.max_epochs_per_step,
         )
-        self.queue = JobQueue(store, time.time_ns, QueueRules(float(config.jobs.lease_seconds)))
+        self.queue = JobQueue(store, time.time_ns, _queue_rules(config.jobs))
         self.desk = ApprovalDesk(
             queue=self.queue,
             book=ApprovalRepository(store),
@@ -234,6 +239,7 @@ class Sidecar:
             stack.callback(self.data.api_url.unlink, missing_ok=True)
             stack.push_async_callback(self.steps.stop)
             stack.push_async_callback(self.pieces.work.close)
+            stack.push_async_callback(self._considered)
             self.steps.start()
             await self.unsealing.resume()
             stack.push_async_callback(_cancelled, asyncio.create_task(self._hear_of_heads()))
@@ -249,6 +255,11 @@ class Sidecar:
                 )
             await stop.wait()
             log.info("sidecar_stopping")
+
+    async def _considered(self) -> None:
+        """Until no job is being looked at."""
+        while self._considering:
+            await asyncio.gather(*self._considering, return_exceptions=True)
 
     async def _listen(self, runner: web.AppRunner) -> None:
         http = self.config.http
@@ -293,7 +304,26 @@ class Sidecar:
             event_source=lambda: self._follower.source,
             gaps=self._gaps,
             network=self.found.network_name,
+            consider=self._consider,
+            logs=LogPlaces(self.data.runs, self.data.results),
+            kinds=self.workshop.kinds,
+            jobs=self.config.jobs,
+            node_id=f"n-{self.data.identity()}",
+            started=datetime.now(UTC),
         )
+
+    def _consider(self, job_id: str) -> None:
+        """Look at one waiting job in the background; the step `admit` does so too if this fails."""
+
+        async def look() -> None:
+            with suppress(
+                LotusError, SpPluginError, SQLAlchemyError, LookupError, InvalidTransition
+            ):
+                await self.admission.consider(job_id)
+
+        task = asyncio.create_task(look())
+        self._considering.add(task)
+        task.add_done_callback(self._considering.discard)
 
     async def _follow(self) -> bool:
         """Take over at most one range of epochs; new ones wake the steps that live on them."""
@@ -341,7 +371,7 @@ class Sidecar:
     async def _admit(self) -> bool:
         """Let approved jobs through, to workers that look for them at once."""
         more = await self.admission.step()
-        self.workshop.wake()
+        await self.queue.end_late()  # also where no worker of ours does it
         return more
 
     async def _earn(self) -> bool:
@@ -426,10 +456,7 @@ class Sidecar:
         for kind in GapKind:
             epochs = sum(gap.to_epoch - gap.from_epoch for gap in gaps if gap.kind is kind)
             UNKNOWN_EPOCHS.labels(kind.value).set(epochs)
-        counts: dict[str, int] = {}
-        for job in await self.queue.list_jobs(limit=100_000):
-            counts[job.state] = counts.get(job.state, 0) + 1
-        for state, count in counts.items():
+        for state, count in (await self.queue.counts()).items():
             JOBS.labels(state).set(count)
         return False
 
@@ -441,6 +468,23 @@ class Sidecar:
                     async for _ in changes:
                         self.steps.wake("follow")
             await asyncio.sleep(_RECONNECT_SECONDS)
+
+
+def _queue_rules(jobs: JobsConfig) -> QueueRules:
+    def quota(of: QuotaConfig) -> Quota:
+        return Quota(
+            max_queued=of.max_queued,
+            max_running=of.max_running,
+            compute_seconds_per_day=of.compute_seconds_per_day,
+            output_bytes_per_day=of.output_bytes_per_day,
+            weight=of.weight,
+        )
+
+    return QueueRules(
+        float(jobs.lease_seconds),
+        default_quota=quota(jobs.quotas.default),
+        quotas={submitter.name: quota(submitter) for submitter in jobs.quotas.submitters},
+    )
 
 
 @asynccontextmanager

@@ -44,6 +44,11 @@ class Api:
         self.url = url.rstrip("/")
         self._token = token
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What tells the sidecar who asks."""
+        return {} if self._token is None else {"Authorization": f"Bearer {self._token.reveal()}"}
+
     def get(self, path: str, **query: Any) -> Any:
         """The JSON answer to GET; arguments that are None are left out."""
         given = {key: value for key, value in query.items() if value is not None}
@@ -92,9 +97,7 @@ class Api:
             raise SpPluginError(f"{self.url} answers no JSON: is it a sidecar?") from error
 
     def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
-        headers = {"Content-Type": "application/json"}
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token.reveal()}"
+        headers = {"Content-Type": "application/json", **self.headers}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(  # noqa: S310  the scheme was checked
             self.url + path, data=data, headers=headers, method=method

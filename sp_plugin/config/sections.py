@@ -389,6 +389,53 @@ class DockerLimits(Section):
     log_bytes: PositiveCount = Field(default=_MIB, description="kept of stdout and of stderr, each")
 
 
+class QuotaConfig(Section):
+    """What one submitter may have at a time and in a day; null is no limit."""
+
+    max_queued: PositiveCount | None = Field(
+        default=None, description="jobs waiting to run, approved or not; more are refused"
+    )
+    max_running: PositiveCount | None = Field(
+        default=None, description="jobs running at the same time; further ones wait in the queue"
+    )
+    compute_seconds_per_day: PositiveCount | None = Field(
+        default=None, description="CPU seconds used in the last 24 hours after which jobs wait"
+    )
+    output_bytes_per_day: PositiveCount | None = Field(
+        default=None, description="bytes written in the last 24 hours after which jobs wait"
+    )
+    weight: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
+        default=1, description="size of its share beside other submitters"
+    )
+
+
+class _Submitter(Section):
+    name: Text = Field(
+        description="the name of its token; anonymous is whoever needs none", examples=["institute"]
+    )
+
+
+class SubmitterQuotaConfig(QuotaConfig, _Submitter):
+    """The quota of one submitter, in place of the default one."""
+
+
+class QuotasConfig(Section):
+    """Shares of the machine: submitters take turns by what they used in the last day."""
+
+    default: QuotaConfig = Field(default=QuotaConfig(), description="each submitter not named")
+    submitters: tuple[SubmitterQuotaConfig, ...] = Field(
+        default=(), description="submitters with quotas of their own"
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        names = [submitter.name for submitter in self.submitters]
+        for position, name in enumerate(names):
+            if name in names[:position]:
+                raise _wrong(f"submitters.{position}.name", "stands twice among the submitters")
+        return self
+
+
 class JobsConfig(Section):
     """How jobs run."""
 
@@ -398,6 +445,9 @@ class JobsConfig(Section):
         default=60, description="a worker silent this long has lost its job"
     )
     max_queued: PositiveCount = Field(default=1000, description="jobs waiting; more are refused")
+    quotas: QuotasConfig = Field(
+        default=QuotasConfig(), description="shares and limits of submitters"
+    )
     wasm: WasmLimits = Field(default=WasmLimits(), description="WASM limits")
     docker: DockerLimits = Field(default=DockerLimits(), description="Docker limits")
     allowed_publishers: tuple[Literal["local", "ipfs", "filecoin"], ...] = Field(

@@ -1,6 +1,6 @@
 """unseal requests
 
-Revision: 202611250535, after 202611250230
+Revision: 202611250535, after 202611250530
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from alembic import op
 __all__ = ["upgrade"]
 
 revision = "202611250535"
-down_revision = "202611250230"
+down_revision = "202611250530"
 branch_labels = None
 depends_on = None
 
