@@ -250,8 +250,12 @@ class _Workers:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
-            while kind is None and self._running:
+            # what was read before the reader failed counts; behind a subtree without a root nothing does
+            while self._running and not isinstance(error, NotFr32):
                 self._finish_one()
+        except NotFr32:
+            if error is None:
+                raise
         finally:
             self._pool.shutdown()
 

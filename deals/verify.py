@@ -12,7 +12,13 @@ from deals.commp import CommpHasher, feed, feed_padded
 from deals.fr32 import unpadded_length
 from deals.kernels import SUBTREE_LEVEL, SUBTREE_PAYLOAD, NotFr32
 from deals.piece_cid import encode_piece_cid_v1, root_of
-from deals.sources.base import PieceSource, PieceUnavailable, SourceFailed, Unavailable
+from deals.sources.base import (
+    PieceSource,
+    PieceUnavailable,
+    SourceError,
+    SourceFailed,
+    Unavailable,
+)
 from deals.subtree_roots import SubtreeRoots, roots_of
 from deals.unsealed import PaddedPiece
 from fil_plus.pieces import HeldPiece
@@ -94,6 +100,10 @@ async def verify_piece(
         stop.set()
         await asyncio.wait({work})
         work.exception()  # seen, so that it is not reported as lost
+        raise
+    except SourceError:
+        if on_roots is not None:
+            await asyncio.to_thread(on_roots, hasher.finished_roots())
         raise
     commitment = found.finish().raised_to(piece.padded_size)
     if commitment.root != expected:
