@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import BinaryIO, Final, Self
 
 from deals.blocks import BadBlock, BlockMismatch, MissingBlock, check_block
-from deals.car import CarReader
 from deals.car_errors import CarCorrupt, CarError, CarLimits
 from deals.car_index import CarIndex, IndexEntry, entries_of, load_index, save_index
 from deals.car_sections import SectionHead, read_head
+from deals.piece_cars import PieceCars
 from deals.ranges import RangeSource, ranges_of
 from lotus_client.cid import IDENTITY, Cid
 
@@ -28,11 +28,12 @@ _LIMITS: Final = CarLimits(max_blocks=1 << 24)
 
 @dataclass(frozen=True, slots=True)
 class IndexPlace:
-    """Where the index of a piece is kept, and the commitment it is bound to."""
+    """Where the index of a piece is kept, the commitment it is bound to, and the piece's padded size."""
 
     folder: Path
     name: str
     commitment: bytes
+    padded_size: int
 
     def load(self) -> CarIndex | None:
         """See `load_index`."""
@@ -44,14 +45,13 @@ class IndexPlace:
 
 
 def build_index(stream: BinaryIO, place: IndexPlace, limits: CarLimits = _LIMITS) -> None:
-    """Walk over the heads of the CAR in the stream, and keep where its blocks lie.
+    """Walk over the heads of the CARs in the stream, and keep where their blocks lie.
 
     Raises:
         CarError: it is no CAR, or broken somewhere; nothing is kept.
         OSError: the stream cannot be read, or the index cannot be written.
     """
-    stream.seek(0)
-    place.save(CarReader(stream, limits).heads())
+    place.save(PieceCars(stream, place.padded_size, limits).heads())
 
 
 class IndexedBlocks:

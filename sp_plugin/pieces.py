@@ -193,7 +193,7 @@ class Pieces:
         denylist = self._denylist()
         try:
             denylist.check(root or check.roots[0], names)
-            place = index_place(self._roots, known.piece.piece_cid)
+            place = index_place(self._roots, known.piece.piece_cid, known.piece.padded_size)
             with BufferedReader(await self._reader(known.piece), 1 << 16) as reader:
                 volume = await asyncio.to_thread(
                     self._volume, reader, place, root or check.roots[0], names, denylist
@@ -309,7 +309,7 @@ class Pieces:
             check = (await self._checks.all()).get(piece.key)
             piece = replace(piece, offset=check.offset if check else None)
         reader = BufferedReader(await self._reader(piece), 1 << 16)
-        content = await asyncio.to_thread(content_of, reader)
+        content = await asyncio.to_thread(content_of, reader, piece.padded_size)
         await self._blocks.add(name, content.marks, epoch=piece.from_epoch, is_run=False)
 
     async def open(self, key: str) -> BinaryIO:
@@ -411,8 +411,10 @@ class Pieces:
         )
 
     async def _content(self, piece: HeldPiece, place: Place, proof: SubtreeRoots) -> PieceContent:
-        index = index_place(self._roots, piece.piece_cid)
-        return await asyncio.to_thread(content_of, await place.open(), proof, index)
+        index = index_place(self._roots, piece.piece_cid, piece.padded_size)
+        return await asyncio.to_thread(
+            content_of, await place.open(), piece.padded_size, proof, index
+        )
 
     def _checkpoint(self, piece: HeldPiece) -> Checkpoint:
         root = root_of(piece.piece_cid)

@@ -17,11 +17,12 @@ from deals.indexed_blocks import IndexedBlocks, IndexPlace, build_index
 from lotus_client.cid import DAG_CBOR, IDENTITY, RAW, Cid
 
 COMMITMENT = bytes(range(32))
+SIZE = 1 << 17  # of the piece, padded
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> IndexPlace:
-    return IndexPlace(tmp_path / "roots", "piece.car-index", COMMITMENT)
+    return IndexPlace(tmp_path / "roots", "piece.car-index", COMMITMENT, SIZE)
 
 
 def file_of(place: IndexPlace) -> Path:
@@ -114,13 +115,13 @@ def test_a_file_that_is_cut_changed_or_not_ours_is_made_anew(place: IndexPlace, 
 
 
 def test_an_index_of_another_piece_is_not_used(place: IndexPlace):
-    build_index(io.BytesIO(CAR), IndexPlace(place.folder, place.name, bytes(32)))
+    build_index(io.BytesIO(CAR), IndexPlace(place.folder, place.name, bytes(32), SIZE))
     assert place.load() is None
 
 
 @given(st.integers(0, 200 * 28 - 1), st.integers(0, 7))
 def test_records_that_lie_cost_a_walk_and_never_give_other_bytes(tmp_path_factory, at, bit):
-    place = IndexPlace(tmp_path_factory.mktemp("index"), "x", COMMITMENT)
+    place = IndexPlace(tmp_path_factory.mktemp("index"), "x", COMMITMENT, SIZE)
     build_index(io.BytesIO(CAR), place)
     raw = bytearray(file_of(place).read_bytes())
     raw[-1 - at] ^= 1 << bit

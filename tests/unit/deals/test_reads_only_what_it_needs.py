@@ -64,7 +64,7 @@ def piece(tmp_path_factory: pytest.TempPathFactory) -> Piece:
     with path.open("wb") as file:
         file.truncate(PIECE)
         file.write(pad(out.getvalue()))
-    place = IndexPlace(folder / "roots", "x", bytes(32))
+    place = IndexPlace(folder / "roots", "x", bytes(32), PIECE)
     needed = tuple(_needed(out.getvalue(), packed.root))
     made = Piece(path, place, packed.root, out.getvalue(), needed)
     with UnsealedFile.open(path, PIECE) as file:
@@ -119,7 +119,7 @@ def test_without_one_the_heads_of_all_blocks_are_read_too(
     piece: Piece, tmp_path: Path, counted: list[int]
 ):
     cold = Piece(
-        piece.path, IndexPlace(tmp_path, "y", bytes(32)), piece.root, piece.car, piece.needed
+        piece.path, IndexPlace(tmp_path, "y", bytes(32), PIECE), piece.root, piece.car, piece.needed
     )
     assert cold.volume(tmp_path / "cache").path.read_bytes() == FILE
     every = sum(1 for _ in CarReader(io.BytesIO(piece.car)).places())
@@ -173,7 +173,7 @@ def test_without_an_index_it_stops_too_and_names_the_block_or_the_byte(
     head = data.draw(st.sampled_from(piece.needed))
     at, bit = data.draw(st.integers(head.start, head.start + 60)), data.draw(st.integers(0, 7))
     folder = tmp_path_factory.mktemp("cold")
-    cold = Piece(piece.path, IndexPlace(folder, "y", bytes(32)), piece.root, piece.car, ())
+    cold = Piece(piece.path, IndexPlace(folder, "y", bytes(32), PIECE), piece.root, piece.car, ())
     _flip(piece.path, at, bit)
     try:
         with pytest.raises((BadBlock, MissingBlock, CarError), match=r"byte \d+|block b"):
