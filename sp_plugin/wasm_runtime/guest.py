@@ -244,7 +244,7 @@ def _component_ending(error: WasmtimeError, plan: dict[str, Any]) -> Report:
 
 
 def _link_fault(error: Exception, plan: dict[str, Any]) -> _Fault:
-    text = _last_lines(str(error))
+    text = _brief(str(error))
     if "exceeds memory limits" in text or "memory minimum size" in text:
         pages = plan["memory_bytes"] // _PAGE
         return _Fault(
@@ -262,7 +262,7 @@ def _is_out_of_fuel(error: Exception) -> bool:
 def _trap_ending(error: Exception) -> Report:
     if _is_out_of_fuel(error):
         return {"kind": "out_of_time", "message": "the program used up its fuel"}
-    return {"kind": "trapped", "message": f"the program crashed: {_last_lines(str(error))}"}
+    return {"kind": "trapped", "message": f"the program crashed: {_brief(str(error))}"}
 
 
 def _judge_memory(ending: Report, size: int | None, limit: int) -> None:
@@ -277,5 +277,6 @@ def _judge_memory(ending: Report, size: int | None, limit: int) -> None:
         ending["warnings"] = [note]
 
 
-def _last_lines(text: str) -> str:
-    return " | ".join(line.strip() for line in text.strip().splitlines()[-4:])[:1000]
+def _brief(text: str) -> str:
+    lines = [line.strip() for line in text.strip().splitlines()]
+    return " | ".join(lines if len(lines) < 6 else [lines[0], *lines[-4:]])[:1000]
