@@ -40,7 +40,7 @@ from sp_plugin.executors.capture import (
     make_output_directories,
     write_exit_code,
 )
-from sp_plugin.executors.wasm_cache import Compiled, CompileCache, CompileFailed
+from sp_plugin.executors.wasm_cache import CompileCache, Compiled, CompileFailed
 from sp_plugin.executors.wasm_layout import (
     ManifestCache,
     Preopen,
@@ -123,9 +123,7 @@ class WasmExecutor:
                 message = "the compiled program is damaged again right after it was compiled anew"
                 ending = Ending(OutcomeKind.RUNTIME_FAULT, message)
         if (excess := meter.excess()) and ending.kind is OutcomeKind.FINISHED:
-            ending = replace(
-                ending, kind=OutcomeKind.OUT_OF_DISK, message=excess, exit_code=None
-            )
+            ending = replace(ending, kind=OutcomeKind.OUT_OF_DISK, message=excess, exit_code=None)
         return self._outcome(request, ending, meter, time.monotonic() - started)
 
     async def _attempt(
@@ -150,7 +148,9 @@ class WasmExecutor:
             )
             zygote = await self._running_zygote()
             run = zygote.start((scratch / "plan.json").absolute())
-            verdict, ended = await supervise(zygote, run, request.limits, deadline, meter, cancel)
+            verdict, ended = await supervise(
+                zygote, run, request.limits, deadline, meter, cancel=cancel
+            )
             if verdict is not None:
                 return replace(verdict, cpu_seconds=ended.cpu_seconds)
             return judge(ended, scratch / "report.json", scratch / "log", request.limits)

@@ -20,7 +20,7 @@ from typing import Any, Final
 from sp_plugin.executors.base import MIB, OutcomeKind
 from sp_plugin.executors.wasm_zygote import runtime_command, runtime_environment
 
-__all__ = ["Compiled", "CompileCache", "CompileFailed"]
+__all__ = ["CompileCache", "CompileFailed", "Compiled"]
 
 _COMPILER_BYTES: Final = 2048 * MIB
 _COMPILER_CPU_SECONDS: Final = 300
@@ -120,31 +120,26 @@ class CompileCache:
         self, key: str, module: Path, sha256: str, flavour: str, seconds: float
     ) -> Compiled:
         temporary = self._directory / f"{key}.{os.getpid()}.tmp"
-        plan = {
-            "module": str(module.absolute()),
-            "sha256": sha256,
-            "flavour": flavour,
-            "target": str(temporary.absolute()),
-            "memory_bytes": _COMPILER_BYTES,
-            "cpu_seconds": _COMPILER_CPU_SECONDS,
-            "parent": os.getpid(),
-        }
         try:
-            report = await _run_compiler(plan, seconds)
+            report = await _run_compiler(_plan(module, sha256, flavour, temporary), seconds)
             if report["kind"] != "compiled":
                 raise CompileFailed(OutcomeKind(report["kind"]), report["message"])
-            # The product first: a record without one is seen, a product without a record is compiled again.
-            temporary.rename(self._product_path(key))
-            temporary.write_text(json.dumps(report))
-            temporary.rename(self._record_path(key))
+            self._keep(key, temporary, report)
         except OSError as error:
             message = f"the compiled program cannot be kept: {error}"
             raise CompileFailed(OutcomeKind.RUNTIME_FAULT, message) from error
         finally:
             temporary.unlink(missing_ok=True)
-        compiled = _compiled(key, self._product_path(key), report)
         self._prune(keep=key)
-        return compiled
+        return _compiled(key, self._product_path(key), report)
+
+    def _keep(self, key: str, product: Path, report: Mapping[str, Any]) -> None:
+        """Put both into their places; killed between the two, the next one compiles again."""
+        record = product.with_suffix(".record.tmp")
+        record.write_text(json.dumps(report))
+        self._record_path(key).unlink(missing_ok=True)
+        product.rename(self._product_path(key))
+        record.rename(self._record_path(key))
 
     def _prune(self, keep: str) -> None:
         """Remove the products that were used longest ago until the rest fits."""
@@ -160,6 +155,18 @@ class CompileCache:
             if key != keep:
                 self.drop(key)
                 total -= size
+
+
+def _plan(module: Path, sha256: str, flavour: str, target: Path) -> dict[str, Any]:
+    return {
+        "module": str(module.absolute()),
+        "sha256": sha256,
+        "flavour": flavour,
+        "target": str(target.absolute()),
+        "memory_bytes": _COMPILER_BYTES,
+        "cpu_seconds": _COMPILER_CPU_SECONDS,
+        "parent": os.getpid(),
+    }
 
 
 def _compiled(key: str, path: Path, record: Mapping[str, Any]) -> Compiled:

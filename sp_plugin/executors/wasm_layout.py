@@ -1,9 +1,9 @@
-"""What a WASM program finds where: directories to open for it, manifests of its inputs, and the modules it imports.
+r"""What a WASM program finds where: directories to open for it, manifests of its inputs, and the modules it imports.
 
 There is one virtual root, as with Bacalhau: `/` is a read-only directory with single input files and manifests; inputs that
 are directories and outputs are opened at their own paths. Beside each input directory `/x` lies `/x.manifest`, one line
 `<bytes><TAB><path>` for each file below it, sorted by path, because wasmtime lists a directory anew for each buffer it fills:
-5,000 files take seconds. In names, backslash, tab and newline are written `\\\\`, `\\t` and `\\n`.
+5,000 files take seconds. In names, backslash, tab and newline are written `\\`, `\t` and `\n`.
 """
 
 from __future__ import annotations
@@ -61,9 +61,7 @@ def lay_out(
     for volume in singles:
         home = _home_of(volume, opened, root, scratch)
         if (home / PurePosixPath(volume.guest_path).name).exists():
-            raise VolumeClash(
-                f"two inputs want to be {volume.guest_path}; give them other targets"
-            )
+            raise VolumeClash(f"two inputs want to be {volume.guest_path}; give them other targets")
         _link(volume.host_path, home / PurePosixPath(volume.guest_path).name)
     for guest in opened:
         if not _is_covered(guest, opened):
@@ -184,7 +182,9 @@ def manifest_lines(directory: Path) -> Iterator[bytes]:
             for entry in entries:
                 count += 1
                 if count > _MAX_ENTRIES:
-                    raise VolumeClash(f"the input {directory.name} has more than {_MAX_ENTRIES} entries")
+                    raise VolumeClash(
+                        f"the input {directory.name} has more than {_MAX_ENTRIES} entries"
+                    )
                 if entry.is_dir(follow_symlinks=False):
                     pending.append((entry.path, prefix + entry.name + b"/"))
                 elif entry.is_file(follow_symlinks=False):

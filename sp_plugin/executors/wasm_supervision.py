@@ -39,6 +39,7 @@ async def supervise(
     limits: ExecutionLimits,
     deadline: float,
     meter: OutputMeter,
+    *,
     cancel: asyncio.Event | None,
 ) -> tuple[Ending | None, Ended]:
     """Why we killed the child (`None`: it ended by itself), and how it ended. The child is gone when this returns or raises."""

@@ -185,7 +185,9 @@ class Zygote:
         with suppress(RuntimeError):  # a loop that was closed before us has forgotten both
             self._loop.remove_reader(self._from)
             self._loop.remove_writer(self._to)
-        said = self._log.read_bytes()[-1000:].decode("utf-8", "replace") if self._log.exists() else ""
+        said = (
+            self._log.read_bytes()[-1000:].decode("utf-8", "replace") if self._log.exists() else ""
+        )
         why = "the process that runs WASM programs ended" + (f": {said.strip()}" if said else "")
         if not self._loop.is_closed():
             if not self._ready.done():

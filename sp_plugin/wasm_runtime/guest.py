@@ -140,9 +140,7 @@ def _code_of(entry: dict[str, Any]) -> bytes:
     return code
 
 
-def _run_module(
-    store: Store, runtime: Runtime, plan: dict[str, Any]
-) -> tuple[Report, int | None]:
+def _run_module(store: Store, runtime: Runtime, plan: dict[str, Any]) -> tuple[Report, int | None]:
     memory: Memory | None = None
     try:
         for entry in plan["modules"][:-1]:

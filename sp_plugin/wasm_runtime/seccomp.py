@@ -59,7 +59,12 @@ def _filter(architecture: int, denied: tuple[int, ...]) -> bytes:
     count = len(denied)
     steps = [
         (_LOAD_WORD, 0, 0, _OFFSET_ARCHITECTURE),
-        (_JUMP_IF_EQUAL, 0, count + 3, architecture),  # another one is refused: nothing of ours has it
+        (
+            _JUMP_IF_EQUAL,
+            0,
+            count + 3,
+            architecture,
+        ),  # another one is refused: nothing of ours has it
         (_LOAD_WORD, 0, 0, _OFFSET_NUMBER),
         (_JUMP_IF_AT_LEAST, count + 1, 0, _X32_BIT),
     ]

@@ -13,6 +13,7 @@ import os
 import selectors
 import signal
 import sys
+from pathlib import Path
 from typing import Final
 
 from sp_plugin.wasm_runtime.engines import FLAVOURS
@@ -22,7 +23,7 @@ from sp_plugin.wasm_runtime.streams import write_all
 
 __all__ = ["main"]
 
-_TASKS: Final = "/proc/self/task"
+_TASKS: Final = Path("/proc/self/task")
 _CHUNK: Final = 1 << 16
 
 
@@ -44,7 +45,9 @@ class _Zygote:
         os.set_blocking(self._wake_read, False)
         os.set_blocking(wake_write, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the sidecar's to handle
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # a terminal's Ctrl-C is the sidecar's to handle
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
 
     def serve(self) -> None:
@@ -134,5 +137,5 @@ class _Zygote:
 
 def _check_threads() -> None:
     """Raises RuntimeError if a fork would be unsafe."""
-    if sys.platform == "linux" and (count := len(os.listdir(_TASKS))) != 1:
+    if sys.platform == "linux" and (count := len(list(_TASKS.iterdir()))) != 1:
         raise RuntimeError(f"the process that starts WASM programs has {count} threads, not one")

@@ -21,6 +21,7 @@ from tests.integration.executors.wasm_programs import (
     write_module,
 )
 
+PROC = Path("/proc")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc (Linux)")
 
 
@@ -29,11 +30,11 @@ async def test_the_process_that_forks_has_one_thread_and_little_else(executor, t
     for number in range(5):
         (tmp_path / str(number)).mkdir()
         assert (await executor.run(request_for(module, tmp_path / str(number)))).exit_code == 3
-    proc = Path(f"/proc/{executor._zygote.pid}")
+    proc = PROC / str(executor._zygote.pid)
     assert len(list((proc / "task").iterdir())) == 1
     environment = (proc / "environ").read_bytes()
     assert environment.split(b"\0")[:-1] == [b"PATH=/usr/bin:/bin", b"LANG=C.UTF-8"]
-    opened = [os.readlink(fd) for fd in (proc / "fd").iterdir()]
+    opened = [str(fd.readlink()) for fd in (proc / "fd").iterdir()]
     assert not [name for name in opened if name.startswith("socket:")]
     maps = (proc / "maps").read_text()
     assert "_sqlite3" not in maps
@@ -45,7 +46,7 @@ async def test_runs_share_one_process_that_forks_and_each_has_its_own(executor, 
     module = write_module(tmp_path, program(SLEEP))
     runs = [start(executor, module, tmp_path / str(number)) for number in range(3)]
     guests = await guests_of(executor, 3)
-    sessions = {Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[3] for pid in guests}
+    sessions = {stat_of(pid)[3] for pid in guests}
     assert sessions == {str(pid) for pid in guests}
     for run, _ in runs:
         run.cancel()
@@ -57,17 +58,17 @@ async def test_a_guest_inherits_no_open_file_and_may_not_use_the_network(executo
     (run, _) = start(executor, write_module(tmp_path, program(SLEEP)), tmp_path / "run")
     (guest,) = await guests_of(executor, 1)
     for _ in range(200):  # it walls itself in right after the fork
-        status = Path(f"/proc/{guest}/status").read_text()
+        status = (PROC / f"{guest}/status").read_text()
         if "Seccomp:\t2" in status:
             break
         await asyncio.sleep(0.01)
     assert "Seccomp:\t2" in status
     assert "NoNewPrivs:\t1" in status
-    opened = {fd.name: os.readlink(fd) for fd in Path(f"/proc/{guest}/fd").iterdir()}
+    opened = {fd.name: str(fd.readlink()) for fd in (PROC / f"{guest}/fd").iterdir()}
     assert opened["0"] == opened["1"] == "/dev/null"
     assert opened["2"].endswith("/log")
     assert not [name for name in opened.values() if name.startswith("pipe:")]
-    limits = Path(f"/proc/{guest}/limits").read_text()
+    limits = (PROC / f"{guest}/limits").read_text()
     assert "Max core file size        0" in limits
     run.cancel()
     await asyncio.gather(run, return_exceptions=True)
@@ -221,12 +222,19 @@ async def test_compiled_programs_beyond_the_size_of_the_cache_make_room(tmp_path
     await executor.close()
 
 
+def stat_of(pid):
+    """The fields of /proc/<pid>/stat from the state on."""
+    return (PROC / f"{pid}/stat").read_text().rpartition(")")[2].split()
+
+
 def start(executor, module, home):
     """A run that has begun, and what cancels it."""
     home.mkdir()
     cancel = asyncio.Event()
     limits = ExecutionLimits(memory_bytes=1 << 20, wall_seconds=30)
-    return asyncio.create_task(executor.run(request_for(module, home, limits=limits), cancel)), cancel
+    return asyncio.create_task(
+        executor.run(request_for(module, home, limits=limits), cancel)
+    ), cancel
 
 
 async def guests_of(executor, count):
@@ -258,7 +266,7 @@ async def is_gone(pid):
     """Whether a process is gone within five seconds."""
     for _ in range(250):
         try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            if stat_of(pid)[0] == "Z":
                 return True
         except OSError:
             return True

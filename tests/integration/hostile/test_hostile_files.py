@@ -156,7 +156,5 @@ async def run_filling(executor, tmp_path, mode):
         memory_bytes=16 << 20, wall_seconds=20, output_bytes=4 << 20, output_files=500
     )
     module = compile_c(tmp_path, FILL_C, f"-DMODE={mode}")
-    request = request_for(
-        module, tmp_path, outputs=(OutputVolume("out", "/out"),), limits=limits
-    )
+    request = request_for(module, tmp_path, outputs=(OutputVolume("out", "/out"),), limits=limits)
     return await executor.run(request)
