@@ -155,3 +155,112 @@ async def test_two_inputs_at_one_place_are_refused(executor, tmp_path):
     outcome = await executor.run(request_for(module, tmp_path, inputs=inputs))
     assert outcome.kind is OutcomeKind.INPUT_MISSING
     assert "/data" in outcome.message
+
+
+@clang
+@needs_clang
+async def test_the_root_lists_what_is_there_and_manifests_list_the_inputs(executor, tmp_path):
+    inputs = tmp_path / "data"
+    (inputs / "sub").mkdir(parents=True)
+    (inputs / "sub/b\tb\n.txt").write_text("beta")
+    (inputs / "a.txt").write_text("alpha!")
+    (inputs / "link").symlink_to("/etc/passwd")
+    (tmp_path / "one").write_text("single")
+    request = request_for(
+        compile_c(tmp_path, MANIFEST_C),
+        tmp_path,
+        arguments=("/data/in.manifest",),
+        inputs=(InputVolume(inputs, "/data/in"), InputVolume(tmp_path / "one", "/one.txt")),
+        outputs=(OutputVolume("out", "/out"),),
+    )
+    outcome = await executor.run(request)
+    assert outcome.kind is OutcomeKind.FINISHED, outcome.message
+    assert outcome.stdout.path.read_text().splitlines() == [
+        "data", "one.txt", "out", "6\ta.txt", "4\tsub/b\\tb\\n.txt",
+    ]  # fmt: skip
+
+
+MANIFEST_C = r"""
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+static int order(const void *a, const void *b) { return strcmp(*(char **)a, *(char **)b); }
+int main(int argc, char **argv) {
+    DIR *d = opendir("/");
+    struct dirent *e;
+    char *names[64];
+    int count = 0, c;
+    while (d && (e = readdir(d))) if (e->d_name[0] != '.') names[count++] = strdup(e->d_name);
+    qsort(names, count, sizeof *names, order);
+    for (int i = 0; i < count; i++) puts(names[i]);
+    FILE *f = fopen(argv[1], "r");
+    if (!f) { puts("no manifest"); return 1; }
+    while ((c = getc(f)) != EOF) putchar(c);
+    return 0;
+}
+"""
+LIST_C = r"""
+#include <dirent.h>
+#include <stdio.h>
+int main(int argc, char **argv) {
+    char line[4096];
+    int count = 0;
+    FILE *f = argc > 1 ? fopen("/in.manifest", "r") : NULL;
+    DIR *d = argc > 1 ? NULL : opendir("/in");
+    struct dirent *e;
+    while (f && fgets(line, sizeof line, f)) count++;
+    while (d && (e = readdir(d))) if (e->d_name[0] != '.') count++;
+    printf("%d", count);
+    return 0;
+}
+"""
+
+
+@clang
+@needs_clang
+async def test_a_manifest_tells_in_no_time_what_listing_takes_seconds_for(executor, tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(5000):
+        (tmp_path / "in" / f"{number:06}").touch()
+    module = compile_c(tmp_path, LIST_C)
+    seconds = {}
+    for name, arguments in (("manifest", ("x",)), ("listing", ())):
+        (tmp_path / name).mkdir()
+        request = request_for(
+            module,
+            tmp_path / name,
+            arguments=arguments,
+            inputs=(InputVolume(tmp_path / "in", "/in"),),
+        )
+        outcome = await executor.run(request)
+        assert outcome.stdout.path.read_text() == "5000"
+        seconds[name] = outcome.usage.cpu_seconds
+    assert seconds["manifest"] < 0.5
+    assert seconds["listing"] < 20  # quadratic in wasmtime, and bounded by the run's own limits
+
+
+@clang
+@needs_clang
+async def test_an_input_of_the_job_goes_before_a_manifest_of_ours(executor, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "own").write_text("own\n")
+    request = request_for(
+        compile_c(tmp_path, MANIFEST_C),
+        tmp_path,
+        arguments=("/in.manifest",),
+        inputs=(InputVolume(tmp_path / "in", "/in"), InputVolume(tmp_path / "own", "/in.manifest")),
+    )
+    outcome = await executor.run(request)
+    assert outcome.stdout.path.read_text().splitlines()[-1] == "own"
+
+
+async def test_a_file_and_a_directory_at_one_place_are_refused(executor, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "own").write_text("own")
+    inputs = (InputVolume(tmp_path / "in", "/a/b"), InputVolume(tmp_path / "own", "/a"))
+    outcome = await executor.run(
+        request_for(write_module(tmp_path, program("")), tmp_path, inputs=inputs)
+    )
+    assert outcome.kind is OutcomeKind.INPUT_MISSING
+    assert "/a/b cannot be a directory" in outcome.message
