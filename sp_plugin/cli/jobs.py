@@ -1,4 +1,4 @@
-"""`job submit|list|describe|logs|get|cancel|wait|digest`, and `policy explain`."""
+"""`job submit|list|describe|logs|get|cancel|wait|digest`, and `policy explain|test`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import typer
 
 from sp_plugin.cli.options import ConfigOption, JsonOption, connect
 
-__all__ = ["add_to"]
+__all__ = ["JOBS", "add_to"]
 
-_JOBS: Final = "/api/v1/orchestrator/jobs"
+JOBS: Final = "/api/v1/orchestrator/jobs"
 _OVER: Final = frozenset({"Completed", "Failed", "Stopped"})
 _POLL_SECONDS: Final = 0.5
 
@@ -24,7 +24,10 @@ JobId = Annotated[str, typer.Argument(help="A job's ID, the beginning of it, or 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
+    from sp_plugin.cli import job_runs
+
     app.add_typer(job_app, name="job")
+    job_runs.add_to(app, job_app)
     app.add_typer(policy_app, name="policy")
 
 
@@ -44,7 +47,7 @@ def submit(
     job = _read_job(file)
     if verify is not None:
         _ask_to_verify(job, verify)
-    answer = connect(config).put(_JOBS, {"Job": job})
+    answer = connect(config).put(JOBS, {"Job": job})
     if json:
         print_json(answer)
         return
@@ -64,7 +67,7 @@ def list_(
     """List jobs, newest first."""
     from sp_plugin.cli.output import print_json, print_rows
 
-    items = connect(config).get(_JOBS, limit=limit)["Items"]
+    items = connect(config).get(JOBS, limit=limit, reverse="true")["Items"]
     if json:
         print_json(items)
         return
@@ -87,7 +90,7 @@ def describe(job_id: JobId, config: ConfigOption = None, json: JsonOption = Fals
     from sp_plugin.cli.api import segment
     from sp_plugin.cli.output import print_fields, print_json, print_rows
 
-    answer = connect(config).get(f"{_JOBS}/{segment(job_id)}", include="executions,history")
+    answer = connect(config).get(f"{JOBS}/{segment(job_id)}", include="executions,history")
     if json:
         print_json(answer)
         return
@@ -120,12 +123,27 @@ def describe(job_id: JobId, config: ConfigOption = None, json: JsonOption = Fals
 
 
 @job_app.command()
-def logs(job_id: JobId, config: ConfigOption = None, json: JsonOption = False) -> None:
+def logs(
+    job_id: JobId,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the job is over.")
+    ] = False,
+    tail: Annotated[
+        bool, typer.Option("--tail", help="With --follow: only what is written from now on.")
+    ] = False,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
     """Print what the newest execution wrote: stdout to stdout, stderr to stderr."""
     from sp_plugin.cli.api import segment
     from sp_plugin.cli.output import print_json
     from sp_plugin.errors import Conflict
 
+    if follow:
+        from sp_plugin.cli.following import follow_logs
+
+        follow_logs(connect(config), job_id, tail=tail)
+        return
     answer = connect(config).get(f"/api/v1/sp/jobs/{segment(job_id)}/logs")
     if json:
         print_json(answer)
@@ -153,7 +171,7 @@ def get(
     from sp_plugin.errors import BadInput, Conflict
 
     api = connect(config)
-    items = api.get(f"{_JOBS}/{segment(job_id)}/results")["Items"]
+    items = api.get(f"{JOBS}/{segment(job_id)}/results")["Items"]
     if not items:
         raise Conflict(f"job {job_id} has no results")
     fetched = []
@@ -180,7 +198,7 @@ def cancel(
     """Stop a job that waits or runs."""
     from sp_plugin.cli.api import segment
 
-    connect(config).delete(f"{_JOBS}/{segment(job_id)}", {"reason": reason})
+    connect(config).delete(f"{JOBS}/{segment(job_id)}", {"reason": reason})
 
 
 @job_app.command()
@@ -199,7 +217,7 @@ def wait(
 
     api, until = connect(config), time.monotonic() + timeout
     while True:
-        job = api.get(f"{_JOBS}/{segment(job_id)}")["Job"]
+        job = api.get(f"{JOBS}/{segment(job_id)}")["Job"]
         if job["State"]["StateType"] in _OVER:
             break
         if timeout and time.monotonic() > until:

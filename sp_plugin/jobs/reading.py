@@ -177,8 +177,6 @@ def _read(document: YamlDocument, kinds: Kinds) -> ReadJob:
         raise JobSpecError(reading.problems)
     if len(spec.tasks) > 1:
         reading.warnings.append(f"only the first of {len(spec.tasks)} tasks is kept")
-    if spec.task.timeouts.queue:
-        reading.warnings.append("QueueTimeout has no effect here: a job waits until it is stopped")
     task = _normalised(spec.task, reading)
     if reading.problems:
         raise JobSpecError(reading.problems)

@@ -156,9 +156,10 @@ def test_unknown_keys_and_server_fields_are_ignored_with_a_warning():
     assert any("Timeuots" in warning for warning in job.warnings)
 
 
-def test_a_queue_timeout_is_warned_about_because_it_has_no_effect():
+def test_a_queue_timeout_is_kept_without_a_warning():
     job = read_job(GOOD.replace("ExecutionTimeout: 60", "QueueTimeout: 60"), KINDS)
-    assert [warning for warning in job.warnings if "QueueTimeout" in warning]
+    assert job.spec.task.timeouts.queue == 60
+    assert not [warning for warning in job.warnings if "QueueTimeout" in warning]
 
 
 def test_an_old_wasm_engine_becomes_an_input_of_its_own():
