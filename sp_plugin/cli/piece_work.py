@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, Self
 
 import typer
 
@@ -159,24 +160,51 @@ def unseal(
 def _follow(api: Api, path: str) -> dict[str, Any]:
     """Begin the work, show how far it is, and give back how it ended; Ctrl-C stops it there too."""
     from sp_plugin.cli.progress import ProgressLine
-    from sp_plugin.errors import SpPluginError
 
     line = ProgressLine()
     try:
-        work: dict[str, Any] = api.post(path)
-        while work["running"]:
-            line.show(work["phase"] or "starting", work["done_bytes"], work["total_bytes"])
-            time.sleep(_POLL_SECONDS)
-            work = api.get(path)
-    except KeyboardInterrupt:
-        line.end()
-        try:
-            api.delete(path)
-        except SpPluginError as error:
-            typer.echo(f"error: it could not be stopped: {error}", err=True)
-        else:
-            typer.echo("stopped", err=True)
-        raise typer.Exit(_STOPPED) from None
+        with _CtrlC() as ctrl_c:
+            work: dict[str, Any] = api.post(path)
+            while work["running"]:
+                line.show(work["phase"] or "starting", work["done_bytes"], work["total_bytes"])
+                time.sleep(_POLL_SECONDS)
+                if ctrl_c.pressed:
+                    line.end()
+                    _stop(api, path)
+                work = api.get(path)
     finally:
         line.end()
     return work
+
+
+def _stop(api: Api, path: str) -> NoReturn:
+    from sp_plugin.errors import SpPluginError
+
+    try:
+        api.delete(path)
+    except SpPluginError as error:
+        typer.echo(f"error: it could not be stopped: {error}", err=True)
+    else:
+        typer.echo("stopped", err=True)
+    raise typer.Exit(_STOPPED)
+
+
+class _CtrlC:
+    """Notes the first Ctrl-C; the second ends the program at once.
+
+    An exception from the signal could be raised, and lost, inside a destructor of the HTTP client.
+    """
+
+    def __init__(self) -> None:
+        self.pressed = False
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, *_: object) -> None:
+        self.pressed = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
