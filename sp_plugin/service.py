@@ -297,6 +297,7 @@ class Sidecar:
             provider=self.provider,
             results_dir=self.data.results,
             links=ResultLinks(self.data.link_key()),
+            record_signer=self.data.record_key().address,
             prefix=self.found.address_prefix,
             wake=self.steps.wake,
             head=self.head_epoch,

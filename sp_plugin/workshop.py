@@ -164,6 +164,7 @@ def open_workshop(
         },
         processes=config.jobs.docker.pids,
         denylist=denylist,
+        record_key=data.record_key(),
     )
     runner = JobRunner(kinds, executors, settings, clock, head)
     return Workshop(kinds, bundler, runner, executors, data=data, workers=config.jobs.workers)

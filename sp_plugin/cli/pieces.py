@@ -1,4 +1,4 @@
-"""`pieces list` (`cli.piece_work` and `cli.aggregates` have the rest), `claims list|show`, `datasets list|show`, `results list|show`."""
+"""`pieces list` (`cli.piece_work` and `cli.aggregates` have the rest), `claims list|show`, `datasets list|show`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ __all__ = ["add_to"]
 pieces_app = typer.Typer(no_args_is_help=True, help="Pieces this provider holds.")
 claims_app = typer.Typer(no_args_is_help=True, help="Claims of this provider.")
 datasets_app = typer.Typer(no_args_is_help=True, help="Data that jobs may compute over.")
-results_app = typer.Typer(no_args_is_help=True, help="What jobs have brought.")
 
 _COLUMNS = ["key", "piece_cid", "padded_size", "sector", "state", "datasets", "detail"]
 
@@ -28,7 +27,6 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(claims_app, name="claims")
     piece_work.add_to(pieces_app)
     app.add_typer(pieces_app, name="pieces")
-    app.add_typer(results_app, name="results")
 
 
 @pieces_app.command("list")
@@ -84,51 +82,6 @@ def show(
             (print_json if json else print_fields)(item)
             return
     raise NotFound("dataset", name)
-
-
-@results_app.command("list")
-def results(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """List completed executions."""
-    items = connect(config).get("/api/v1/sp/results")["items"]
-    _print(items, ["execution_id", "job_id", "exit_code"], "no results", json)
-
-
-@results_app.command("show")
-def show_result(
-    execution_id: Annotated[str, typer.Argument(help="An execution's ID, or its beginning.")],
-    config: ConfigOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Show the run record of a completed execution: what went in, what came out, and what it took."""
-    from sp_plugin.cli.output import print_fields, print_json
-    from sp_plugin.errors import BadInput, NotFound
-
-    items = connect(config).get("/api/v1/sp/results")["items"]
-    found = [item for item in items if item["execution_id"].startswith(execution_id)]
-    if not found:
-        raise NotFound("completed execution", execution_id)
-    if len(found) > 1:
-        raise BadInput(f"{len(found)} executions begin with {execution_id}; write more of the ID")
-    (item,) = found
-    if json:
-        print_json(item)
-        return
-    record = item["record"]
-    print_fields(
-        {
-            "execution": item["execution_id"],
-            "job": item["job_id"],
-            "exit code": item["exit_code"],
-            "executor": record.get("executor_version"),
-            "bundle": record.get("bundle_digest"),
-            "inputs": [part.get("piece_key") or part["cid"] for part in record.get("inputs", [])],
-            "output": (record.get("output") or {}).get("root_cid"),
-            "published": item["published"].get("Type"),
-            "piece": (record.get("published") or {}).get("piece_cid"),
-            "wall seconds": (record.get("usage") or {}).get("wall_seconds"),
-            "files kept": item["available"],
-        }
-    )
 
 
 def _pieces(config: Path | None) -> list[dict[str, Any]]:

@@ -133,6 +133,13 @@ async def results(request: web.Request) -> web.Response:
     return web.json_response({"items": items})
 
 
+@routes.get("/api/v1/sp/record-key")
+@needs(Scope.READ)
+async def record_key(request: web.Request) -> web.Response:
+    """The address whose key signs run records."""
+    return web.json_response({"address": str(request.app[PARTS].record_signer)})
+
+
 @routes.get("/api/v1/sp/results/{name}.tar.gz")
 @needs(None)
 async def download(request: web.Request) -> web.StreamResponse:

@@ -59,6 +59,7 @@ class Parts:
     provider: ActorId
     results_dir: Path
     links: ResultLinks
+    record_signer: Address
     prefix: NetworkPrefix
     wake: Callable[[str], None]
     head: Callable[[], Awaitable[Epoch]]
