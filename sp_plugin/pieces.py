@@ -167,9 +167,14 @@ class Pieces:
             if not verified:
                 raise InputMissing(f"{piece.key} cannot be read: {error}") from error
             await self.changed(piece.key, error)
-        known = await self._verified(piece.key)
+            first = error
         try:
+            known = await self._verified(piece.key)
             return await self._materialise(known, root, path)
+        except (
+            InputMissing
+        ) as error:  # the block and byte that were wrong are what a person looks for
+            raise InputMissing(f"{piece.key}: {first}; read again: {error}") from error
         except _CHANGED as error:
             raise InputMissing(f"{piece.key} cannot be read: {error}") from error
 
