@@ -102,7 +102,9 @@ def _is_good(runtime: Runtime, sector: SectorNIActivationInfo) -> bool:
     now, life = runtime.epoch, sector.expiration - runtime.epoch
     return (
         sector.sector < 1 << 63
-        and policy.MIN_SECTOR_LIFE <= life <= min(policy.MAX_SECTOR_EXTENSION, policy.MAX_SECTOR_LIFE)
+        and policy.MIN_SECTOR_LIFE
+        <= life
+        <= min(policy.MAX_SECTOR_EXTENSION, policy.MAX_SECTOR_LIFE)
         and sector.sealer_id == runtime.receiver
         and sector.sealing_number == sector.sector
         and sector.sealed_cid.codec == FIL_COMMITMENT_SEALED
@@ -125,9 +127,7 @@ def _activate(
         f"a pledge of {pledge} is needed, available is {unlocked}",
     )
     used = sorted(number for number in named if number in state.allocated)
-    runtime.require(
-        not used, Exit.ILLEGAL_ARGUMENT, f"sector numbers {used} were used before"
-    )
+    runtime.require(not used, Exit.ILLEGAL_ARGUMENT, f"sector numbers {used} were used before")
     change.state = replace(
         state,
         sectors=state.sectors.with_(sectors),

@@ -299,9 +299,7 @@ def _sector(runtime: Runtime, item: _Activation, claimed: int) -> SectorOnChainI
     )
 
 
-def add_sectors(
-    change: Change, numbers: list[int], now: int, deadline: int | None = None
-) -> None:
+def add_sectors(change: Change, numbers: list[int], now: int, deadline: int | None = None) -> None:
     """Give each sector its partition in `deadline`, or in the deadline that the actor chooses; unproven."""
     size = change.state.details.partition_sectors
     for number in numbers:
