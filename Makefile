@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 .PHONY: help demo test check lint bench soak lock clean
 
 help:
-	@echo "make demo        the whole story in one local network: deal, job, blocks, payment, proof (KEEP=1 keeps it up, NV=29 plays Solstice)"
+	@echo "make demo        the whole story in one local network: deal, job, blocks, payment, proof (KEEP=1 keeps it up, NV=29 plays Solstice, FLAVOUR=curio)"
 	@echo "make test        all tests that can run on this machine; PYTEST_ARGS='-k words' chooses"
 	@echo "make check       lint, types, import rules and tests: what CI runs"
 	@echo "make bench       speed and memory of the data plane"
@@ -23,7 +23,8 @@ $(VENV)/.usable:
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.runtime: $(VENV)/.usable requirements/runtime.lock pyproject.toml
+# piece.c: an old native kernel would be ignored silently
+$(VENV)/.runtime: $(VENV)/.usable requirements/runtime.lock pyproject.toml $(wildcard deals/kernels/*.c)
 	@echo "installing the locked dependencies into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -35,7 +36,7 @@ $(VENV)/.dev: $(VENV)/.runtime requirements/dev.lock
 	@touch $@
 
 demo: $(VENV)/.runtime
-	@$(BIN)/sp-plugin devstack demo $(if $(KEEP),--keep) $(if $(NV),--network-version $(NV)) --out demo-out
+	@$(BIN)/sp-plugin devstack demo $(if $(KEEP),--keep) $(if $(NV),--network-version $(NV)) $(if $(FLAVOUR),--flavour $(FLAVOUR)) --out demo-out
 
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

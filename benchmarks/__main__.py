@@ -31,6 +31,7 @@ _ALL: dict[str, Callable[[], None]] = {
     "devstack": _rows_of("devstack"),
     "following": _rows_of("following"),
     "claims": _rows_of("claims_stream"),
+    "executors": _rows_of("executors"),
 }
 
 

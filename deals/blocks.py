@@ -7,7 +7,15 @@ from typing import Protocol
 
 from lotus_client.cid import BLAKE2B_256, IDENTITY, SHA2_256, Cid
 
-__all__ = ["BadBlock", "BlockStore", "MissingBlock", "UnknownHash", "check_block", "digest_of"]
+__all__ = [
+    "BadBlock",
+    "BlockMismatch",
+    "BlockStore",
+    "MissingBlock",
+    "UnknownHash",
+    "check_block",
+    "digest_of",
+]
 
 
 class BadBlock(ValueError):
@@ -15,6 +23,14 @@ class BadBlock(ValueError):
 
     def __init__(self, cid: Cid, where: str = "") -> None:
         super().__init__(f"block {cid}{where}: its bytes do not hash to its CID")
+        self.cid = cid
+
+
+class BlockMismatch(BadBlock):
+    """Where a block should lie, something else does; `where` says what and at which byte."""
+
+    def __init__(self, cid: Cid, where: str) -> None:
+        ValueError.__init__(self, f"block {cid}{where}")
         self.cid = cid
 
 

@@ -8,13 +8,14 @@ Source: https://ipld.io/specs/transport/car/carv1/ and carv2/.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from deals.blocks import BadBlock, MissingBlock, UnknownHash, check_block
+from deals.car_errors import CarCorrupt, CarError, CarLimitExceeded, CarLimits, NotACar
+from deals.car_sections import MAX_HEAD, BlockPlace, SectionHead, walk_sections
 from deals.fr32 import read_up_to
+from deals.ranges import ranges_of
 from lotus_client import cbor
 from lotus_client.cid import IDENTITY, Cid, CidError
 from lotus_client.varint import encode_uvarint
@@ -35,49 +36,11 @@ _V2_HEADER_SIZE: Final = 40
 # Pragma and header stand before the inner CAR of a CARv2.
 _V2_MIN_DATA_OFFSET: Final = 11 + _V2_HEADER_SIZE
 
-# The longest CID `Cid.decode` accepts, with its four varints.
-_MAX_CID: Final = 4096 + 40
+# Version 1 with a digest of 32 bytes: raw, dag-pb or dag-cbor under sha2-256. Most CIDs that there are.
+_USUAL_CID: Final = 36
+_USUAL_CIDS: Final = (b"\x01\x55\x12\x20", b"\x01\x70\x12\x20", b"\x01\x71\x12\x20")
 _MAX_VARINT: Final = 10
 _SKIP: Final = 1 << 20
-
-
-class CarError(ValueError):
-    """Base: the CAR cannot be read; `offset` is the byte in the stream where it fails."""
-
-    def __init__(self, message: str, offset: int) -> None:
-        super().__init__(f"{message} (byte {offset})")
-        self.offset = offset
-
-
-class NotACar(CarError):
-    """The bytes do not begin as a CARv1 or CARv2 does; the piece may hold something else."""
-
-
-class CarCorrupt(CarError):
-    """A CAR that is cut short, inconsistent, or holds a block that is not what its CID says."""
-
-
-class CarLimitExceeded(CarError):
-    """A size in the CAR is above the limit that this reader was given."""
-
-
-@dataclass(frozen=True, slots=True)
-class CarLimits:
-    """What a reader accepts: bytes of header and of one block, number of roots and of blocks."""
-
-    max_header: int = 64 << 10
-    max_block: int = 2 << 20  # Bitswap's block limit, which every IPFS tool keeps to
-    max_roots: int = 1024
-    max_blocks: int = 2_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class BlockPlace:
-    """Where a block's bytes lie in the stream, in bytes from the stream's start."""
-
-    cid: Cid
-    offset: int
-    size: int
 
 
 class CarReader:
@@ -98,6 +61,7 @@ class CarReader:
         self.limits = limits or CarLimits()
         self._stream = stream
         self._offset = 0
+        self._ahead = b""  # read of the stream, but not used yet
         self._data_end: int | None = None
         self._has_index = False
         self.end: int | None = None
@@ -124,16 +88,28 @@ class CarReader:
             CarLimitExceeded: a block or their number is above the limits.
         """
         for start, length in self._sections():
-            body = self._read(length, "section")
-            cid, head = self._cid(body, start)
-            place = BlockPlace(cid, start + head, length - head)
-            data = body[head:]
+            cid = self._cid(start, length)
+            place = BlockPlace(cid, self._offset, length - (self._offset - start))
             self._check_size(place)
-            try:
-                check_block(cid, data)
-            except (BadBlock, UnknownHash) as error:
-                raise CarCorrupt(str(error), place.offset) from error
+            data = self._read(place.size, cid)
+            _check_at(place, data)
             yield place, data
+
+    def checked_places(self) -> Iterator[BlockPlace]:
+        """Every block's place when its bytes were hashed, for who does not want them: one buffer serves all blocks.
+
+        Raises:
+            CarCorrupt, CarLimitExceeded: as iterating.
+        """
+        room = memoryview(bytearray(self.limits.max_block))
+        for start, length in self._sections():
+            cid = self._cid(start, length)
+            place = BlockPlace(cid, self._offset, length - (self._offset - start))
+            self._check_size(place)
+            data = room[: place.size]
+            self._fill(data, cid)
+            _check_at(place, data)
+            yield place
 
     def places(self) -> Iterator[BlockPlace]:
         """Every block's place without reading or checking its bytes; the stream must be seekable.
@@ -141,16 +117,15 @@ class CarReader:
         Raises:
             CarCorrupt, CarLimitExceeded: as iterating, except for hashes.
         """
-        size = self._stream.seek(0, io.SEEK_END)
-        self._stream.seek(self._offset)
-        for start, length in self._sections():
-            cid, head = self._cid(self._read(min(length, _MAX_CID), "section"), start)
-            place = BlockPlace(cid, start + head, length - head)
-            self._check_size(place)
-            if start + length > size:
-                raise CarCorrupt(f"block {cid} is cut short", place.offset)
-            self._offset = self._stream.seek(start + length)
-            yield place
+        return (head.place for head in self.heads())
+
+    def heads(self) -> Iterator[SectionHead]:
+        """Every section with its block's place; as `places`."""
+        source = ranges_of(self._stream)
+        for head in walk_sections(source, self._offset, self._data_end, self.limits):
+            self._offset = head.end
+            yield head
+        self.end = self._offset
 
     def _sections(self) -> Iterator[tuple[int, int]]:
         """Offset and length of each section's body; the consumer must move behind it."""
@@ -165,7 +140,7 @@ class CarReader:
             count += 1
             if count > self.limits.max_blocks:
                 raise CarLimitExceeded(f"more than {self.limits.max_blocks} blocks", section_start)
-            if length > self.limits.max_block + _MAX_CID:
+            if length > self.limits.max_block + MAX_HEAD:
                 raise CarLimitExceeded(
                     f"a section of {length} bytes exceeds the block limit {self.limits.max_block}",
                     section_start,
@@ -223,11 +198,19 @@ class CarReader:
         self._data_end = data_offset + data_size
         self._has_index = header[32:40] != bytes(8)
 
-    def _cid(self, body: bytes, start: int) -> tuple[Cid, int]:
+    def _cid(self, start: int, length: int) -> Cid:
+        """The CID at the start of a section's body, and not a byte more, so that the block can be read in one piece."""
+        raw = self._read(min(_USUAL_CID, length), "section")
+        if raw[:4] not in _USUAL_CIDS:
+            raw += self._take(min(MAX_HEAD, length) - len(raw))
         try:
-            return Cid.decode(body)
+            cid, end = Cid.decode(raw)
         except CidError as error:
-            raise CarCorrupt(f"a section does not begin with a CID: {error}", start) from error
+            text = f"a section does not begin with a CID: {error}"
+            raise CarCorrupt(text, start) from error
+        self._ahead = raw[end:]
+        self._offset -= len(self._ahead)
+        return cid
 
     def _check_size(self, place: BlockPlace) -> None:
         if place.size > self.limits.max_block:
@@ -236,21 +219,44 @@ class CarReader:
                 place.offset,
             )
 
-    def _read(self, size: int, what: str) -> bytes:
-        data = read_up_to(self._stream, size)
+    def _read(self, size: int, what: str | Cid) -> bytes:
+        data = self._take(size)
         if len(data) != size:
-            raise CarCorrupt(
-                f"{what} is cut short: {len(data)} of {size} bytes{_named(data)}", self._offset
-            )
-        self._offset += size
+            self._offset -= len(data)
+            named = f"block {what}" if isinstance(what, Cid) else what
+            raise CarCorrupt(f"{named} is cut short: {len(data)} of {size} bytes", self._offset)
         return data
+
+    def _fill(self, view: memoryview, cid: Cid) -> None:
+        """`_read` into a buffer."""
+        done = min(len(view), len(self._ahead))
+        view[:done], self._ahead = self._ahead[:done], self._ahead[done:]
+        read_into = getattr(self._stream, "readinto", None)
+        while done < len(view) and read_into is not None and (size := read_into(view[done:])):
+            done += size
+        if read_into is None:
+            rest = read_up_to(self._stream, len(view) - done)
+            view[done : done + len(rest)] = rest
+            done += len(rest)
+        if done != len(view):
+            text = f"block {cid} is cut short: {done} of {len(view)} bytes"
+            raise CarCorrupt(text, self._offset)
+        self._offset += done
+
+    def _take(self, size: int) -> bytes:
+        """Up to `size` bytes; fewer only at the end."""
+        ahead, self._ahead = self._ahead[:size], self._ahead[size:]
+        data = read_up_to(self._stream, size - len(ahead))
+        self._offset += len(ahead) + len(data)
+        return ahead + data if ahead else data
 
     def _varint(self, *, at_end_ok: bool) -> int:
         """The uvarint at the current place; 0 at the end of the stream."""
         value = 0
         start = self._offset
         for group in range(_MAX_VARINT):
-            byte = self._stream.read(1)
+            byte = self._ahead[:1] or self._stream.read(1)
+            self._ahead = self._ahead[1:]
             if not byte:
                 if at_end_ok and group == 0:
                     return 0
@@ -262,6 +268,13 @@ class CarReader:
                     raise CarCorrupt("a length is not in its shortest form", start)
                 return value
         raise CarCorrupt("a length exceeds 64 bits", start)
+
+
+def _check_at(place: BlockPlace, data: bytes | memoryview) -> None:
+    try:
+        check_block(place.cid, data)
+    except (BadBlock, UnknownHash) as error:
+        raise CarCorrupt(str(error), place.offset) from error
 
 
 class CarBlocks:
@@ -334,11 +347,3 @@ class CarWriter:
     def _write(self, data: bytes) -> None:
         self._out.write(data)
         self.size += len(data)
-
-
-def _named(partial: bytes) -> str:
-    """The block's CID for an error text, if enough of it was read."""
-    try:
-        return f" of block {Cid.decode(partial)[0]}"
-    except CidError:
-        return ""

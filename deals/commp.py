@@ -15,10 +15,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Self
 
 from deals.fr32 import check_padded_piece_size, padded_piece_size_for, read_up_to
-from deals.kernels import SUBTREE_LEVEL, SUBTREE_PAYLOAD, Kernel, current_kernel
+from deals.kernels import SUBTREE_LEVEL, SUBTREE_PAYLOAD, Kernel, NotFr32, current_kernel
 from deals.kernels.zeros import MAX_LEVEL, ZERO_ROOTS, node
 from deals.piece_cid import encode_piece_cid_v1, encode_piece_cid_v2
 from fil_plus.pieces import aligned_offsets
@@ -33,6 +33,7 @@ __all__ = [
     "commp",
     "data_commitment",
     "feed",
+    "feed_padded",
     "place_pieces",
     "raise_commitment",
     "tree_root",
@@ -135,6 +136,10 @@ class CommpHasher:
             return bytes(self._subtrees)
         return bytes(self._subtrees) + self.kernel.payload_root(self._pending, SUBTREE_LEVEL)
 
+    def finished_roots(self) -> bytes:
+        """The roots of the whole subtrees fed so far, 32 bytes each, without those still being hashed."""
+        return bytes(self._subtrees)
+
     def finish(self) -> PieceCommitment:
         """The commitment of everything fed so far; more may be fed afterwards."""
         size = self._size + len(self._pending)
@@ -174,36 +179,109 @@ def feed(
     on_progress: Callable[[int], None] | None = None,
     threads: int | None = None,
 ) -> CommpHasher:
-    """The fresh hasher, fed with everything in `reader`; see `commp`."""
+    """The hasher, which stands between whole subtrees, fed with everything in `reader`; see `commp`."""
     kernel = hasher.kernel
-    workers = threads or min(_processors(), _MOST_THREADS)
-    if not kernel.threads_help:
-        workers = 1
-    total = 0
-    with ThreadPoolExecutor(workers, "commp") as pool:
-        free = [bytearray(SUBTREE_PAYLOAD) for _ in range(1 if workers == 1 else workers + 1)]
-        running: deque[tuple[Future[bytes], bytearray]] = deque()
-        while size := _fill(reader, buffer := free.pop()):
-            total += size
+    with _Workers(hasher, kernel.payload_root, SUBTREE_PAYLOAD, threads, on_progress) as workers:
+        while size := _fill(reader, buffer := workers.buffer()):
             if size < SUBTREE_PAYLOAD:
                 break
-            running.append((pool.submit(kernel.payload_root, buffer, SUBTREE_LEVEL), buffer))
-            if not free:
-                free.append(_oldest(running, hasher))
-            if on_progress is not None:
-                on_progress(total)
-        while running:
-            _oldest(running, hasher)
+            workers.submit(buffer)
     hasher.update(memoryview(buffer)[:size])
     if size and on_progress is not None:
-        on_progress(total)
+        on_progress(workers.total + size)
     return hasher
 
 
-def _oldest(running: deque[tuple[Future[bytes], bytearray]], hasher: CommpHasher) -> bytearray:
-    work, buffer = running.popleft()
-    hasher.add_subtree(work.result())
-    return buffer
+def feed_padded(
+    hasher: CommpHasher,
+    read_into: Callable[[int, memoryview], None],
+    padded_size: int,
+    *,
+    start: int = 0,
+    on_progress: Callable[[int], None] | None = None,
+    threads: int | None = None,
+) -> CommpHasher:
+    """The hasher, fed with a piece of at least 4 MiB that is Fr32-padded already, in one pass over its padded bytes.
+
+    `read_into(offset, buffer)` fills the buffer with padded bytes from the offset on. The hasher has those before `start`, whole
+    subtrees, already. `on_progress` hears the payload bytes read now.
+
+    Raises:
+        NotFr32: a word has a bit set that padding leaves clear; its offset is that in the piece, in padded bytes.
+        ValueError: the size is no piece of whole 4 MiB subtrees.
+    """
+    size, step = check_padded_piece_size(padded_size), _LEAF << SUBTREE_LEVEL
+    if size < step:
+        raise ValueError(f"a piece of {size} padded bytes has no whole subtree of {step}")
+    root_of = hasher.kernel.padded_root
+    with _Workers(hasher, root_of, step, threads, on_progress) as workers:
+        workers.begin_behind(start // step)
+        for offset in range(start, size, step):
+            buffer = workers.buffer()
+            read_into(offset, memoryview(buffer))
+            workers.submit(buffer)
+    return hasher
+
+
+class _Workers:
+    """Threads that find the roots of subtrees in buffers of `size` bytes, and give them to the hasher in order."""
+
+    def __init__(
+        self,
+        hasher: CommpHasher,
+        root_of: Callable[[bytearray, int], bytes],
+        size: int,
+        threads: int | None,
+        on_progress: Callable[[int], None] | None,
+    ) -> None:
+        workers = threads or min(_processors(), _MOST_THREADS)
+        if not hasher.kernel.threads_help:
+            workers = 1
+        self._hasher, self._root_of, self._size = hasher, root_of, size
+        self._on_progress = on_progress
+        self._pool = ThreadPoolExecutor(workers, "commp")
+        self._free = [bytearray(size) for _ in range(1 if workers == 1 else workers + 1)]
+        self._running: deque[tuple[Future[bytes], bytearray]] = deque()
+        self.total = 0  # payload bytes submitted
+        self._done = 0  # subtrees
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            # what was read before the reader failed counts; behind a subtree without a root nothing does
+            while self._running and not isinstance(error, NotFr32):
+                self._finish_one()
+        except NotFr32:
+            if error is None:
+                raise
+        finally:
+            self._pool.shutdown()
+
+    def begin_behind(self, done: int) -> None:
+        """The hasher has so many subtrees already; errors count from the first."""
+        self._done = done
+
+    def buffer(self) -> bytearray:
+        """One to fill, waiting for the oldest work if all are in use."""
+        return self._free.pop() if self._free else self._finish_one()
+
+    def submit(self, buffer: bytearray) -> None:
+        """Hash a full buffer."""
+        self._running.append((self._pool.submit(self._root_of, buffer, SUBTREE_LEVEL), buffer))
+        self.total += SUBTREE_PAYLOAD
+        if self._on_progress is not None:
+            self._on_progress(self.total)
+
+    def _finish_one(self) -> bytearray:
+        work, buffer = self._running.popleft()
+        try:
+            self._hasher.add_subtree(work.result())
+        except NotFr32 as error:
+            raise error.behind(self._done * self._size) from None
+        self._done += 1
+        return buffer
 
 
 def _fill(reader: BinaryIO, buffer: bytearray) -> int:

@@ -26,6 +26,7 @@ __all__ = [
     "padded_range",
     "read_up_to",
     "unpad_quads",
+    "unpad_quads_into",
     "unpadded_length",
 ]
 
@@ -58,6 +59,19 @@ def unpad_quads(data: bytes | memoryview) -> bytes:
     if len(data) % PADDED_QUAD:
         raise ValueError(f"{len(data)} bytes are not whole 128-byte padded quads")
     return current_kernel().unpad(data)
+
+
+def unpad_quads_into(data: bytes | bytearray | memoryview, out: memoryview) -> int:
+    """How many payload bytes of whole padded quads were written to the start of `out`, which may begin where `data` does.
+
+    Raises:
+        ValueError: the length is not a multiple of 128, or `out` has no room.
+    """
+    size = unpadded_length(len(data))
+    if len(out) < size:
+        raise ValueError(f"{len(out)} bytes have no room for {size}")
+    current_kernel().unpad_into(data, out)
+    return size
 
 
 def pad(data: bytes) -> bytes:

@@ -11,6 +11,7 @@ import io
 import os
 import tempfile
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Self
@@ -29,6 +30,7 @@ __all__ = [
     "load_roots",
     "roots_of",
     "save_roots",
+    "write_whole",
 ]
 
 _MAGIC: Final = b"sp-plugin subtree roots 1\n"
@@ -121,11 +123,16 @@ def roots_of(hasher: CommpHasher, padded_size: int) -> SubtreeRoots:
 
 def save_roots(folder: Path, name: str, roots: SubtreeRoots) -> None:
     """Keep roots as `folder/name`, whole or not at all."""
+    write_whole(folder, name, roots.to_bytes())
+
+
+def write_whole(folder: Path, name: str, data: bytes) -> None:
+    """Write `folder/name` so that it is there whole or not at all, whenever the machine stops."""
     folder.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=".roots-", dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(roots.to_bytes())
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).rename(folder / name)
@@ -151,11 +158,19 @@ class VerifiedReader(io.RawIOBase):
     """The unpadded bytes of a piece, none given out before the subtree around it was verified.
 
     It reads whole subtrees from `source` (seekable; it may leave out zeros at the end), keeps two, and closes the source
-    with itself if it owns it.
+    with itself if it owns it. With `another`, which makes the source go on elsewhere, wrong bytes are read again there.
     """
 
-    def __init__(self, source: BinaryIO, roots: SubtreeRoots, *, owns_source: bool = True) -> None:
+    def __init__(
+        self,
+        source: BinaryIO,
+        roots: SubtreeRoots,
+        *,
+        owns_source: bool = True,
+        another: Callable[[], bool] | None = None,
+    ) -> None:
         super().__init__()
+        self._another = another
         self._owns_source = owns_source
         self._source = source
         self._roots = roots
@@ -208,15 +223,22 @@ class VerifiedReader(io.RawIOBase):
         if index in self._kept:
             self._kept.move_to_end(index)
             return self._kept[index]
-        start = index * SUBTREE_PAYLOAD
-        size = min(SUBTREE_PAYLOAD, self._size - start)
-        self._source.seek(start)
-        data = read_up_to(self._source, size).ljust(size, b"\0")
-        if current_kernel().payload_root(data, self._roots.level) != self._roots.root(index):
-            raise RangeMismatch(
-                f"unpadded bytes {start}..{start + size} are not those of the piece that was verified"
-            )
+        data = self._proven(index)
         self._kept[index] = data
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
         return data
+
+    def _proven(self, index: int) -> bytes:
+        start = index * SUBTREE_PAYLOAD
+        size = min(SUBTREE_PAYLOAD, self._size - start)
+        while True:
+            self._source.seek(start)
+            data = read_up_to(self._source, size).ljust(size, b"\0")
+            root = current_kernel().payload_root(data, self._roots.level)
+            if root == self._roots.root(index):
+                return data
+            if self._another is None or not self._another():
+                raise RangeMismatch(
+                    f"unpadded bytes {start}..{start + size} are not those of the piece that was verified"
+                )

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from deals.blocks import BlockStore
 from deals.dag_pb import DagPbError, PbLink, PbNode, UnixFsData, UnixFsType
+from deals.unixfs_shard import MURMUR3_X64_64, name_hash
 from lotus_client.cid import DAG_PB, RAW, Cid, CidError
 
 __all__ = [
@@ -130,11 +131,40 @@ class UnixFs:
             where = "/".join((str(root), *names[:depth]))
             if entry.kind is not EntryKind.DIRECTORY:
                 raise UnixFsNotFound(f"{where} is a {entry.kind}, so it has no {name!r}")
-            found = next((link for link in self.entries(entry.cid) if link.name == name), None)
+            found = self._child(entry.cid, name)
             if found is None:
                 raise UnixFsNotFound(f"{where} has no {name!r}")
-            entry = self.entry(found.cid)
+            entry = self.entry(found)
         return entry
+
+    def _child(self, cid: Cid, name: str) -> Cid | None:
+        """What the directory has under this name; of a sharded one only the shards that may hold it are read."""
+        _, data = self._node(cid)
+        if data.kind is UnixFsType.HAMT_SHARD and data.hash_type == MURMUR3_X64_64:
+            return self._child_of_shard(cid, name)
+        return next((link.cid for link in self.entries(cid) if link.name == name), None)
+
+    def _child_of_shard(self, cid: Cid, name: str) -> Cid | None:
+        bits = int.from_bytes(name_hash(name), "big")
+        left = 64
+        while True:
+            node, data = self._node(cid)
+            if data.kind is not UnixFsType.HAMT_SHARD:
+                raise UnixFsCorrupt(
+                    cid, f"a {data.kind.name.lower()} where a shard of a directory is expected"
+                )
+            width = _shard_prefix_width(cid, data)
+            fanout = data.fanout or 0
+            left -= fanout.bit_length() - 1
+            if left < 0:
+                raise UnixFsCorrupt(cid, "shards are nested deeper than a hash of 64 bits leads")
+            place = f"{bits >> left & fanout - 1:0{width}X}"
+            here = [link for link in node.links if link.name[:width] == place]
+            if len(here) > 1:
+                raise UnixFsCorrupt(cid, f"the slot {place} of a shard is there twice")
+            if not here or len(here[0].name) > width:
+                return here[0].cid if here and here[0].name[width:] == name else None
+            cid = here[0].cid
 
     def entries(self, cid: Cid) -> Iterator[PbLink]:
         """The entries of a directory with their plain names, in the order of the DAG.

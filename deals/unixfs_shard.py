@@ -15,10 +15,10 @@ import mmh3
 from deals.dag_pb import PbLink, PbNode, UnixFsData, UnixFsType
 from lotus_client.cid import DAG_PB, Cid
 
-__all__ = ["shard_entries"]
+__all__ = ["MURMUR3_X64_64", "name_hash", "shard_entries"]
 
 _FANOUT: Final = 256
-_MURMUR3_X64_64: Final = 0x22  # its multihash code
+MURMUR3_X64_64: Final = 0x22  # its multihash code
 _LEVELS: Final = 8  # bytes of a hash
 
 
@@ -30,14 +30,15 @@ def shard_entries(
     Raises:
         ValueError: two names with the same 64-bit hash, which no HAMT can hold apart.
     """
-    hashed = {name: _hash(name) for name in links}
+    hashed = {name: name_hash(name) for name in links}
     names = sorted(links, key=lambda name: hashed[name])
     root = _shard([(hashed[name], links[name]) for name in names], 0, sink)
     return root.cid, root.tsize
 
 
-def _hash(name: str) -> bytes:
-    first, _ = mmh3.hash64(name.encode(), x64arch=True, signed=False)
+def name_hash(name: str) -> bytes:
+    """The eight bytes that lead to a name, a level for each in shards of 256."""
+    first, _ = mmh3.hash64(name.encode(errors="surrogatepass"), x64arch=True, signed=False)
     return int(first).to_bytes(8, "big")
 
 
@@ -64,7 +65,7 @@ def _shard(
     data = UnixFsData(
         UnixFsType.HAMT_SHARD,
         data=bits.to_bytes((bits.bit_length() + 7) // 8, "big"),
-        hash_type=_MURMUR3_X64_64,
+        hash_type=MURMUR3_X64_64,
         fanout=_FANOUT,
     )
     block = PbNode(tuple(links), data.encode()).encode()

@@ -21,13 +21,14 @@ from deals.fr32 import (
     check_padded_piece_size,
     pad_stream,
     padded_range,
-    unpad_quads,
+    unpad_quads_into,
     unpadded_length,
 )
 from lotus_client.bitfield import MAX_ENCODED_SIZE, BitField, BitFieldError
 
 __all__ = [
     "NotAllocated",
+    "PaddedPiece",
     "UnsealedChanged",
     "UnsealedCorrupt",
     "UnsealedError",
@@ -113,14 +114,16 @@ class UnsealedFile:
                 f"{self.path}: padded bytes {offset}..{offset + size} are not unsealed here; "
                 "ask the miner to unseal the sector"
             )
-        return io.BufferedReader(_PieceBytes(self, offset, size, owns_file=owns_file), _BUFFER)
+        return io.BufferedReader(PaddedPiece(self, offset, size, owns_file=owns_file), _BUFFER)
 
-    def _read_padded(self, start: int, length: int) -> bytes:
-        data = os.pread(self._fd, length, start)
+    def _read_padded(self, start: int, buffer: memoryview) -> None:
+        """Fill the buffer with padded bytes from `start` on."""
+        done = 0
+        while done < len(buffer) and (size := _pread_into(self._fd, buffer[done:], start + done)):
+            done += size
         self._check_unchanged()
-        if len(data) != length:
+        if done != len(buffer):
             raise UnsealedChanged(f"{self.path} became shorter while it was read")
-        return data
 
     def _check_unchanged(self) -> None:
         try:
@@ -148,8 +151,11 @@ class UnsealedFile:
         self.close()
 
 
-class _PieceBytes(io.RawIOBase):
-    """The raw reader below a piece: unpads whole quads around what is asked."""
+class PaddedPiece(io.RawIOBase):
+    """The raw reader below a piece: unpads whole quads around what is asked, and can give them padded.
+
+    One thread at a time reads from it. It is not buffered: what is asked for is what is read of the file.
+    """
 
     def __init__(
         self, file: UnsealedFile, offset: int, padded_size: int, *, owns_file: bool
@@ -158,8 +164,10 @@ class _PieceBytes(io.RawIOBase):
         self._owns_file = owns_file
         self._file = file
         self._offset = offset
+        self.padded_size = padded_size
         self._size = unpadded_length(padded_size)
         self._position = 0
+        self._room = bytearray()
 
     def close(self) -> None:
         if self._owns_file and not self.closed:
@@ -189,11 +197,51 @@ class _PieceBytes(io.RawIOBase):
         if stop <= start:
             return 0
         first, last = padded_range(start, stop)
-        data = unpad_quads(self._file._read_padded(self._offset + first, last - first))
+        padded = self._scratch(last - first)
+        self._file._read_padded(self._offset + first, padded)
         skip = start - unpadded_length(first)
-        view[: stop - start] = data[skip : skip + stop - start]
-        self._position = stop
+        size = unpadded_length(last - first)
+        if skip == 0 and size <= len(view):  # whole quads go straight to where they are wanted
+            unpad_quads_into(padded, view)
+        else:
+            unpad_quads_into(padded, padded)
+            view[: stop - start] = padded[skip : skip + stop - start]
+        self._position += stop - start
         return stop - start
+
+    def pread(self, offset: int, size: int) -> bytes:
+        """`size` unpadded bytes from an offset on, fewer only at the piece's end; the position stays where it is.
+
+        Raises:
+            UnsealedChanged: the file changed.
+        """
+        stop = min(offset + size, self._size)
+        if offset < 0 or stop <= offset:
+            return b""
+        first, last = padded_range(offset, stop)
+        padded = self._scratch(last - first)
+        self._file._read_padded(self._offset + first, padded)
+        unpad_quads_into(padded, padded)
+        skip = offset - unpadded_length(first)
+        return bytes(padded[skip : skip + stop - offset])
+
+    def padded_into(self, start: int, buffer: memoryview) -> None:
+        """Fill the buffer with the padded bytes of this piece from `start` on; what is behind its end is an error.
+
+        Raises:
+            UnsealedChanged: the file changed.
+        """
+        if start < 0 or start + len(buffer) > self.padded_size:
+            raise ValueError(
+                f"padded bytes from {start} are not all in a piece of {self.padded_size}"
+            )
+        self._file._read_padded(self._offset + start, buffer)
+
+    def _scratch(self, size: int) -> memoryview:
+        """Room for padded bytes, kept from read to read."""
+        if len(self._room) < size:
+            self._room = bytearray(size)
+        return memoryview(self._room)[:size]
 
 
 class UnsealedWriter:
@@ -246,6 +294,14 @@ class UnsealedWriter:
         with self.path.open("r+b") as file:
             rest = allocated - BitField(((offset, offset + padded_size),))
             _write_trailer(file, self.sector_size, rest)
+
+
+def _pread_into(fd: int, buffer: memoryview, offset: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(fd, [buffer], offset)
+    data = os.pread(fd, len(buffer), offset)  # older macOS
+    buffer[: len(data)] = data
+    return len(data)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int, int]:

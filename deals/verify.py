@@ -6,18 +6,28 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
-from deals.commp import CommpHasher, feed
+from deals.commp import CommpHasher, feed, feed_padded
 from deals.fr32 import unpadded_length
+from deals.kernels import SUBTREE_LEVEL, SUBTREE_PAYLOAD, NotFr32
 from deals.piece_cid import encode_piece_cid_v1, root_of
-from deals.sources.base import PieceSource, PieceUnavailable, Unavailable
+from deals.sources.base import (
+    PieceSource,
+    PieceUnavailable,
+    SourceError,
+    SourceFailed,
+    Unavailable,
+)
 from deals.subtree_roots import SubtreeRoots, roots_of
+from deals.unsealed import PaddedPiece
 from fil_plus.pieces import HeldPiece
 from lotus_client.cid import Cid
 from lotus_client.types import PaddedPieceSize
 
 __all__ = ["PieceMismatch", "PieceVerified", "Progress", "verify_piece"]
+
+_SUBTREE: Final = 32 << SUBTREE_LEVEL
 
 # Unpadded bytes read so far, and those of the whole piece; called in the event loop.
 Progress = Callable[[int, int], None]
@@ -52,9 +62,17 @@ class _Cancelled(Exception):
 
 
 async def verify_piece(
-    source: PieceSource, piece: HeldPiece, *, on_progress: Progress | None = None
+    source: PieceSource,
+    piece: HeldPiece,
+    *,
+    on_progress: Progress | None = None,
+    done: bytes = b"",
+    on_roots: Callable[[bytes], None] | None = None,
 ) -> PieceVerified | PieceMismatch:
     """Whether the bytes that `source` gives have the piece's CommP.
+
+    `done` are the roots of subtrees at its beginning that were read earlier: those bytes are not read again, and CommP over the
+    whole proves them too. `on_roots` hears, in a worker thread, the roots of all that was read so far.
 
     Cancelling the awaiting task stops the reading within 4 MiB, closes the reader, then raises CancelledError.
 
@@ -65,14 +83,27 @@ async def verify_piece(
     expected = root_of(piece.piece_cid)
     reader = await source.open(piece)
     stop = threading.Event()
-    report = _reporter(piece, stop, on_progress)
-    work = asyncio.create_task(asyncio.to_thread(_read_through, reader, piece, report))
+    hasher = CommpHasher()
+    report = _reporter(piece, stop, on_progress, len(done) // 32 * SUBTREE_PAYLOAD)
+
+    def on_read(read: int) -> None:
+        report(read)
+        if on_roots is not None:
+            on_roots(hasher.finished_roots())
+
+    work = asyncio.create_task(
+        asyncio.to_thread(_read_through, hasher, reader, piece, done, on_read)
+    )
     try:
         found = await asyncio.shield(work)
     except asyncio.CancelledError:
         stop.set()
         await asyncio.wait({work})
         work.exception()  # seen, so that it is not reported as lost
+        raise
+    except SourceError:
+        if on_roots is not None:
+            await asyncio.to_thread(on_roots, hasher.finished_roots())
         raise
     commitment = found.finish().raised_to(piece.padded_size)
     if commitment.root != expected:
@@ -81,21 +112,50 @@ async def verify_piece(
     return PieceVerified(piece.piece_cid, piece.padded_size, commitment.payload_size, roots)
 
 
-def _read_through(reader: BinaryIO, piece: HeldPiece, report: Callable[[int], None]) -> CommpHasher:
+def _read_through(
+    hasher: CommpHasher,
+    reader: BinaryIO,
+    piece: HeldPiece,
+    done: bytes,
+    report: Callable[[int], None],
+) -> CommpHasher:
+    for at in range(0, len(done), 32):
+        hasher.add_subtree(done[at : at + 32])
     try:
         with reader:
-            return feed(CommpHasher(), reader, on_progress=report)
+            raw = getattr(reader, "raw", reader)
+            padded = raw if isinstance(raw, PaddedPiece) else getattr(raw, "padded", None)
+            begun = len(done) // 32
+            if isinstance(padded, PaddedPiece) and padded.padded_size >= _SUBTREE:
+                return feed_padded(
+                    hasher,
+                    padded.padded_into,
+                    padded.padded_size,
+                    start=begun * _SUBTREE,
+                    on_progress=report,
+                )
+            if begun:
+                reader.seek(begun * SUBTREE_PAYLOAD)
+            return feed(hasher, reader, on_progress=report)
+    except NotFr32 as error:
+        raise PieceUnavailable(piece.key, Unavailable.CORRUPT, str(error)) from error
     except OSError as error:
-        raise PieceUnavailable(piece.key, Unavailable.READ_FAILED, str(error)) from error
+        raise PieceUnavailable(
+            piece.key,
+            Unavailable.READ_FAILED,
+            str(error),
+            retry_after=error.retry_after if isinstance(error, SourceFailed) else None,
+        ) from error
 
 
 def _reporter(
-    piece: HeldPiece, stop: threading.Event, on_progress: Progress | None
+    piece: HeldPiece, stop: threading.Event, on_progress: Progress | None, before: int
 ) -> Callable[[int], None]:
     total = unpadded_length(piece.padded_size)
     loop = asyncio.get_running_loop()
 
-    def report(done: int) -> None:
+    def report(read: int) -> None:
+        done = before + read
         if stop.is_set():
             raise _Cancelled
         if done > total:

@@ -22,6 +22,7 @@ from typing import Final
 
 from deals.blocks import BlockStore
 from deals.unixfs import Entry, EntryKind, UnixFs, UnixFsLimits
+from deals.volume_files import sync_tree, write_file
 from lotus_client.cid import RAW, Cid, CidError
 
 __all__ = [
@@ -124,7 +125,7 @@ def materialise(
         (home / _RECORD).touch()  # what was used last goes last
     else:
         cache.mkdir(parents=True, exist_ok=True)
-        record = _make(_Recorder(blocks), tree_limits, entry, home, limits)
+        record = _make(_Recorder(blocks, recorder.last), tree_limits, entry, home, limits)
     if record.size_bytes > limits.max_bytes or record.files > limits.max_entries:
         raise VolumeTooLarge(f"{entry.cid} has {record.size_bytes} bytes in {record.files} files")
     read = recorder.sizes | record.blocks
@@ -155,6 +156,7 @@ def write_tree(fs: UnixFs, cid: Cid, destination: Path, limits: VolumeLimits | N
     try:
         maker = _Maker(fs, limits or VolumeLimits(), read_only=False)
         maker.write(fs.entry(cid), temporary / _DATA, ())
+        sync_tree(temporary / _DATA)
         (temporary / _DATA).rename(destination)
         return maker.files
     finally:
@@ -202,16 +204,16 @@ class _Recorder:
     A node is asked what it is and then for what it holds: the second time it need not be read and hashed again.
     """
 
-    def __init__(self, blocks: BlockStore) -> None:
+    def __init__(self, blocks: BlockStore, last: tuple[Cid, bytes] | None = None) -> None:
+        """`last` is a block that was got already, if it is asked for first."""
         self._blocks = blocks
-        self._last: tuple[Cid, bytes] | None = None
+        self.last = last
         self.sizes: dict[Cid, int] = {}
 
     def get(self, cid: Cid) -> bytes:
-        if self._last is not None and self._last[0] == cid:
-            return self._last[1]
-        data = self._blocks.get(cid)
-        self._last = (cid, data)
+        if self.last is None or self.last[0] != cid:
+            self.last = (cid, self._blocks.get(cid))
+        data = self.last[1]
         self.sizes.setdefault(cid, len(data))
         return data
 
@@ -250,12 +252,7 @@ class _Maker:
     def _write_file(self, entry: Entry, path: Path) -> None:
         self.files += 1
         self._count(entry.size or 0)
-        with path.open("xb") as file:
-            for chunk in self._fs.read_file(entry.cid):
-                file.write(chunk)
-            file.flush()
-            # the cache outlives a power cut, so a name may only appear when its bytes are on disk
-            os.fsync(file.fileno())
+        write_file(path, self._fs.read_file(entry.cid), entry.size or 0)
         if self._read_only:
             path.chmod(0o444)
 
@@ -277,6 +274,8 @@ def _make(
     try:
         maker = _Maker(UnixFs(recorder, tree_limits), limits)
         maker.write(entry, temporary / _DATA, ())
+        # the cache outlives a power cut, so the record may only be there when all that it speaks of is on disk
+        sync_tree(temporary / _DATA)
         record = _Record(maker.files, maker.size, recorder.sizes)
         _save_record(temporary, record)
         temporary.chmod(0o755)

@@ -68,6 +68,9 @@ def up(
     storage_paths: Annotated[
         int, typer.Option(min=1, max=64, help="Paths that sectors are spread over.")
     ] = 1,
+    unseal_seconds: Annotated[
+        float, typer.Option(min=0, help="How long the miner takes to unseal a sector.")
+    ] = 0,
     block_time: Annotated[
         float, typer.Option(min=0, help="Seconds between epochs; 0 mines on request only.")
     ] = 0,
@@ -129,6 +132,7 @@ def up(
         market_port=(flavour.default_market_port or 0) if market_port is None else market_port,
         flavour=flavour,
         storage_paths=storage_paths,
+        unseal_seconds=unseal_seconds,
         block_seconds=block_time,
         nodes=nodes,
         network=_network(epoch, block_time, providers, f3),
@@ -300,6 +304,9 @@ def demo(
     network_version: Annotated[
         int, typer.Option(min=28, max=29, help="29 plays the story under Solstice's rules.")
     ] = 28,
+    flavour: Annotated[
+        Flavour, typer.Option(help="The provider's software; its piece server is what is read.")
+    ] = Flavour.LOTUS_MINER,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything up at the end.")] = False,
 ) -> None:
     """Play the whole story: a verified deal, an approved job, blocks won, a payment and its proof."""
@@ -312,7 +319,14 @@ def demo(
     from devstack.node import EpochsNotReached
 
     try:
-        asyncio.run(play(out.absolute(), network_version=network_version, keep=keep, show=Show()))
+        played = play(
+            out.absolute(),
+            network_version=network_version,
+            keep=keep,
+            show=Show(),
+            flavour=flavour,
+        )
+        asyncio.run(played)
     except (asyncio.CancelledError, KeyboardInterrupt):
         fail("the demo was interrupted", EXIT_FAILED)
     except (StoryError, WorldError, CommandFailed, MessageFailed, EpochsNotReached) as error:

@@ -10,6 +10,7 @@ from devstack.auth import TokenIssuer
 from devstack.chain import Network
 from devstack.provider import SealingProvider
 from devstack.streams import PushedStreams
+from devstack.unsealing import Unsealing
 
 __all__ = ["MinerNode"]
 
@@ -24,3 +25,7 @@ class MinerNode:
     remote_url: str = ""
     streams: PushedStreams = field(default_factory=lambda: PushedStreams(Path("pushed")))
     started_at: float = field(default_factory=time.time)
+    unsealing: Unsealing = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.unsealing = Unsealing(self.provider)

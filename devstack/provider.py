@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from deals.commp import commp
+from deals.unsealed import UnsealedFile
 from devstack.chain import (
     ChainLookupError,
     MessageFailed,
@@ -167,18 +168,26 @@ class SealingProvider:
                 self._unsettled.add(sector.number)
 
     async def unseal(self, number: SectorNumber) -> None:
-        """Write the sector's unsealed file again if it is gone.
+        """Write the sector's unsealed file again if it, or a part of it, is gone.
 
         Raises:
             KeyError: no such sector.
             PieceRejected: the devnet was restarted since, and payloads are kept in the unsealed files only.
         """
         sector = self.sectors[number]
+        if self._is_unsealed(number):
+            return
+        if any(piece.staged and piece.staged.payload == b"" for piece in sector.pieces):
+            raise PieceRejected(f"sector {number} is from before a restart: its data is gone")
+        await asyncio.to_thread(self._write, sector)
+
+    def _is_unsealed(self, number: SectorNumber) -> bool:
         path = self.storage.file(FileType.UNSEALED, self.miner.actor_id, number)
-        if not path.exists():
-            if any(piece.staged and piece.staged.payload == b"" for piece in sector.pieces):
-                raise PieceRejected(f"sector {number} is from before a restart: its data is gone")
-            await asyncio.to_thread(self._write, sector)
+        try:
+            with UnsealedFile.open(path, self.sector_size) as file:
+                return file.has(0, self.sector_size)
+        except OSError:
+            return False
 
     def _allocation(self, number: AllocationId | None) -> Allocation | None:
         if number is None:

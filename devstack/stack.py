@@ -242,6 +242,7 @@ class Devstack:
         for index in range(len(self.network.config.providers)):
             miner = self._make_miner(index)
             cleanup.callback(miner.provider.close)
+            cleanup.push_async_callback(miner.unsealing.close)
             if earlier is not None:
                 miner.provider.resume(earlier.sectors.get(index, {}))
                 address = miner.provider.miner
@@ -369,7 +370,9 @@ class Devstack:
         worker = network.key(network.config.providers[index].worker)
         provider = SealingProvider(network, network.providers[index], worker, storage)
         tokens, streams = TokenIssuer(kept_secret(repo)), PushedStreams(repo / "pushed")
-        return MinerNode(network, provider, tokens, streams=streams)
+        node = MinerNode(network, provider, tokens, streams=streams)
+        node.unsealing.seconds = self.config.unseal_seconds
+        return node
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -30,6 +30,7 @@ class DevstackConfig:
     market_port: int = 0  # of booster-http or Curio's market server; without one it is not used
     flavour: Flavour = Flavour.LOTUS_MINER
     storage_paths: int = 1  # how many the provider spreads its sectors over
+    unseal_seconds: float = 0.0  # how long the miner takes to unseal a sector
     gateway_port: int | None = None  # None: no gateway before the first node
     gateway_lookback_seconds: int = LOOKBACK_SECONDS
     block_seconds: float = 0.0

@@ -110,10 +110,13 @@ class StoragePath:
         What an earlier network left under that name is replaced.
         """
         path = self.file(FileType.UNSEALED, miner, number)
-        path.unlink(missing_ok=True)
-        writer = UnsealedWriter(path, sector_size)
+        # It is made elsewhere and moved, as the miner does, so that it is never seen half written.
+        made = path.with_name(f".{path.name}.being-written")
+        made.unlink(missing_ok=True)
+        writer = UnsealedWriter(made, sector_size)
         for piece in pieces:
             writer.write_piece(piece.offset, piece.size, piece.reader or io.BytesIO())
+        made.replace(path)
         with self.file(FileType.SEALED, miner, number).open("wb") as sealed:
             sealed.truncate(sector_size)
         self.file(FileType.CACHE, miner, number).mkdir(exist_ok=True)

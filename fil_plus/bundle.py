@@ -1,7 +1,8 @@
 """The bundle of a job: everything it will do, as one value with one digest.
 
 Canonical form: RFC 8785 JSON. Addresses are text with the network's own prefix, amounts decimal strings, digests hex,
-absent values null; every field is always present, so a new field of a later version changes `schema`.
+absent values null; every field of a schema is always present. Schema 2 is schema 1 with `verify` and `fuel`, and is used only
+where one of them is set, so that all other bundles keep their digests.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from lotus_client.types import ActorId, Epoch
 
 __all__ = [
     "BUNDLE_SCHEMA",
+    "BUNDLE_SCHEMA_2",
+    "MAX_FUEL",
+    "MAX_VERIFY",
     "Bundle",
     "BundleError",
     "BundleInput",
@@ -31,6 +35,7 @@ __all__ = [
 ]
 
 BUNDLE_SCHEMA: Final = "sp-plugin/bundle/1"
+BUNDLE_SCHEMA_2: Final = "sp-plugin/bundle/2"
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _REGISTRY_IMAGE: Final = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
@@ -38,6 +43,8 @@ _LOCAL_IMAGE: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _ENGINE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _NETWORK_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_SAFE_INTEGER: Final = 2**53 - 1  # beyond it RFC 8785 numbers are not exact
+MAX_VERIFY: Final = 10
+MAX_FUEL: Final = _MAX_SAFE_INTEGER
 
 
 class BundleError(ValueError):
@@ -103,6 +110,7 @@ class Bundle:
     `module_sha256` (hex) belongs to `wasm`, `image` with `image_kind` to `docker`; any other engine has one of the two,
     so that the program is always named by content. `network_access` is `none` or a
     sorted list of hosts written as text `http:<host>,<host>`. The run may start from `valid_from` to `valid_until`, inclusive.
+    The job is run `verify` more times and earns only if all runs end the same way; `fuel` is the most instructions of each.
 
     Raises:
         BundleError: fields that contradict each other or are out of range.
@@ -127,6 +135,8 @@ class Bundle:
     valid_from: Epoch
     valid_until: Epoch
     nonce: str
+    verify: int = 0
+    fuel: int | None = None
 
     def __post_init__(self) -> None:
         problems = tuple(_problems(self))
@@ -144,8 +154,10 @@ class Bundle:
     def to_json(self) -> dict[str, Any]:
         """The JSON object of the bundle, before canonicalisation."""
         prefix = self._prefix()
+        later = {} if self._is_first_schema() else {"verify": self.verify, "fuel": self.fuel}
         return {
-            "schema": BUNDLE_SCHEMA,
+            **later,
+            "schema": BUNDLE_SCHEMA if self._is_first_schema() else BUNDLE_SCHEMA_2,
             "network": self.network_name,
             "provider": Address.of_id(self.provider).to_text(prefix),
             "engine": str(self.engine),
@@ -174,6 +186,9 @@ class Bundle:
             "valid_until": self.valid_until,
             "nonce": self.nonce,
         }
+
+    def _is_first_schema(self) -> bool:
+        return not self.verify and self.fuel is None
 
     def _prefix(self) -> NetworkPrefix:
         return "f" if self.network_name == "mainnet" else "t"
@@ -205,6 +220,12 @@ def _problems(bundle: Bundle) -> list[str]:
         problems.append("nonce: 1 to 128 characters, new for every bundle")
     if bundle.payee is None and bundle.terms.pays:
         problems.append("payee: is needed because the terms promise a share")
+    if not 0 <= bundle.verify <= MAX_VERIFY:
+        problems.append(f"verify: 0 to {MAX_VERIFY} more runs")
+    if bundle.fuel is not None and not 1 <= bundle.fuel <= MAX_FUEL:
+        problems.append(f"fuel: 1 to {MAX_FUEL} instructions")
+    if bundle.engine != Engine.WASM and (bundle.verify or bundle.fuel is not None):
+        problems.append("verify, fuel: only wasm jobs can be counted and run again to check")
     numbers = {
         "max_output_bytes": bundle.max_output_bytes,
         "valid_from": bundle.valid_from,

@@ -1,4 +1,4 @@
-"""The few reads of a lotus-miner that tell where a sector's pieces lie.
+"""The few calls of a lotus-miner that tell where a sector's pieces lie, and that unseal a sector.
 
 Source: Lotus `api/api_storage.go`, `storage/sealer`; lotus-miner serves them under `/rpc/v0` only.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from lotus_client import codec
 from lotus_client.api_info import ApiInfo
@@ -16,7 +16,16 @@ from lotus_client.codec import At, at
 from lotus_client.transport import NodeTransport, RetryingTransport, RetryPolicy, RpcTransport
 from lotus_client.types import ActorId, AllocationId, PaddedPieceSize, SectorNumber
 
-__all__ = ["MinerClient", "SectorPiece", "SectorStatus", "sector_status_from_json"]
+__all__ = [
+    "MinerClient",
+    "SectorPiece",
+    "SectorStatus",
+    "StorageSpace",
+    "sector_status_from_json",
+]
+
+
+_MOST_PATHS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +58,17 @@ class SectorStatus:
     pieces: tuple[SectorPiece, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class StorageSpace:
+    """One storage path of the miner: whether finished sectors are kept there, and the bytes it has free for them."""
+
+    id: str
+    can_store: bool
+    available: int
+
+
 class MinerClient:
-    """Reads of one lotus-miner; a token with `read` is enough."""
+    """One lotus-miner. A token with `read` is enough but for the calls that say otherwise."""
 
     def __init__(self, transport: RpcTransport) -> None:
         self._transport = transport
@@ -89,6 +107,25 @@ class MinerClient:
     async def sector_status(self, number: SectorNumber) -> SectorStatus:
         """A sector with its pieces, from lotus-miner's own books (no look at the chain)."""
         return sector_status_from_json(await self._ask("SectorsStatus", number, False))
+
+    async def storage_spaces(self) -> list[StorageSpace]:
+        """The miner's storage paths with the bytes free in each. Needs `admin`."""
+        listed = (await self._ask("StorageList")).value
+        names = sorted(listed) if isinstance(listed, dict) else []
+        return [await self._space(name) for name in names[:_MOST_PATHS]]
+
+    async def _space(self, name: str) -> StorageSpace:
+        info, stat = await self._ask("StorageInfo", name), await self._ask("StorageStat", name)
+        available = stat.field("Available").integer()
+        return StorageSpace(name, info.field("CanStore").boolean(), available)
+
+    async def unseal(self, number: SectorNumber) -> None:
+        """Ask the miner to unseal a whole sector. Needs `admin`.
+
+        It answers at once and works in the background, for hours with 32 GiB; what goes wrong is only in its log, so look for the
+        copy. It goes on when the caller goes away (unlike `SectorsUnsealPiece`, which lives as long as its request).
+        """
+        await self._ask("SectorUnseal", number)
 
     async def _ask(self, method: str, *params: Any) -> At:
         return At(await self._transport.call(f"Filecoin.{method}", params), method)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
+from uuid import uuid4
 
 import structlog
 
@@ -15,11 +16,12 @@ from fil_plus.bundle import Bundle, BundleError
 from lotus_client.types import ClaimId, Epoch
 from sp_plugin.approvals.desk import ApprovalDesk, bundle_of
 from sp_plugin.config import DatasetConfig
-from sp_plugin.errors import BadInput, Conflict, RefusedByPolicy
+from sp_plugin.errors import BadInput, Conflict, RefusedByPolicy, TooMany
 from sp_plugin.inputs.base import InputMissing, PieceRef
 from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.jobs.reading import Kinds, ReadJob, read_job_values
 from sp_plugin.jobs.spec import JobSpec
+from sp_plugin.jobs.states import JobState
 from sp_plugin.pieces import Pieces
 from sp_plugin.policy import (
     InputFacts,
@@ -82,23 +84,61 @@ class Admission:
         Raises:
             BadInput, JobSpecError: every fault of the description.
             RefusedByPolicy: no approval could make this provider run it.
+            TooMany: the queue, or this submitter's part of it, is full.
         """
         read = read_job_values(description, self._kinds)
-        if len(await self._queue.waiting(self._max_waiting + 1)) >= self._max_waiting:
-            raise RefusedByPolicy("jobs.max_queued", [f"{self._max_waiting} jobs wait already"])
-        decision, bundle = await self._judge(read, "not yet submitted")
+        await self._check_room(submitter)
+        # The nonce is the job's ID: two jobs never have one digest, and approval of one is none of the other.
+        job_id = f"j-{uuid4()}"
+        decision, bundle = await self._judge(read, job_id)
         if not decision.allowed:
             first = decision.refusals[0]
             raise RefusedByPolicy(first.rule, [finding.detail for finding in decision.refusals])
-        record = await self._queue.submit(read.spec.to_wire(), submitter=submitter)
-        # The nonce is the job's ID: two jobs never have one digest, and approval of one is none of the other.
-        bundle = await self._resolve(read.spec, record.id)
-        await self._queue.set_bundle(record.id, bundle.digest().hex(), bundle.to_json())
-        await self._queue.set_message(record.id, "waits for approvals")
-        log.info(
-            "job_taken_in", job_id=record.id, digest=bundle.digest().hex(), submitter=submitter
+        digest = bundle.digest().hex()
+        record = await self._queue.submit(
+            read.spec.to_wire(),
+            submitter=submitter,
+            job_id=job_id,
+            bundle=(digest, bundle.to_json()),
+            message="waits for approvals",
         )
-        return await self._queue.job(record.id), read.warnings
+        log.info("job_taken_in", job_id=record.id, digest=digest, submitter=submitter)
+        return record, read.warnings
+
+    async def _check_room(self, submitter: str) -> None:
+        """Raises `TooMany` if the queue is full, or this submitter's part of it."""
+        if await self._queue.waiting_count() >= self._max_waiting:
+            raise TooMany(
+                f"jobs.max_queued: {self._max_waiting} jobs wait already; try again later"
+            )
+        most = self._queue.rules.quota_of(submitter).max_queued
+        if most is not None and await self._queue.waiting_count(submitter) >= most:
+            raise TooMany(
+                f"jobs.quotas max_queued: {most} jobs of {submitter} wait already; "
+                "try again when some have run, or stop some"
+            )
+
+    async def estimate(self, description: Mapping[str, Any]) -> Bundle:
+        """What a job would be, were it handed in: its limits and inputs are in the bundle.
+
+        Raises:
+            BadInput, JobSpecError: every fault of the description.
+        """
+        return await self._resolve(read_job_values(description, self._kinds).spec, "estimate")
+
+    async def consider(self, job_id: str) -> None:
+        """Look at one waiting job now, e.g. after a signature for it came."""
+        job = await self._queue.job(job_id)
+        if job.state is JobState.PENDING:
+            await self._consider(job)
+
+    def read(self, description: Mapping[str, Any]) -> ReadJob:
+        """The job described.
+
+        Raises:
+            JobSpecError: every fault of the description.
+        """
+        return read_job_values(description, self._kinds)
 
     async def try_policy(self, description: Mapping[str, Any]) -> PolicyDecision:
         """What policy says of a job that is not handed in."""
@@ -114,15 +154,17 @@ class Admission:
     async def step(self) -> bool:
         """Look at every waiting job once: queue what is approved and allowed, say of the others what they wait for."""
         for job in await self._queue.waiting():
-            if job.bundle_digest is None:
-                await self._bundle_anew(job)
-                continue
-            if (reason := await self.why_not_start(job)) is None:
-                await self._queue.admit(job.id)
-                log.info("job_admitted", job_id=job.id)
-            else:
-                await self._queue.set_message(job.id, reason)
+            await self._consider(job)
         return False
+
+    async def _consider(self, job: JobRecord) -> None:
+        if job.bundle_digest is None:
+            await self._bundle_anew(job)
+        elif (reason := await self.why_not_start(job)) is None:
+            await self._queue.admit(job.id)
+            log.info("job_admitted", job_id=job.id)
+        else:
+            await self._queue.set_message(job.id, reason)
 
     async def why_not_start(self, job: JobRecord) -> str | None:
         """Why a job may not start now, None if it may: first its approvals, then this provider's policy."""

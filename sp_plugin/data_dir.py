@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lotus_client.cid import Cid
+from lotus_client.crypto import Secp256k1Key
 from lotus_client.secrets import Secret
 from sp_plugin.errors import Conflict, SpPluginError
 
@@ -80,6 +81,18 @@ class DataDir:
     def link_key(self) -> bytes:
         """The key by which download links are signed, made at first use and kept."""
         return bytes.fromhex(self._kept("link.key", secrets.token_hex(32)))
+
+    def record_key(self) -> Secp256k1Key:
+        """The key that signs run records, made at first use and kept. It holds no money.
+
+        Raises:
+            SpPluginError: its file is damaged.
+        """
+        try:
+            return Secp256k1Key(bytes.fromhex(self._kept("record.key", secrets.token_hex(32))))
+        except ValueError as error:
+            message = f"{self.path / 'record.key'} is not a key: {error}; restore it, or remove it to sign by a new one"
+            raise SpPluginError(message) from error
 
     def first_genesis(self, genesis: Cid) -> Cid:
         """The genesis of the chain that this directory was first used for; `genesis` if it is new."""

@@ -20,6 +20,7 @@ from lotus_client.node import NodeCapabilities
 from sp_plugin.config import Config
 from sp_plugin.config.notes import config_notes
 from sp_plugin.errors import SpPluginError
+from sp_plugin.miner import connect_miner
 from sp_plugin.node import check_node, connect_each, connect_node
 from sp_plugin.pieces import piece_source
 from sp_plugin.store.chain import ChainRepository
@@ -155,6 +156,7 @@ async def _node(config: Config, node: LotusClient) -> list[Check]:
     info = await node.miner_info(config.provider.actor)
     checks.append(Check("provider", ok=True, detail=f"sector size {info.sector_size >> 20} MiB"))
     checks += _storage(config, info.sector_size)
+    checks += await _miner(config)
     checks += await _signer(config, node)
     return checks
 
@@ -236,6 +238,24 @@ def _storage(config: Config, sector_size: int) -> Iterator[Check]:
         if others:
             found += f", {others} other source{'' if others == 1 else 's'}"
         yield Check("storage", not problems, "; ".join(problems) or found)
+
+
+async def _miner(config: Config) -> list[Check]:
+    """lotus-miner's API, where one is named: it must be this provider's."""
+    try:
+        miner = connect_miner(config.provider.miner)
+    except SpPluginError as error:
+        return [Check("miner API", ok=False, detail=str(error))]
+    if miner is None:
+        return []
+    async with miner:
+        try:
+            actor = await miner.actor_id()
+        except LotusError as error:
+            return [Check("miner API", ok=False, detail=str(error))]
+    ok = actor == config.provider.actor
+    detail = "answers" if ok else f"is that of f0{actor}, not of f0{config.provider.actor}"
+    return [Check("miner API", ok, detail)]
 
 
 async def _signer(config: Config, node: LotusClient) -> list[Check]:

@@ -5,6 +5,7 @@ SpPluginError                  exit 1: the operation failed; the message says wh
 ├── BadInput                   exit 2: an argument, a job file, a CID that cannot be read
 ├── NotFound                   exit 1: no such job, piece, approval, payout …
 ├── Conflict                   exit 1: the thing is in a state that does not allow this
+├── TooMany                    exit 1: a limit is reached for now; try again later
 ├── RefusedByPolicy            exit 3: a rule said no (`.rule`, `.reasons`)
 ├── NotAllowed                 exit 3: the token lacks a scope
 ├── NodeUnreachable            exit 4: the Lotus node cannot be reached, or is on another network
@@ -41,6 +42,7 @@ __all__ = [
     "SpPluginError",
     "StoreError",
     "StoreTooNew",
+    "TooMany",
     "exit_code_of",
 ]
 
@@ -103,6 +105,10 @@ class NotFound(SpPluginError):
 
 class Conflict(SpPluginError):
     """The thing exists, but its state does not allow what was asked."""
+
+
+class TooMany(SpPluginError):
+    """A queue or a quota is full for now; the message names it."""
 
 
 class RefusedByPolicy(SpPluginError):

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import structlog
 from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
 
 from deals.event_sources import SourceName, hear_of_events
 from deals.follower import ChainFollower
@@ -20,24 +21,30 @@ from lotus_client.address import Address
 from lotus_client.client import LotusClient
 from lotus_client.errors import LotusError
 from lotus_client.heads import follow_heads
+from lotus_client.miner_client import MinerClient
 from lotus_client.node import NodeCapabilities, check_network
 from lotus_client.types import Epoch
 from sp_plugin.admission import Admission
 from sp_plugin.approvals.desk import ApprovalDesk, approval_policy
 from sp_plugin.config import Config, Scope
+from sp_plugin.config.sections import JobsConfig, QuotaConfig
 from sp_plugin.data_dir import DataDir, locked_data_dir
 from sp_plugin.denylists import Denylists
 from sp_plugin.earnings.ingest import Earnings, EarningsSettings
-from sp_plugin.errors import Conflict, RefusedByPolicy
+from sp_plugin.errors import Conflict, RefusedByPolicy, SpPluginError
 from sp_plugin.health import Health
 from sp_plugin.http.app import make_app
 from sp_plugin.http.links import ResultLinks
 from sp_plugin.http.parts import Parts
 from sp_plugin.input_cache import InputCache
-from sp_plugin.jobs.queue import JobQueue, QueueRules
+from sp_plugin.jobs.fairness import Quota
+from sp_plugin.jobs.following import LogPlaces
+from sp_plugin.jobs.queue import InvalidTransition, JobQueue, QueueRules
 from sp_plugin.lineage import Lineage
 from sp_plugin.metrics import CHAIN_EPOCH, EVENT_SOURCE, JOBS, PIECES, UNKNOWN_EPOCHS
+from sp_plugin.miner import connect_miner
 from sp_plugin.node import SameChain, check_node, connect_node, nodes_agree, solstice_epoch
+from sp_plugin.piece_work import WorkStopped
 from sp_plugin.pieces import Pieces, piece_source
 from sp_plugin.policy import PolicyRules
 from sp_plugin.pruning import Pruning
@@ -54,7 +61,9 @@ from sp_plugin.store.migrate import open_store
 from sp_plugin.store.outputs import OutputRepository
 from sp_plugin.store.piece_checks import PieceCheckRepository
 from sp_plugin.store.tokens import TokenRepository
+from sp_plugin.store.unsealing import UnsealRepository
 from sp_plugin.treasury import Treasury, open_treasury, shared_keys
+from sp_plugin.unsealing import Unsealing
 from sp_plugin.workshop import open_workshop
 
 __all__ = ["Sidecar", "open_sidecar"]
@@ -80,6 +89,7 @@ class Sidecar:
         sector_size: int,
         head: Epoch,
         treasury: Treasury,
+        miner: MinerClient | None = None,
     ) -> None:
         self.config = config
         self.data = data
@@ -92,6 +102,7 @@ class Sidecar:
         self.chain = ChainRepository(store)
         self.tokens = TokenRepository(store)
         self._followed: Epoch | None = None
+        self._considering: set[asyncio.Task[None]] = set()
         self._head = head
         self._follower = ChainFollower(
             node,
@@ -102,7 +113,7 @@ class Sidecar:
             else Epoch(config.follow.start_epoch),
             range_epochs=config.follow.max_epochs_per_step,
         )
-        self.queue = JobQueue(store, time.time_ns, QueueRules(float(config.jobs.lease_seconds)))
+        self.queue = JobQueue(store, time.time_ns, _queue_rules(config.jobs))
         self.desk = ApprovalDesk(
             queue=self.queue,
             book=ApprovalRepository(store),
@@ -127,12 +138,22 @@ class Sidecar:
             HeldBlockRepository(store),
             source=piece_source(config.provider, sector_size),
             unsealed=StoragePathSource(paths, sector_size) if paths else None,
+            books=miner,
             sector_size=sector_size,
             cache_dir=data.volumes,
             roots_dir=data.piece_roots,
             make_room=self.input_cache.make_room,
             denylist=denylists.current,
             epoch=lambda: self._followed,
+            clock=time.time_ns,
+        )
+        self.unsealing = Unsealing(
+            self.pieces,
+            UnsealRepository(store, self.provider),
+            config.provider.unseal,
+            miner=miner,
+            sector_bytes=sector_size,
+            address=Address.of_id(self.provider).to_text(found.address_prefix),
             clock=time.time_ns,
         )
         self.workshop = open_workshop(
@@ -217,7 +238,10 @@ class Sidecar:
             self.data.write_private(self.data.api_url, self.url)
             stack.callback(self.data.api_url.unlink, missing_ok=True)
             stack.push_async_callback(self.steps.stop)
+            stack.push_async_callback(self.pieces.work.close)
+            stack.push_async_callback(self._considered)
             self.steps.start()
+            await self.unsealing.resume()
             stack.push_async_callback(_cancelled, asyncio.create_task(self._hear_of_heads()))
             hints = hear_of_events(self.node, self.provider, lambda: self.steps.wake("follow"))
             stack.push_async_callback(_cancelled, asyncio.create_task(hints))
@@ -231,6 +255,11 @@ class Sidecar:
                 )
             await stop.wait()
             log.info("sidecar_stopping")
+
+    async def _considered(self) -> None:
+        """Until no job is being looked at."""
+        while self._considering:
+            await asyncio.gather(*self._considering, return_exceptions=True)
 
     async def _listen(self, runner: web.AppRunner) -> None:
         http = self.config.http
@@ -259,6 +288,7 @@ class Sidecar:
             admission=self.admission,
             desk=self.desk,
             pieces=self.pieces,
+            unsealing=self.unsealing,
             datasets=self.config.datasets,
             treasury=self.treasury,
             earnings=self.earnings_store,
@@ -267,6 +297,7 @@ class Sidecar:
             provider=self.provider,
             results_dir=self.data.results,
             links=ResultLinks(self.data.link_key()),
+            record_signer=self.data.record_key().address,
             prefix=self.found.address_prefix,
             wake=self.steps.wake,
             head=self.head_epoch,
@@ -274,7 +305,26 @@ class Sidecar:
             event_source=lambda: self._follower.source,
             gaps=self._gaps,
             network=self.found.network_name,
+            consider=self._consider,
+            logs=LogPlaces(self.data.runs, self.data.results),
+            kinds=self.workshop.kinds,
+            jobs=self.config.jobs,
+            node_id=f"n-{self.data.identity()}",
+            started=datetime.now(UTC),
         )
+
+    def _consider(self, job_id: str) -> None:
+        """Look at one waiting job in the background; the step `admit` does so too if this fails."""
+
+        async def look() -> None:
+            with suppress(
+                LotusError, SpPluginError, SQLAlchemyError, LookupError, InvalidTransition
+            ):
+                await self.admission.consider(job_id)
+
+        task = asyncio.create_task(look())
+        self._considering.add(task)
+        task.add_done_callback(self._considering.discard)
 
     async def _follow(self) -> bool:
         """Take over at most one range of epochs; new ones wake the steps that live on them."""
@@ -312,14 +362,17 @@ class Sidecar:
 
     async def _verify(self) -> bool:
         """Read a piece; a job may have waited for it."""
-        more = await self.pieces.verify_next()
+        try:
+            more = await self.pieces.verify_next()
+        except WorkStopped:
+            return False
         self.steps.wake("admit")
         return more
 
     async def _admit(self) -> bool:
         """Let approved jobs through, to workers that look for them at once."""
         more = await self.admission.step()
-        self.workshop.wake()
+        await self.queue.end_late()  # also where no worker of ours does it
         return more
 
     async def _earn(self) -> bool:
@@ -404,10 +457,7 @@ class Sidecar:
         for kind in GapKind:
             epochs = sum(gap.to_epoch - gap.from_epoch for gap in gaps if gap.kind is kind)
             UNKNOWN_EPOCHS.labels(kind.value).set(epochs)
-        counts: dict[str, int] = {}
-        for job in await self.queue.list_jobs(limit=100_000):
-            counts[job.state] = counts.get(job.state, 0) + 1
-        for state, count in counts.items():
+        for state, count in (await self.queue.counts()).items():
             JOBS.labels(state).set(count)
         return False
 
@@ -419,6 +469,23 @@ class Sidecar:
                     async for _ in changes:
                         self.steps.wake("follow")
             await asyncio.sleep(_RECONNECT_SECONDS)
+
+
+def _queue_rules(jobs: JobsConfig) -> QueueRules:
+    def quota(of: QuotaConfig) -> Quota:
+        return Quota(
+            max_queued=of.max_queued,
+            max_running=of.max_running,
+            compute_seconds_per_day=of.compute_seconds_per_day,
+            output_bytes_per_day=of.output_bytes_per_day,
+            weight=of.weight,
+        )
+
+    return QueueRules(
+        float(jobs.lease_seconds),
+        default_quota=quota(jobs.quotas.default),
+        quotas={submitter.name: quota(submitter) for submitter in jobs.quotas.submitters},
+    )
 
 
 @asynccontextmanager
@@ -457,6 +524,9 @@ async def open_sidecar(config: Config) -> AsyncIterator[Sidecar]:
         )
         stack.push_async_callback(treasury.close)
         await refuse_shared_wallet(config, treasury, node)
+        miner = connect_miner(config.provider.miner)
+        if miner is not None:
+            stack.push_async_callback(miner.close)
         yield Sidecar(
             config,
             data,
@@ -466,6 +536,7 @@ async def open_sidecar(config: Config) -> AsyncIterator[Sidecar]:
             sector_size=info.sector_size,
             head=(await node.head()).height,
             treasury=treasury,
+            miner=miner,
         )
 
 

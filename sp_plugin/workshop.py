@@ -57,7 +57,6 @@ class Workshop:
         self._data = data
         self._node_id = f"n-{data.identity()}"
         self._count = workers
-        self._workers: list[Worker] = []
 
     async def clear(self, queue: JobQueue) -> None:
         """Put away what a killed process of this data_dir left: runs, half-made volumes, containers, leases.
@@ -88,22 +87,17 @@ class Workshop:
         on_end: Callable[[], None],
     ) -> None:
         """Run queued jobs until `stop` is set, and call `on_end` after each."""
-        self._workers = [
+        workers = [
             Worker(queue, self._runner, self._node_id, why_not_start=why_not_start, on_end=on_end)
             for _ in range(self._count)
         ]
         async with asyncio.TaskGroup() as group:
-            for worker in self._workers:
+            for worker in workers:
                 group.create_task(worker.run(stop))
 
     def mounted(self) -> frozenset[Path]:
         """The files and directories that are inputs of runs now."""
         return self._runner.mounted()
-
-    def wake(self) -> None:
-        """Look at the queue now."""
-        for worker in self._workers:
-            worker.wake()
 
     async def close(self) -> None:
         """Release what executors hold, e.g. the connection to a container engine."""
@@ -170,6 +164,7 @@ def open_workshop(
         },
         processes=config.jobs.docker.pids,
         denylist=denylist,
+        record_key=data.record_key(),
     )
     runner = JobRunner(kinds, executors, settings, clock, head)
     return Workshop(kinds, bundler, runner, executors, data=data, workers=config.jobs.workers)

@@ -18,6 +18,7 @@ from deals.kernels.base import (
     SUBTREE_PAYLOAD,
     Kernel,
     KernelUnavailable,
+    NotFr32,
     Readable,
 )
 from deals.kernels.choice import all_kernels, current_kernel, kernel_named
@@ -27,6 +28,7 @@ __all__ = [
     "SUBTREE_PAYLOAD",
     "Kernel",
     "KernelUnavailable",
+    "NotFr32",
     "Readable",
     "all_kernels",
     "current_kernel",

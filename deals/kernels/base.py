@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, Self, TypeAlias
 
-__all__ = ["SUBTREE_LEVEL", "SUBTREE_PAYLOAD", "Kernel", "KernelUnavailable", "Readable"]
+__all__ = ["SUBTREE_LEVEL", "SUBTREE_PAYLOAD", "Kernel", "KernelUnavailable", "NotFr32", "Readable"]
 
 Readable: TypeAlias = bytes | bytearray | memoryview
 
@@ -15,6 +15,27 @@ SUBTREE_PAYLOAD: Final = 127 << (SUBTREE_LEVEL - 2)
 
 class KernelUnavailable(RuntimeError):
     """A kernel that this machine or this installation does not have; says which there are."""
+
+
+class NotFr32(ValueError):
+    """Padded data with a bit that padding always leaves clear; `offset` is that byte's."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(
+            f"padded byte {offset} has a bit that Fr32-padded data cannot have; "
+            "the file is damaged or not Fr32-padded"
+        )
+        self.offset = offset
+
+    @classmethod
+    def within(cls, data: Readable) -> Self:
+        """The error for the first such byte of `data`."""
+        tops = bytes(memoryview(data)[31::32])
+        return cls(32 * next(at for at, byte in enumerate(tops) if byte & 0xC0) + 31)
+
+    def behind(self, start: int) -> NotFr32:
+        """The same error where the data begins at `start`."""
+        return NotFr32(start + self.offset)
 
 
 class Kernel(Protocol):
@@ -36,6 +57,18 @@ class Kernel(Protocol):
 
     def unpad(self, data: Readable) -> bytes:
         """The payload of whole padded quads of 128 bytes."""
+        ...
+
+    def unpad_into(self, data: Readable, out: memoryview) -> None:
+        """`unpad`, written to the start of `out`, which has room for it and may begin where `data` does."""
+        ...
+
+    def padded_root(self, padded: Readable, level: int) -> bytes:
+        """The root over 2**level leaves (level 2 to 17) of whole quads that are padded already, with zeros behind them.
+
+        Raises:
+            NotFr32: a word has one of its two top bits set.
+        """
         ...
 
     def payload_root(self, payload: Readable, level: int) -> bytes:

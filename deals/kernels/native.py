@@ -7,7 +7,7 @@ import importlib.util
 from functools import cache
 from typing import Any, Final
 
-from deals.kernels.base import Readable
+from deals.kernels.base import NotFr32, Readable
 from deals.kernels.zeros import ZERO_ROOTS
 
 __all__ = ["NATIVE_NAMES", "NativeKernel", "native_kernels"]
@@ -15,6 +15,7 @@ __all__ = ["NATIVE_NAMES", "NativeKernel", "native_kernels"]
 # by the numbers of `piece.c`
 NATIVE_NAMES: Final = ("portable", "vector4", "avx2", "sha-ni", "avx512", "armv8")
 
+_NOT_FR32: Final = -2  # what `sp_padded_root` answers then
 _ZEROS: Final = b"".join(ZERO_ROOTS[:18])
 
 
@@ -31,16 +32,24 @@ class NativeKernel:
     def pad(self, data: Readable) -> bytes:
         """See `Kernel.pad`."""
         quads = len(data) // 127
-        out = ctypes.create_string_buffer(128 * quads)
+        # filled in place while nobody else has it: a buffer to copy from would cost more than the padding
+        out = bytes(128 * quads)
         self._library.sp_pad(_pointer(data), out, quads)
-        return out.raw
+        return out
 
     def unpad(self, data: Readable) -> bytes:
         """See `Kernel.unpad`."""
         quads = len(data) // 128
-        out = ctypes.create_string_buffer(127 * quads)
+        out = bytes(127 * quads)
         self._library.sp_unpad(_pointer(data), out, quads)
-        return out.raw
+        return out
+
+    def unpad_into(self, data: Readable, out: memoryview) -> None:
+        """See `Kernel.unpad_into`."""
+        quads = len(data) // 128
+        if len(out) < 127 * quads:
+            raise ValueError(f"{len(out)} bytes have no room for {127 * quads}")
+        self._library.sp_unpad(_pointer(data), _pointer(out), quads)
 
     def payload_root(self, payload: Readable, level: int) -> bytes:
         """See `Kernel.payload_root`."""
@@ -50,6 +59,18 @@ class NativeKernel:
         )
         if failed:
             raise ValueError(f"{len(payload)} bytes are no payload of a tree of level {level}")
+        return root.raw
+
+    def padded_root(self, padded: Readable, level: int) -> bytes:
+        """See `Kernel.padded_root`."""
+        root = ctypes.create_string_buffer(32)
+        failed = self._library.sp_padded_root(
+            self._number, _pointer(padded), len(padded), level, _ZEROS, root
+        )
+        if failed == _NOT_FR32:
+            raise NotFr32.within(padded)
+        if failed or len(padded) % 128:
+            raise ValueError(f"{len(padded)} bytes are no quads of a tree of level {level}")
         return root.raw
 
     def nodes(self, pairs: Readable) -> bytes:
@@ -82,7 +103,9 @@ def _library() -> ctypes.CDLL | None:
     library.sp_pad.argtypes = library.sp_unpad.argtypes = [pointer, pointer, size]
     library.sp_pad.restype = library.sp_unpad.restype = None
     library.sp_nodes.argtypes = [ctypes.c_int, pointer, pointer, size]
-    library.sp_payload_root.argtypes = [
+    if not hasattr(library, "sp_padded_root"):  # left over from an older build of the package
+        return None
+    library.sp_payload_root.argtypes = library.sp_padded_root.argtypes = [
         ctypes.c_int, pointer, size, ctypes.c_int, pointer, pointer,
     ]  # fmt: skip
     return library

@@ -408,43 +408,90 @@ API int sp_has_kernel(int kernel) {
     return kernel_of(kernel) != NULL;
 }
 
-/* Fr32: `quads` times 127 bytes become 128. The buffers must not overlap. */
-API void sp_pad(const uint8_t *in, uint8_t *out, size_t quads) {
-    for (; quads; quads--, in += 127, out += 128) {
-        uint64_t w[16], r[16];
-        w[15] = 0;
-        memcpy(w, in, 127);
-        for (int i = 0; i < 4; i++) {
-            /* word i is bits 254*i .. 254*i+253: it starts 2*i bits before 256*i */
-            for (int j = 0; j < 4; j++) {
-                int at = 4 * i + j, shift = 2 * i;
-                r[at] = shift == 0 ? w[at] : (w[at] << shift | w[at - 1] >> (64 - shift));
-            }
-            r[4 * i + 3] &= 0x3fffffffffffffffull;
+/* Fr32 by words of four lanes of 64 bits, in whatever vectors the compiler has. Memory is little-endian on every machine
+ * that we know of; the loads below take it for granted. */
+#define WORD_TOP 0x3fffffffffffffffull
+
+#if defined(__GNUC__)
+typedef uint64_t lanes __attribute__((vector_size(32)));
+#define LOAD(x, p) memcpy(&(x), (p), 32)
+#define KEEP ((lanes){~0ull, ~0ull, ~0ull, WORD_TOP})
+
+/* One quad: reads 128 bytes of `in`, of which the last does not matter. */
+static inline void pad_quad(const uint8_t *in, uint8_t *out) {
+    for (int word = 0; word < 4; word++) {
+        /* word i is bits 254*i .. 254*i+253: it starts 2*i bits before 256*i */
+        lanes x, before;
+        int shift = 2 * word;
+        LOAD(x, in + 32 * word);
+        if (word) {
+            LOAD(before, in + 32 * word - 8);
+            x = x << shift | before >> (64 - shift);
         }
-        memcpy(out, r, 128);
+        x &= KEEP;
+        memcpy(out + 32 * word, &x, 32);
     }
 }
 
-/* The inverse; the two top bits of each 32-byte word are dropped unseen. The buffers must not overlap. */
-API void sp_unpad(const uint8_t *in, uint8_t *out, size_t quads) {
-    for (; quads; quads--, in += 128, out += 127) {
-        uint64_t w[17], r[16];
-        memcpy(w, in, 128);
-        w[16] = 0;
-        for (int i = 0; i < 4; i++) w[4 * i + 3] &= 0x3fffffffffffffffull;
-        for (int i = 0; i < 4; i++)
-            for (int j = 0; j < 4; j++) {
-                int at = 4 * i + j, shift = 2 * i;
-                uint64_t low = w[at] >> shift;
-                /* what follows the 254 bits of word i is the start of word i+1 */
-                if (j < 3)
-                    r[at] = shift == 0 ? low : (low | w[at + 1] << (64 - shift));
-                else
-                    r[at] = low | w[at + 1] << (62 - shift);
-            }
-        memcpy(out, r, 127);
+/* One quad: reads 136 bytes of `in`, of which the last 8 do not matter, and writes 128, of which the last does not. */
+static inline void unpad_quad(const uint8_t *in, uint8_t *out) {
+    const lanes low = {~0ull, ~0ull, ~0ull, 0}, top = {0, 0, 0, ~0ull};
+    for (int word = 0; word < 4; word++) {
+        lanes x, next;
+        int shift = 2 * word;
+        LOAD(x, in + 32 * word);
+        LOAD(next, in + 32 * word + 8);
+        x = (x & KEEP) >> shift;
+        /* what follows the 254 bits of word i is the start of word i+1 */
+        x |= (next << (62 - shift)) & top;
+        if (word) x |= (next << (64 - shift)) & low;
+        memcpy(out + 32 * word, &x, 32);
     }
+}
+#else
+static void pad_quad(const uint8_t *in, uint8_t *out) {
+    uint64_t w[16], r[16];
+    memcpy(w, in, 128);
+    for (int at = 0; at < 16; at++) {
+        int shift = at / 4 * 2;
+        r[at] = shift == 0 ? w[at] : (w[at] << shift | w[at - 1] >> (64 - shift));
+        if (at % 4 == 3) r[at] &= WORD_TOP;
+    }
+    memcpy(out, r, 128);
+}
+
+static void unpad_quad(const uint8_t *in, uint8_t *out) {
+    uint64_t w[17], r[16];
+    memcpy(w, in, 136);
+    for (int at = 0; at < 16; at++) {
+        int shift = at / 4 * 2;
+        r[at] = (at % 4 == 3 ? w[at] & WORD_TOP : w[at]) >> shift;
+        if (at % 4 == 3) r[at] |= w[at + 1] << (62 - shift);
+        else if (shift) r[at] |= w[at + 1] << (64 - shift);
+    }
+    memcpy(out, r, 128);
+}
+#endif
+
+/* Fr32: `quads` times 127 bytes become 128. The buffers must not overlap. */
+API void sp_pad(const uint8_t *in, uint8_t *out, size_t quads) {
+    uint8_t last[128];
+    if (quads == 0) return;
+    for (; quads > 1; quads--, in += 127, out += 128) pad_quad(in, out);
+    memcpy(last, in, 127); /* nothing is read behind the end */
+    last[127] = 0;
+    pad_quad(last, out);
+}
+
+/* The inverse; the two top bits of each 32-byte word are dropped unseen. `out` may be `in`, and must not overlap otherwise. */
+API void sp_unpad(const uint8_t *in, uint8_t *out, size_t quads) {
+    uint8_t last[136], made[128];
+    if (quads == 0) return;
+    for (; quads > 1; quads--, in += 128, out += 127) unpad_quad(in, out);
+    memcpy(last, in, 128); /* nothing is read or written behind the ends */
+    memset(last + 128, 0, 8);
+    unpad_quad(last, made);
+    memcpy(out, made, 127);
 }
 
 /* Levels of a tree in place: `leaves` (a power of two) 32-byte leaves in `nodes`; the root ends up in front. */
@@ -468,19 +515,24 @@ API int sp_nodes(int kernel, const uint8_t *in, uint8_t *out, size_t count) {
 #define BLOCK_QUADS ((size_t)1 << (BLOCK_LEVEL - 2))
 #define ROOTS_LEVEL 7 /* so many levels above a block: 4 MiB padded at a time, and a stack that threads have */
 
-/* The root over 2**level leaves (level 2 to 17) of a payload of `size` bytes, padded, with zeros behind it.
- * `zeros` has the roots of zeros of the levels up to `level`, 32 bytes each: parts of zeros are not hashed.
- * 0, or -1 when the kernel is not to be had or the payload does not fit. */
-API int sp_payload_root(int kernel, const uint8_t *payload, size_t size, int level, const uint8_t *zeros,
-                        uint8_t *root) {
-    nodes_fn nodes_of = kernel_of(kernel);
+/* Whether the two top bits of every 32-byte word are clear, as Fr32 leaves them; the rest of `size` is no whole word. */
+static int is_fr32(const uint8_t *padded, size_t size) {
+    uint8_t seen = 0;
+    for (size_t at = 31; at < size; at += 32) seen |= padded[at];
+    return (seen & 0xc0) == 0;
+}
+
+/* The root over 2**level leaves (level 2 to 17) of `size` bytes in quads of `quad` bytes (127: padded here; 128: padded
+ * already), with zeros behind them. 0; -1 when it cannot be; -2 when padded data is no Fr32. */
+static int tree_root(nodes_fn nodes_of, size_t quad, const uint8_t *data, size_t size, int level, const uint8_t *zeros,
+                     uint8_t *root) {
     if (nodes_of == NULL || level < 2 || level > BLOCK_LEVEL + ROOTS_LEVEL) return -1;
-    if (size > (size_t)127 << (level - 2)) return -1;
-    uint8_t block[(size_t)32 << BLOCK_LEVEL], tail[127 * BLOCK_QUADS], roots[(size_t)32 << ROOTS_LEVEL];
+    if (size > quad << (level - 2)) return -1;
+    uint8_t block[(size_t)32 << BLOCK_LEVEL], tail[128 * BLOCK_QUADS], roots[(size_t)32 << ROOTS_LEVEL];
     int at = level < BLOCK_LEVEL ? level : BLOCK_LEVEL;
-    size_t whole = (size_t)127 << (at - 2), count = 0;
+    size_t whole = quad << (at - 2), count = 0;
     for (size_t used = 0; used < size; used += whole, count++) {
-        const uint8_t *from = payload + used;
+        const uint8_t *from = data + used;
         size_t part = size - used < whole ? size - used : whole;
         if (is_zero(from, part)) {
             memcpy(roots + 32 * count, zeros + 32 * (size_t)at, 32);
@@ -491,8 +543,14 @@ API int sp_payload_root(int kernel, const uint8_t *payload, size_t size, int lev
             memset(tail + part, 0, whole - part);
             from = tail;
         }
-        sp_pad(from, block, whole / 127);
-        fold(nodes_of, block, (size_t)1 << at);
+        if (quad == 128) {
+            if (!is_fr32(from, whole)) return -2;
+            nodes_of(from, block, (size_t)1 << (at - 1));
+            fold(nodes_of, block, (size_t)1 << (at - 1));
+        } else {
+            sp_pad(from, block, whole / 127);
+            fold(nodes_of, block, (size_t)1 << at);
+        }
         memcpy(roots + 32 * count, block, 32);
     }
     if (count == 0) {
@@ -505,6 +563,19 @@ API int sp_payload_root(int kernel, const uint8_t *payload, size_t size, int lev
     }
     memcpy(root, roots, 32);
     return 0;
+}
+
+/* The root over 2**level leaves (level 2 to 17) of a payload of `size` bytes, padded, with zeros behind it.
+ * `zeros` has the roots of zeros of the levels up to `level`, 32 bytes each: parts of zeros are not hashed.
+ * 0, or -1 when the kernel is not to be had or the payload does not fit. */
+API int sp_payload_root(int kernel, const uint8_t *payload, size_t size, int level, const uint8_t *zeros,
+                        uint8_t *root) {
+    return tree_root(kernel_of(kernel), 127, payload, size, level, zeros, root);
+}
+
+/* The same of data that is padded already, in one pass over it. -2 when a word has a bit that Fr32 data cannot have. */
+API int sp_padded_root(int kernel, const uint8_t *padded, size_t size, int level, const uint8_t *zeros, uint8_t *root) {
+    return tree_root(kernel_of(kernel), 128, padded, size, level, zeros, root);
 }
 
 #if defined(__wasm__)

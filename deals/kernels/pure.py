@@ -6,7 +6,7 @@ import hashlib
 import struct
 from typing import Final
 
-from deals.kernels.base import Readable
+from deals.kernels.base import NotFr32, Readable
 from deals.kernels.zeros import ZERO_ROOTS
 
 __all__ = ["PythonKernel"]
@@ -60,10 +60,26 @@ class PythonKernel:
             out += [spread[at : at + 127] for at in range(0, len(spread), 128)]
         return b"".join(out)
 
+    def unpad_into(self, data: Readable, out: memoryview) -> None:
+        """See `Kernel.unpad_into`."""
+        made = self.unpad(data)
+        out[: len(made)] = made
+
+    def padded_root(self, padded: Readable, level: int) -> bytes:
+        """See `Kernel.padded_root`."""
+        if len(padded) % 128 or len(padded) > 32 << level:
+            raise ValueError(f"{len(padded)} bytes are no quads of a tree of level {level}")
+        if max(bytes(padded[31::32]), default=0) > 0x3F:
+            raise NotFr32.within(padded)
+        return self._fold(bytes(padded).rstrip(b"\0"), level)
+
     def payload_root(self, payload: Readable, level: int) -> bytes:
         """See `Kernel.payload_root`."""
         data = bytes(payload).rstrip(b"\0")  # zeros need not be hashed
-        nodes = self.pad(data + bytes(-len(data) % 127))
+        return self._fold(self.pad(data + bytes(-len(data) % 127)), level)
+
+    def _fold(self, nodes: bytes, level: int) -> bytes:
+        nodes += bytes(-len(nodes) % 32)
         for current in range(level):
             if not nodes:
                 break

@@ -8,12 +8,13 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-from deals.kernels.base import SUBTREE_PAYLOAD, Readable
+from deals.kernels.base import SUBTREE_LEVEL, SUBTREE_PAYLOAD, NotFr32, Readable
 from deals.kernels.zeros import ZERO_ROOTS
 
 __all__ = ["WasmKernel", "wasm_kernel"]
 
 _VECTOR4: Final = 1  # KERNEL_VECTOR4 of `piece.c`
+_NOT_FR32: Final = -2  # what `sp_padded_root` answers then
 _ZEROS: Final = b"".join(ZERO_ROOTS[:18])
 _ROOT: Final = 1024  # where a root is written, behind the zeros
 _INPUT: Final = 4096
@@ -74,18 +75,41 @@ class WasmKernel:
         """See `Kernel.unpad`."""
         return self._quads("sp_unpad", data, 128, 127)
 
+    def unpad_into(self, data: Readable, out: memoryview) -> None:
+        """See `Kernel.unpad_into`."""
+        made = self.unpad(data)
+        out[: len(made)] = made
+
     def payload_root(self, payload: Readable, level: int) -> bytes:
         """See `Kernel.payload_root`."""
-        instance = self._instance()
-        if len(payload) <= SUBTREE_PAYLOAD:
-            instance.write(payload, _INPUT)
-        failed = instance.call(
-            "sp_payload_root", _VECTOR4, instance.at(_INPUT), len(payload), level,
-            instance.at(0), instance.at(_ROOT),
-        )  # fmt: skip
+        failed, root = self._root("sp_payload_root", payload, level, SUBTREE_PAYLOAD)
         if failed:
             raise ValueError(f"{len(payload)} bytes are no payload of a tree of level {level}")
-        return instance.read(_ROOT, 32)
+        return root
+
+    def padded_root(self, padded: Readable, level: int) -> bytes:
+        """See `Kernel.padded_root`."""
+        failed, root = self._root("sp_padded_root", padded, level, 32 << SUBTREE_LEVEL)
+        if failed == _NOT_FR32:
+            raise NotFr32.within(padded)
+        if failed or len(padded) % 128:
+            raise ValueError(f"{len(padded)} bytes are no quads of a tree of level {level}")
+        return root
+
+    def _root(self, name: str, data: Readable, level: int, most: int) -> tuple[int, bytes]:
+        instance = self._instance()
+        if len(data) <= most:
+            instance.write(data, _INPUT)
+        failed = instance.call(
+            name,
+            _VECTOR4,
+            instance.at(_INPUT),
+            len(data),
+            level,
+            instance.at(0),
+            instance.at(_ROOT),
+        )
+        return int(failed), instance.read(_ROOT, 32)
 
     def nodes(self, pairs: Readable) -> bytes:
         """See `Kernel.nodes`."""

@@ -16,9 +16,11 @@ __all__ = [
     "PieceUnavailable",
     "SourceError",
     "SourceFactory",
+    "SourceFailed",
     "Unavailable",
     "UnknownSourceKind",
     "make_source",
+    "name_of",
     "source_kind",
     "source_kinds",
 ]
@@ -47,11 +49,31 @@ class PieceNotHere(SourceError):
 
 
 class PieceUnavailable(SourceError):
-    """This source has the sector, but not the piece's bytes; `reason` says why."""
+    """This source has the sector, but not the piece's bytes; `reason` says why.
 
-    def __init__(self, piece_key: str, reason: Unavailable, message: str) -> None:
+    `retry_after` is set if the source as a whole is in trouble (overloaded, away): the seconds for which it asked to be left
+    alone, 0 if it named none.
+    """
+
+    def __init__(
+        self,
+        piece_key: str,
+        reason: Unavailable,
+        message: str,
+        *,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(piece_key, message)
         self.reason = reason
+        self.retry_after = retry_after
+
+
+class SourceFailed(OSError):
+    """A source that could be read gives no more, for the time being; `retry_after` as in `PieceUnavailable`."""
+
+    def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class PieceSource(Protocol):
@@ -72,6 +94,11 @@ class PieceSource(Protocol):
     def problems(self) -> tuple[str, ...]:
         """What an operator should mend before this source can work; empty if all is well."""
         ...
+
+
+def name_of(source: PieceSource) -> str:
+    """What to call a source before people: its `name` if it has one, else its class."""
+    return str(getattr(source, "name", type(source).__name__))
 
 
 SourceFactory: TypeAlias = Callable[[Mapping[str, Any]], PieceSource]

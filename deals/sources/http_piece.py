@@ -20,7 +20,13 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from deals.fr32 import unpadded_length
-from deals.sources.base import PieceNotHere, PieceUnavailable, Unavailable, source_kind
+from deals.sources.base import (
+    PieceNotHere,
+    PieceUnavailable,
+    SourceFailed,
+    Unavailable,
+    source_kind,
+)
 from fil_plus.pieces import HeldPiece
 
 __all__ = ["HttpPieceSource"]
@@ -53,6 +59,11 @@ class HttpPieceSource:
             raise ValueError(f"{url!r} has a query, a fragment or a password in it")
         self._url = url.rstrip("/")
         self._sleep = sleep
+
+    @property
+    def name(self) -> str:
+        """The server, as people know it."""
+        return self._url
 
     async def open(self, piece: HeldPiece) -> BinaryIO:
         """See `PieceSource.open`."""
@@ -122,7 +133,10 @@ class _PieceOverHttp(io.RawIOBase):
             raise self._error(refused) from None
         except (requests.RequestException, OSError) as error:
             raise PieceUnavailable(
-                self._piece.key, Unavailable.READ_FAILED, f"{self._url}: {_reason(error)}"
+                self._piece.key,
+                Unavailable.READ_FAILED,
+                f"{self._url}: {_reason(error)}",
+                retry_after=0.0,
             ) from error
 
     def readable(self) -> bool:
@@ -173,7 +187,10 @@ class _PieceOverHttp(io.RawIOBase):
                 self._drop()
                 if attempt:
                     self._sleep(2.0**attempt / 4)
-        raise OSError(f"{self._url}: {_reason(failure)}") from failure
+        again = failure.again if isinstance(failure, _Refused) else None
+        raise SourceFailed(
+            f"{self._url}: {_reason(failure)}", retry_after=again or 0.0
+        ) from failure
 
     def _read(self, view: memoryview) -> int:
         if self._answer is None or self._at != self._position or self._at == self._until:
@@ -260,7 +277,8 @@ class _PieceOverHttp(io.RawIOBase):
         if status == 500:
             text = f"{self._url}: HTTP 500, which servers also say of a piece that is only sealed"
             return PieceUnavailable(key, Unavailable.NOT_UNSEALED, text)
-        return PieceUnavailable(key, Unavailable.READ_FAILED, f"{self._url}: HTTP {status}")
+        text = f"{self._url}: HTTP {status}" + (", too many requests" if status == 429 else "")
+        return PieceUnavailable(key, Unavailable.READ_FAILED, text, retry_after=refused.again)
 
 
 class _Short(Exception):

@@ -39,6 +39,11 @@ class StoragePathSource:
         self._paths = tuple(paths)
         self._sector_size = check_padded_piece_size(sector_size)
 
+    @property
+    def name(self) -> str:
+        """The directories, as people know them."""
+        return "storage paths " + ", ".join(map(str, self._paths))
+
     async def open(self, piece: HeldPiece) -> BinaryIO:
         """See `PieceSource.open`. Of several copies of a sector, the first that has the piece is read."""
         return await asyncio.to_thread(self.open_now, piece)

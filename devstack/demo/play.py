@@ -13,6 +13,7 @@ from devstack.demo.show import Show
 from devstack.demo.sidecar import SidecarProcess
 from devstack.demo.story import JobResult, Story, StoryError
 from devstack.demo.world import World, examples_dir
+from devstack.flavours import Flavour
 from fil_plus.reference_rates import REFERENCE_RATES, mainnet_equivalent
 from lotus_client.types import AttoFil
 
@@ -21,7 +22,14 @@ __all__ = ["play"]
 _PAYEE: Final = "scientist"
 
 
-async def play(out: Path, *, network_version: int, keep: bool, show: Show) -> dict[str, Any]:
+async def play(
+    out: Path,
+    *,
+    network_version: int,
+    keep: bool,
+    show: Show,
+    flavour: Flavour = Flavour.LOTUS_MINER,
+) -> dict[str, Any]:
     """The summary of one run, which is also written to `out/summary.json`.
 
     Raises:
@@ -30,7 +38,7 @@ async def play(out: Path, *, network_version: int, keep: bool, show: Show) -> di
     started = time.monotonic()
     _end_cleanly_when_told_to()
     home = out
-    async with World(home, network_version) as world:
+    async with World(home, network_version, flavour=flavour) as world:
         show.chapter("A local Filecoin network")
         show.done("node up", f"127.0.0.1:{world.net.api_port}, network version {network_version}")
         data = world.pack(examples_dir() / "data" / "earth", "earth")
@@ -187,7 +195,10 @@ def _last_words(show: Show, summary: dict[str, Any]) -> None:
 async def _wait_for_the_end(world: World, sidecar: SidecarProcess, show: Show) -> None:
     show.chapter("Kept up; Ctrl-C ends it")
     show.console.print(f"FULLNODE_API_INFO={world.net.api_info}")
-    show.console.print(f"MINER_API_INFO={world.net.miner_api_info}")
+    if world.flavour.has_miner_api:
+        show.console.print(f"MINER_API_INFO={world.net.miner_api_info}")
+    if world.flavour is not Flavour.LOTUS_MINER:
+        show.console.print(f"pieces: {world.net.market_url}/piece/<piece CID>")
     show.console.print(f"SP_PLUGIN_CONFIG={sidecar.config}")
     show.console.print(f"sidecar: {sidecar.url}/metrics, log in {sidecar.log}")
     stop = asyncio.Event()

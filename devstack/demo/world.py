@@ -17,6 +17,7 @@ from devstack.auth import Permission
 from devstack.chain import AccountSpec, NetworkConfig, ProviderSpec
 from devstack.datacap import allocate_piece, grant_datacap, settle
 from devstack.demo.sidecar import SidecarProcess
+from devstack.flavours import Flavour
 from devstack.sectors import Sector, SectorState
 from devstack.stack import Devstack, DevstackConfig
 from lotus_client.actors.methods import MinerMethod
@@ -67,8 +68,15 @@ def examples_dir() -> Path:
 class World:
     """One network with its people. Use as `async with World(home) as world`."""
 
-    def __init__(self, home: Path, network_version: int = 28, seed: int = 0) -> None:
+    def __init__(
+        self,
+        home: Path,
+        network_version: int = 28,
+        seed: int = 0,
+        flavour: Flavour = Flavour.LOTUS_MINER,
+    ) -> None:
         self.home = home
+        self.flavour = flavour
         self.network_version = network_version
         self.seed = seed
         self.net: Devstack
@@ -78,6 +86,7 @@ class World:
         _make_room(self.home)
         config = DevstackConfig(
             data_dir=self.home / "network",
+            flavour=self.flavour,
             network=NetworkConfig(
                 seed=self.seed,
                 name="localnet",
@@ -197,10 +206,7 @@ class World:
         return {
             "data_dir": str(home / "data"),
             "node": {"api_info_file": str(home / "node"), "network": "localnet"},
-            "provider": {
-                "actor": str(self.provider),
-                "storage_paths": [str(path.root) for path in self.net.provider.storage.paths],
-            },
+            "provider": {"actor": str(self.provider), **self._where_pieces_are()},
             "http": {"port": 0},
             "follow": {"start_epoch": 0, "poll_interval_seconds": 1, "max_epochs_per_step": 2880},
             "datasets": [
@@ -230,6 +236,12 @@ class World:
                 "minimum_payout_fil": "0.000001",
             },
         }
+
+    def _where_pieces_are(self) -> dict[str, Any]:
+        """Storage paths beside a lotus-miner; else the piece server alone, as where the sectors lie on other machines."""
+        if self.flavour is Flavour.LOTUS_MINER:
+            return {"storage_paths": [str(path.root) for path in self.net.provider.storage.paths]}
+        return {"sources": [{"kind": "http", "options": {"url": self.net.market_url}}]}
 
     def _selector(self) -> dict[str, Any]:
         return {"roots": [str(self.dataset_root)]}

@@ -82,8 +82,10 @@ async def _add_piece(
     return {"Sector": sector.number, "Offset": piece.offset}
 
 
-async def _unseal(node: MinerNode, number: SectorNumber) -> None:
-    await _unseal_sector(node, number)
+def _unseal(node: MinerNode, number: SectorNumber) -> None:
+    """Answers at once; the work is done in the background, and its errors are only logged."""
+    _known(node, number)
+    node.unsealing.start(number)
 
 
 async def _unseal_piece(
@@ -100,9 +102,13 @@ async def _unseal_piece(
 
 
 async def _unseal_sector(node: MinerNode, number: SectorNumber) -> None:
+    _known(node, number)
+    await node.unsealing.unseal(number)
+
+
+def _known(node: MinerNode, number: SectorNumber) -> None:
     if number not in node.provider.sectors:
         raise RpcError(1, f"sector info not found: sector {number}")
-    await node.provider.unseal(number)
 
 
 def _refs(node: MinerNode) -> Json:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fil_plus.bundle import (
     BUNDLE_SCHEMA,
+    BUNDLE_SCHEMA_2,
     Bundle,
     BundleError,
     BundleInput,
@@ -29,9 +30,10 @@ def bundle_from_json(recorded: Mapping[str, Any], digest: bytes | None = None) -
     Raises:
         BadInput: not a bundle of the schema we know, or not the one with `digest`.
     """
-    if recorded.get("schema") != BUNDLE_SCHEMA:
+    if recorded.get("schema") not in {BUNDLE_SCHEMA, BUNDLE_SCHEMA_2}:
         raise BadInput(
-            f"is {recorded.get('schema')!r}, this version reads {BUNDLE_SCHEMA}", field="schema"
+            f"is {recorded.get('schema')!r}, this version reads {BUNDLE_SCHEMA} and {BUNDLE_SCHEMA_2}",
+            field="schema",
         )
     try:
         bundle = _bundle(recorded)
@@ -68,6 +70,8 @@ def _bundle(recorded: Mapping[str, Any]) -> Bundle:
         valid_from=Epoch(recorded["valid_from"]),
         valid_until=Epoch(recorded["valid_until"]),
         nonce=recorded["nonce"],
+        verify=recorded.get("verify", 0),
+        fuel=recorded.get("fuel"),
     )
 
 

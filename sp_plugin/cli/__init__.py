@@ -21,7 +21,19 @@ from typing import Final
 
 import typer
 
-from sp_plugin.cli import approvals, car, commp, config, doctor, jobs, money, pieces, run, tokens
+from sp_plugin.cli import (
+    approvals,
+    car,
+    commp,
+    config,
+    doctor,
+    jobs,
+    money,
+    pieces,
+    results,
+    run,
+    tokens,
+)
 
 __all__ = ["app", "main"]
 
@@ -35,7 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for _module in (run, config, doctor, commp, car, pieces, jobs, approvals, money, tokens):
+for _module in (run, config, doctor, commp, car, pieces, results, jobs, approvals, money, tokens):
     _module.add_to(app)
 
 

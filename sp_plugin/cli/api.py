@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
@@ -44,6 +44,11 @@ class Api:
         self.url = url.rstrip("/")
         self._token = token
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What tells the sidecar who asks."""
+        return {} if self._token is None else {"Authorization": f"Bearer {self._token.reveal()}"}
+
     def get(self, path: str, **query: Any) -> Any:
         """The JSON answer to GET; arguments that are None are left out."""
         given = {key: value for key, value in query.items() if value is not None}
@@ -61,8 +66,10 @@ class Api:
         """The JSON answer to DELETE."""
         return self._json("DELETE", path, body or {})
 
-    def download(self, path: str, into: Path) -> int:
-        """Write a binary answer to the new file `into`; gives back its size.
+    def download(
+        self, path: str, into: Path, on_progress: Callable[[int], None] = lambda _done: None
+    ) -> int:
+        """Write a binary answer to the new file `into`; gives back its size. `on_progress` hears the bytes so far.
 
         Raises:
             SpPluginError: the answer broke off; what came is in the file.
@@ -72,6 +79,7 @@ class Api:
             try:
                 while chunk := answer.read(1 << 20):
                     size += file.write(chunk)
+                    on_progress(size)
             except HTTPException as error:
                 raise SpPluginError(
                     f"the answer broke off after {size} bytes, the sidecar's log says why; they are in {into}"
@@ -89,9 +97,7 @@ class Api:
             raise SpPluginError(f"{self.url} answers no JSON: is it a sidecar?") from error
 
     def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
-        headers = {"Content-Type": "application/json"}
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token.reveal()}"
+        headers = {"Content-Type": "application/json", **self.headers}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(  # noqa: S310  the scheme was checked
             self.url + path, data=data, headers=headers, method=method

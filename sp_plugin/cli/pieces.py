@@ -1,4 +1,4 @@
-"""`pieces list|verify|read`, `claims list|show`, `datasets list|show`, `results list|show`."""
+"""`pieces list` (`cli.piece_work` and `cli.aggregates` have the rest), `claims list|show`, `datasets list|show`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from sp_plugin.cli import piece_work
+from sp_plugin.cli.aggregates import add_to as add_aggregates
 from sp_plugin.cli.options import ConfigOption, JsonOption, connect
 
 __all__ = ["add_to"]
@@ -14,62 +16,23 @@ __all__ = ["add_to"]
 pieces_app = typer.Typer(no_args_is_help=True, help="Pieces this provider holds.")
 claims_app = typer.Typer(no_args_is_help=True, help="Claims of this provider.")
 datasets_app = typer.Typer(no_args_is_help=True, help="Data that jobs may compute over.")
-results_app = typer.Typer(no_args_is_help=True, help="What jobs have brought.")
 
-Key = Annotated[str, typer.Argument(help="A held piece's key, e.g. claim:12, or its piece CID.")]
 _COLUMNS = ["key", "piece_cid", "padded_size", "sector", "state", "datasets", "detail"]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
+    add_aggregates(pieces_app)
     app.add_typer(datasets_app, name="datasets")
     app.add_typer(claims_app, name="claims")
+    piece_work.add_to(pieces_app)
     app.add_typer(pieces_app, name="pieces")
-    app.add_typer(results_app, name="results")
 
 
 @pieces_app.command("list")
 def list_(config: ConfigOption = None, json: JsonOption = False) -> None:
     """List the pieces held now, and whether their bytes were found to be right."""
     _print(_pieces(config), _COLUMNS, "no pieces are held", json)
-
-
-@pieces_app.command()
-def verify(key: Key, config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Read a piece's bytes and compare them with its CID; exits 1 unless they are the piece."""
-    from sp_plugin.cli.api import segment
-    from sp_plugin.cli.output import print_fields, print_json
-    from sp_plugin.errors import ExitCode
-
-    answer = connect(config).post(f"/api/v1/sp/pieces/{segment(key)}/verify")
-    (print_json if json else print_fields)(answer)
-    if answer["state"] != "verified":
-        raise typer.Exit(ExitCode.FAILED)
-
-
-@pieces_app.command()
-def read(
-    key: Key,
-    file: Annotated[Path, typer.Argument(help="The file to write; must not exist.")],
-    offset: Annotated[int, typer.Option(min=0, help="The first unpadded byte.")] = 0,
-    length: Annotated[
-        int | None, typer.Option(min=1, help="How many bytes; all by default.")
-    ] = None,
-    config: ConfigOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Write the unpadded bytes of a piece to a file. Of a piece that was verified, they are verified again."""
-    from sp_plugin.cli.api import segment
-    from sp_plugin.cli.output import print_fields, print_json
-    from sp_plugin.errors import BadInput
-
-    try:
-        size = connect(config).download(
-            f"/api/v1/sp/pieces/{segment(key)}/bytes?offset={offset}&length={length or 0}", file
-        )
-    except OSError as error:
-        raise BadInput(f"{file}: {error.strerror}") from error
-    (print_json if json else print_fields)({"file": str(file), "size": size})
 
 
 @claims_app.command("list")
@@ -119,51 +82,6 @@ def show(
             (print_json if json else print_fields)(item)
             return
     raise NotFound("dataset", name)
-
-
-@results_app.command("list")
-def results(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """List completed executions."""
-    items = connect(config).get("/api/v1/sp/results")["items"]
-    _print(items, ["execution_id", "job_id", "exit_code"], "no results", json)
-
-
-@results_app.command("show")
-def show_result(
-    execution_id: Annotated[str, typer.Argument(help="An execution's ID, or its beginning.")],
-    config: ConfigOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Show the run record of a completed execution: what went in, what came out, and what it took."""
-    from sp_plugin.cli.output import print_fields, print_json
-    from sp_plugin.errors import BadInput, NotFound
-
-    items = connect(config).get("/api/v1/sp/results")["items"]
-    found = [item for item in items if item["execution_id"].startswith(execution_id)]
-    if not found:
-        raise NotFound("completed execution", execution_id)
-    if len(found) > 1:
-        raise BadInput(f"{len(found)} executions begin with {execution_id}; write more of the ID")
-    (item,) = found
-    if json:
-        print_json(item)
-        return
-    record = item["record"]
-    print_fields(
-        {
-            "execution": item["execution_id"],
-            "job": item["job_id"],
-            "exit code": item["exit_code"],
-            "executor": record.get("executor_version"),
-            "bundle": record.get("bundle_digest"),
-            "inputs": [part.get("piece_key") or part["cid"] for part in record.get("inputs", [])],
-            "output": (record.get("output") or {}).get("root_cid"),
-            "published": item["published"].get("Type"),
-            "piece": (record.get("published") or {}).get("piece_cid"),
-            "wall seconds": (record.get("usage") or {}).get("wall_seconds"),
-            "files kept": item["available"],
-        }
-    )
 
 
 def _pieces(config: Path | None) -> list[dict[str, Any]]:

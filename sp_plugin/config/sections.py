@@ -25,6 +25,7 @@ from sp_plugin.config.fields import (
     Section,
     Text,
 )
+from sp_plugin.config.miner import MinerConfig, UnsealConfig, why_not_source
 
 __all__ = [
     "ApprovalsConfig",
@@ -145,13 +146,19 @@ class PieceSourceConfig(Section):
     """Another place where the bytes of held pieces can be read, asked after `storage_paths`."""
 
     kind: Text = Field(
-        description="storage_path, or the name of a source that was added",
+        description="http, storage_path, miner (needs the admin token), or the name of a source that was added",
         examples=["storage_path"],
     )
     options: dict[str, Any] = Field(
         description="what that kind takes",
         examples=[{"paths": ["/mnt/storage/two"], "sector_size": 34359738368}],
     )
+
+    @model_validator(mode="after")
+    def _may_be_used(self) -> Self:
+        if why := why_not_source(self.kind, self.options):
+            raise _wrong("options", why)
+        return self
 
 
 class ProviderConfig(Section):
@@ -166,6 +173,17 @@ class ProviderConfig(Section):
     sources: tuple[PieceSourceConfig, ...] = Field(
         default=(), description="other places where pieces can be read"
     )
+    miner: MinerConfig = Field(default=MinerConfig(), description="lotus-miner's own API")
+    unseal: UnsealConfig = Field(default=UnsealConfig(), description="unsealing asked for")
+
+    @model_validator(mode="after")
+    def _unsealing_has_a_token(self) -> Self:
+        if self.unseal.enabled and self.miner.api_info_file and not self.miner.allow_admin_token:
+            raise _wrong(
+                "unseal.enabled",
+                "unsealing by lotus-miner's API needs its admin token: say provider.miner.allow_admin_token: true too",
+            )
+        return self
 
 
 class DatabaseConfig(Section):
@@ -371,6 +389,53 @@ class DockerLimits(Section):
     log_bytes: PositiveCount = Field(default=_MIB, description="kept of stdout and of stderr, each")
 
 
+class QuotaConfig(Section):
+    """What one submitter may have at a time and in a day; null is no limit."""
+
+    max_queued: PositiveCount | None = Field(
+        default=None, description="jobs waiting to run, approved or not; more are refused"
+    )
+    max_running: PositiveCount | None = Field(
+        default=None, description="jobs running at the same time; further ones wait in the queue"
+    )
+    compute_seconds_per_day: PositiveCount | None = Field(
+        default=None, description="CPU seconds used in the last 24 hours after which jobs wait"
+    )
+    output_bytes_per_day: PositiveCount | None = Field(
+        default=None, description="bytes written in the last 24 hours after which jobs wait"
+    )
+    weight: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
+        default=1, description="size of its share beside other submitters"
+    )
+
+
+class _Submitter(Section):
+    name: Text = Field(
+        description="the name of its token; anonymous is whoever needs none", examples=["institute"]
+    )
+
+
+class SubmitterQuotaConfig(QuotaConfig, _Submitter):
+    """The quota of one submitter, in place of the default one."""
+
+
+class QuotasConfig(Section):
+    """Shares of the machine: submitters take turns by what they used in the last day."""
+
+    default: QuotaConfig = Field(default=QuotaConfig(), description="each submitter not named")
+    submitters: tuple[SubmitterQuotaConfig, ...] = Field(
+        default=(), description="submitters with quotas of their own"
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        names = [submitter.name for submitter in self.submitters]
+        for position, name in enumerate(names):
+            if name in names[:position]:
+                raise _wrong(f"submitters.{position}.name", "stands twice among the submitters")
+        return self
+
+
 class JobsConfig(Section):
     """How jobs run."""
 
@@ -380,6 +445,9 @@ class JobsConfig(Section):
         default=60, description="a worker silent this long has lost its job"
     )
     max_queued: PositiveCount = Field(default=1000, description="jobs waiting; more are refused")
+    quotas: QuotasConfig = Field(
+        default=QuotasConfig(), description="shares and limits of submitters"
+    )
     wasm: WasmLimits = Field(default=WasmLimits(), description="WASM limits")
     docker: DockerLimits = Field(default=DockerLimits(), description="Docker limits")
     allowed_publishers: tuple[Literal["local", "ipfs", "filecoin"], ...] = Field(

@@ -70,6 +70,7 @@ class OutcomeKind(StrEnum):
     INPUT_MISSING = "input_missing"
     IMAGE_MISSING = "image_missing"
     OUTPUT_REFUSED = "output_refused"  # symlinks, devices … among the outputs
+    UNVERIFIED = "unverified"  # run again to check, it ended another way; nothing of it counts
     PUBLISH_FAILED = "publish_failed"
     RUNTIME_FAULT = "runtime_fault"  # our side or the host failed
 
@@ -115,7 +116,7 @@ class OutputVolume:
 
 @dataclass(frozen=True, slots=True)
 class WasmProgram:
-    """A WASI preview 1 command."""
+    """A WASI preview 1 command, or a component that is a WASI 0.2 command."""
 
     module: Path
     sha256: str  # of the module's bytes, hexadecimal; also the key of the compile cache

@@ -1,7 +1,8 @@
-"""The WASM executor: each run in a process of its own that can be killed at any moment (`wasm_child`).
+"""The WASM executor: each run in a process of its own that can be killed at any moment.
 
-The sidecar never loads a guest: it starts the child with a minimal environment in its own session, watches time,
-memory and outputs from outside, and reads a short report. The child dies with the sidecar (PR_SET_PDEATHSIG).
+The sidecar never loads a guest. Programs are compiled in a process of their own and kept (`wasm_cache`); a run is a child
+forked from a waiting process (`wasm_zygote`, `sp_plugin.wasm_runtime`), watched from outside (`wasm_supervision`), and leaves a
+short report. All of them die with the sidecar.
 """
 
 from __future__ import annotations
@@ -10,21 +11,19 @@ import asyncio
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import signal
-import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 from sp_plugin.executors.base import (
     MIB,
-    ExecutionLimits,
     ExecutionOutcome,
     ExecutionRequest,
     ExecutorSettings,
@@ -41,42 +40,44 @@ from sp_plugin.executors.capture import (
     make_output_directories,
     write_exit_code,
 )
+from sp_plugin.executors.wasm_cache import CompileCache, Compiled, CompileFailed
+from sp_plugin.executors.wasm_layout import (
+    ManifestCache,
+    Preopen,
+    VolumeClash,
+    find_module,
+    lay_out,
+)
+from sp_plugin.executors.wasm_supervision import Ending, judge, supervise
+from sp_plugin.executors.wasm_zygote import Zygote, ZygoteLost
+from sp_plugin.jobs.removal import remove_tree
 from sp_plugin.jobs.spec import WasmParams
 
 __all__ = ["WasmExecutor"]
 
-_CHILD: Final = Path(__file__).with_name("wasm_child.py")
 _PAGE: Final = 1 << 16
 _MAX_MODULE: Final = 64 * MIB
+_MAX_LINKED: Final = 32  # modules of one program
 _MAX_MEMORY: Final = 1 << 32  # a 32-bit linear memory's end
-_COMPILER_BYTES: Final = 1024 * MIB  # what compiling may take beside the guest's own memory
-_FIRST_LOOK, _LONGEST_PAUSE = 0.02, 0.25  # seconds between two looks at a running child
-
-
-class _VolumeClash(Exception):
-    """Two volumes that cannot both be where the job wants them."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    kind: OutcomeKind
-    message: str = ""
-    exit_code: int | None = None
-    report: Mapping[str, Any] | None = None
-    cpu_seconds: float | None = None
+_SCRATCH: Final = "run-"
+_WASI: Final = "wasi_snapshot_preview1"
+_VERSION: Final = f"wasmtime {version('wasmtime')}"
 
 
 @register_executor("wasm")
 class WasmExecutor:
-    """Runs WASI preview 1 commands by wasmtime."""
+    """Runs WASI preview 1 and WASI 0.2 commands by wasmtime."""
 
     engine = "wasm"
     params = WasmParams
 
     def __init__(self, settings: ExecutorSettings) -> None:
-        self._cache_dir = settings.cache_dir / "wasm"
+        self._dir = settings.cache_dir / "wasm"
         self._modules_dir = settings.cache_dir / "modules"
         self._cache_bytes = settings.cache_bytes
+        self._cache = CompileCache(self._dir, settings.cache_bytes, _VERSION)
+        self._manifests = ManifestCache(self._dir / "manifests")
+        self._zygote: Zygote | None = None
 
     async def resolve(
         self, params: WasmParams, find: Callable[[str], Awaitable[Path]]
@@ -84,7 +85,7 @@ class WasmExecutor:
         """See `Executor.resolve`. A directory with one `.wasm` file in it stands for that file, as Bacalhau has it."""
         assert isinstance(params.entry_module, str)  # the reader made an input of the old form
         path = await find(params.entry_module)
-        module = await asyncio.to_thread(_keep_module, path, self._modules_dir)
+        module = await asyncio.to_thread(_keep_module, path, self._modules_dir, self._cache_bytes)
         return ResolvedProgram(
             WasmProgram(module, module.stem, params.entry_point),
             tuple(params.parameters),
@@ -93,64 +94,140 @@ class WasmExecutor:
 
     async def version(self) -> str:
         """E.g. `wasmtime 50.0.1`."""
-        return f"wasmtime {version('wasmtime')}"
+        return _VERSION
+
+    async def remove_leftovers(self) -> list[str]:
+        """Remove working directories of runs that a killed sidecar left; their processes died with it."""
+        await asyncio.to_thread(_remove_scratch, self._dir)
+        return []
+
+    async def close(self) -> None:
+        """End the process that starts runs."""
+        if self._zygote is not None:
+            self._zygote.close()
+            self._zygote = None
 
     async def run(
         self, request: ExecutionRequest, cancel: asyncio.Event | None = None
     ) -> ExecutionOutcome:
         """See `Executor.run`."""
         started = time.monotonic()
-        self._cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _prune_cache(self._cache_dir, self._cache_bytes)
         outputs = make_output_directories(request)
         meter = OutputMeter(tuple(outputs.values()), request.limits)
-        scratch = Path(tempfile.mkdtemp(prefix="run-", dir=self._cache_dir))
-        try:
-            ending = await self._run_child(request, outputs, meter, scratch, cancel)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        ending = await self._attempt(request, outputs, meter, started, cancel)
+        if ending.report is not None and ending.report["kind"] == "damaged":
+            self._cache.drop(ending.report["message"])
+            await asyncio.to_thread(_empty, outputs.values())
+            ending = await self._attempt(request, outputs, meter, started, cancel)
+            if ending.report is not None and ending.report["kind"] == "damaged":
+                message = "the compiled program is damaged again right after it was compiled anew"
+                ending = Ending(OutcomeKind.RUNTIME_FAULT, message)
         if (excess := meter.excess()) and ending.kind is OutcomeKind.FINISHED:
-            ending = _Ending(OutcomeKind.OUT_OF_DISK, excess, None, ending.report)
-        return await self._outcome(request, ending, meter, time.monotonic() - started)
+            ending = replace(ending, kind=OutcomeKind.OUT_OF_DISK, message=excess, exit_code=None)
+        return self._outcome(request, ending, meter, time.monotonic() - started)
 
-    async def _run_child(
+    async def _attempt(
         self,
         request: ExecutionRequest,
         outputs: Mapping[str, Path],
         meter: OutputMeter,
-        scratch: Path,
+        started: float,
         cancel: asyncio.Event | None,
-    ) -> _Ending:
+    ) -> Ending:
+        deadline = started + request.limits.wall_seconds
+        scratch: Path | None = None
         try:
-            preopens = _preopens(request, outputs, scratch)
-        except _VolumeClash as clash:
-            return _Ending(OutcomeKind.INPUT_MISSING, str(clash))
-        except OSError as error:
-            return _Ending(OutcomeKind.INPUT_MISSING, f"an input cannot be read: {error}")
-        plan = _plan(request, preopens, self._cache_dir)
-        log = scratch / "runtime.log"
-        read_fd, write_fd = os.pipe()
-        try:
-            try:
-                with log.open("wb") as log_file:
-                    process = await asyncio.create_subprocess_exec(
-                        sys.executable, "-I", str(_CHILD), str(write_fd),
-                        stdin=asyncio.subprocess.PIPE, stdout=log_file, stderr=log_file,
-                        pass_fds=(write_fd,), start_new_session=True, cwd=scratch,
-                        env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
-                    )  # fmt: skip
-            finally:
-                os.close(write_fd)
-            verdict, cpu = await _supervise(process, plan, request.limits, meter, cancel)
-            report = os.read(read_fd, 1 << 16)
+            self._cache.make_directory()
+            scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=self._dir))
+            modules = await _until(cancel, self._modules(request, deadline))
+            if modules is None:
+                return Ending(OutcomeKind.CANCELLED, "cancelled")
+            preopens = await self._lay_out(request, outputs, scratch)
+            (scratch / "plan.json").write_text(
+                json.dumps(_plan(request, modules, preopens, scratch))
+            )
+            zygote = await self._running_zygote()
+            run = zygote.start((scratch / "plan.json").absolute())
+            verdict, ended = await supervise(
+                zygote, run, request.limits, deadline, meter, cancel=cancel
+            )
+            if verdict is not None:
+                return replace(verdict, cpu_seconds=ended.cpu_seconds)
+            return judge(ended, scratch / "report.json", scratch / "log", request.limits)
+        except CompileFailed as failure:
+            return Ending(failure.kind, str(failure))
+        except VolumeClash as clash:
+            return Ending(OutcomeKind.INPUT_MISSING, str(clash))
+        except (ZygoteLost, OSError) as error:
+            return Ending(OutcomeKind.RUNTIME_FAULT, f"the run could not be started: {error}")
         finally:
-            os.close(read_fd)
-        if verdict is not None:
-            return replace(verdict, cpu_seconds=cpu)
-        return _judge(report, process.returncode, cpu, request.limits, log)
+            if scratch is not None:
+                shutil.rmtree(scratch, ignore_errors=True)
 
-    async def _outcome(
-        self, request: ExecutionRequest, ending: _Ending, meter: OutputMeter, seconds: float
+    async def _lay_out(
+        self, request: ExecutionRequest, outputs: Mapping[str, Path], scratch: Path
+    ) -> list[Preopen]:
+        wanted = (request.inputs, request.outputs, outputs, scratch, self._manifests)
+        try:
+            if any(volume.host_path.is_dir() for volume in request.inputs):
+                return await asyncio.to_thread(lay_out, *wanted)  # it lists them all
+            return lay_out(*wanted)
+        except OSError as error:
+            raise VolumeClash(f"an input cannot be read: {error}") from error
+
+    async def _modules(
+        self, request: ExecutionRequest, deadline: float
+    ) -> list[tuple[str, Compiled]]:
+        """(name, compiled) of what is linked, in order; the program comes last and its name is empty.
+
+        Raises:
+            CompileFailed: one cannot be compiled, is not among the inputs, or they import each other in a circle.
+        """
+        program = request.program
+        assert isinstance(program, WasmProgram)
+        flavour = "plain" if request.limits.fuel is None else "fuelled"
+        found: dict[str, Compiled] = {}
+
+        async def visit(name: str, path: Path, sha256: str, above: tuple[str, ...]) -> None:
+            compiled = await self._cache.get(path, sha256, flavour, deadline - time.monotonic())
+            if compiled.form == "module":
+                for wanted, first in compiled.imports.items():
+                    if wanted == _WASI or wanted in found:
+                        continue
+                    if wanted in (*above, name) or len(found) + len(above) > _MAX_LINKED:
+                        raise _unlinkable(wanted, (*above, name))
+                    file = find_module(wanted, request.inputs)
+                    if file is None:
+                        raise _unknown_import(wanted, first)
+                    kept = await asyncio.to_thread(
+                        _keep_module, file, self._modules_dir, self._cache_bytes
+                    )
+                    await visit(wanted, kept, kept.stem, (*above, name))
+            elif name:
+                raise CompileFailed(
+                    OutcomeKind.INVALID_PROGRAM, f"{name} is a component and cannot be linked in"
+                )
+            found[name] = compiled
+
+        try:
+            await visit("", program.module, program.sha256, ())
+        except ProgramMissing as error:
+            raise CompileFailed(error.kind, str(error)) from error
+        return list(found.items())
+
+    async def _running_zygote(self) -> Zygote:
+        """The one that starts runs; a new one if there is none or it is gone."""
+        if self._zygote is not None and not self._zygote.serves(asyncio.get_running_loop()):
+            self._zygote.close()
+            self._zygote = None
+        if self._zygote is None:
+            self._zygote = Zygote((self._dir / f"zygote-{os.getpid()}.log").absolute())
+        zygote = self._zygote
+        await zygote.wait_ready()
+        return zygote
+
+    def _outcome(
+        self, request: ExecutionRequest, ending: Ending, meter: OutputMeter, seconds: float
     ) -> ExecutionOutcome:
         report = ending.report or {}
         write_exit_code(request.result_dir, ending.exit_code)
@@ -170,19 +247,53 @@ class WasmExecutor:
             stderr=streams["stderr"],
             usage=Usage(
                 wall_seconds=seconds,
-                cpu_seconds=report.get("cpu_seconds", ending.cpu_seconds),
+                cpu_seconds=ending.cpu_seconds,
                 memory_bytes=report.get("memory_bytes"),
                 fuel=report.get("fuel"),
                 output_bytes=meter.total_bytes,
                 output_files=meter.total_files,
             ),
             executor=self.engine,
-            executor_version=await self.version(),
+            executor_version=_VERSION,
             warnings=tuple(report.get("warnings", ())),
         )
 
 
-def _keep_module(path: Path, directory: Path) -> Path:
+async def _until(
+    cancel: asyncio.Event | None, work: Awaitable[list[tuple[str, Compiled]]]
+) -> list[tuple[str, Compiled]] | None:
+    """What `work` gives, or `None` if `cancel` was set first; the work is ended then."""
+    task = asyncio.ensure_future(work)
+    if cancel is None:
+        return await task
+    stop = asyncio.ensure_future(cancel.wait())
+    try:
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        stop.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+
+def _unlinkable(wanted: str, above: tuple[str, ...]) -> CompileFailed:
+    chain = " → ".join(name or "the program" for name in (*above, wanted))
+    return CompileFailed(
+        OutcomeKind.INVALID_PROGRAM,
+        f"modules import each other in a circle, or more than {_MAX_LINKED} are linked: {chain}",
+    )
+
+
+def _unknown_import(module: str, name: str) -> CompileFailed:
+    return CompileFailed(
+        OutcomeKind.INVALID_PROGRAM,
+        f"the module cannot be linked: it imports {name[:100]!r} from {module[:100]!r}, which is neither {_WASI} nor "
+        "the Target of an InputSource",
+    )
+
+
+def _keep_module(path: Path, directory: Path, most_bytes: int) -> Path:
     """A copy of the module named by its SHA-256, so that what was approved is what will run."""
     if path.is_dir():
         found = sorted(path.glob("*.wasm"))
@@ -199,12 +310,45 @@ def _keep_module(path: Path, directory: Path) -> Path:
         )
     code = path.read_bytes()
     target = directory / f"{hashlib.sha256(code).hexdigest()}.wasm"
-    if not target.exists():
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = target.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_bytes(code)
-        temporary.rename(target)
+    if target.exists():
+        with suppress(OSError):
+            os.utime(target)
+        return target
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = target.with_suffix(f".{secrets.token_hex(8)}.tmp")
+    temporary.write_bytes(code)
+    temporary.rename(target)
+    _prune_modules(directory, target, most_bytes)
     return target
+
+
+def _prune_modules(directory: Path, keep: Path, most_bytes: int) -> None:
+    """Remove the copies that were used longest ago until the rest fits."""
+    entries = []
+    for path in directory.iterdir():
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            entries.append((status.st_mtime, status.st_size, path))
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries):
+        if total <= most_bytes:
+            break
+        if path != keep:
+            path.unlink(missing_ok=True)
+            total -= size
+
+
+def _remove_scratch(directory: Path) -> None:
+    for path in [*directory.glob(f"{_SCRATCH}*"), directory / "manifests"]:
+        remove_tree(path)
+    for path in [*directory.glob("*.tmp"), *directory.glob("zygote-*.log")]:
+        path.unlink(missing_ok=True)
+
+
+def _empty(directories: Sequence[Path] | Any) -> None:
+    for directory in directories:
+        remove_tree(directory)
+        directory.mkdir(mode=0o700)
 
 
 def _stream_paths(request: ExecutionRequest) -> dict[str, Path]:
@@ -216,190 +360,40 @@ def _is_larger(path: Path, limit: int) -> bool:
 
 
 def _plan(
-    request: ExecutionRequest, preopens: list[tuple[str, str, bool]], cache_dir: Path
+    request: ExecutionRequest,
+    modules: list[tuple[str, Compiled]],
+    preopens: list[Preopen],
+    scratch: Path,
 ) -> dict[str, Any]:
+    """What the child is told; paths are absolute, since it works in another directory."""
     program, limits = request.program, request.limits
     assert isinstance(program, WasmProgram)
     paths = _stream_paths(request)
     return {
-        # absolute, since the child works in another directory
-        "module": str(program.module.absolute()),
-        "sha256": program.sha256,
+        "flavour": "plain" if limits.fuel is None else "fuelled",
+        "modules": [
+            {
+                "name": name,
+                "key": compiled.key,
+                "path": str(compiled.path.absolute()),
+                "sha256": compiled.sha256,
+                "form": compiled.form,
+                "exports": list(compiled.exports) if compiled.form == "component" else [],
+            }
+            for name, compiled in modules
+        ],
         "entry_point": program.entry_point,
         "argv": ["", *request.arguments],  # Bacalhau gives an empty argv[0]
         "env": dict(request.environment),
-        "preopens": preopens,
+        "preopens": [[item.host, item.guest, item.writable] for item in preopens],
         "stdout": str(paths["stdout"].absolute()),
         "stderr": str(paths["stderr"].absolute()),
         "stream_bytes": limits.stream_bytes,
         "memory_bytes": min(-(-limits.memory_bytes // _PAGE) * _PAGE, _MAX_MEMORY),
         "cpu_seconds": limits.cpu_seconds,
         "fuel": limits.fuel,
-        # also room for the compiled module and the cut marker
-        "file_bytes": max(limits.output_bytes, limits.stream_bytes + 4096, 256 * MIB),
-        "cache_dir": str(cache_dir.absolute()),
-        "parent": os.getpid(),
+        # also room for the cut marker
+        "file_bytes": max(limits.output_bytes, limits.stream_bytes + 4096),
+        "log": str((scratch / "log").absolute()),
+        "report": str((scratch / "report.json").absolute()),
     }
-
-
-def _preopens(
-    request: ExecutionRequest, outputs: Mapping[str, Path], scratch: Path
-) -> list[tuple[str, str, bool]]:
-    """(host, guest, writable) directories. Single files are linked into a directory, since only those can be opened."""
-    opened: dict[str, tuple[Path, bool]] = {}
-    files: dict[str, list[tuple[Path, str]]] = {}
-    for volume in request.inputs:
-        guest = PurePosixPath(volume.guest_path)
-        if volume.host_path.is_dir():
-            _claim(opened, str(guest), volume.host_path, writable=False)
-        else:
-            files.setdefault(str(guest.parent), []).append((volume.host_path, guest.name))
-    for output in request.outputs:
-        guest = PurePosixPath(output.guest_path)
-        _claim(opened, str(guest), outputs[output.name], writable=True)
-    for number, (parent, members) in enumerate(files.items()):
-        directory = scratch / f"files-{number}"
-        directory.mkdir()
-        for host_path, name in members:
-            if (directory / name).exists():
-                raise _VolumeClash(
-                    f"two inputs want to be {parent}/{name}; give them other targets"
-                )
-            _link(host_path, directory / name)
-        _claim(opened, parent, directory, writable=False)
-    return [(str(host.absolute()), guest, writable) for guest, (host, writable) in opened.items()]
-
-
-def _claim(opened: dict[str, tuple[Path, bool]], guest: str, host: Path, *, writable: bool) -> None:
-    if guest in opened:
-        raise _VolumeClash(f"two volumes want to be {guest}; give them other targets")
-    opened[guest] = (host, writable)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        target.hardlink_to(source)
-    except OSError:  # another file system
-        shutil.copyfile(source, target)
-
-
-async def _supervise(
-    process: asyncio.subprocess.Process,
-    plan: Mapping[str, Any],
-    limits: ExecutionLimits,
-    meter: OutputMeter,
-    cancel: asyncio.Event | None,
-) -> tuple[_Ending | None, float | None]:
-    """Why we killed the child (`None`: it ended by itself), and the CPU seconds last seen."""
-    waiting = [asyncio.create_task(process.wait())]
-    if cancel is not None:
-        waiting.append(asyncio.create_task(cancel.wait()))
-    deadline = time.monotonic() + limits.wall_seconds
-    pause, cpu = _FIRST_LOOK, None
-    try:
-        await _send(process, json.dumps(plan).encode())
-        while True:
-            left = deadline - time.monotonic()
-            done, _ = await asyncio.wait(
-                waiting, timeout=max(0.0, min(pause, left)), return_when=asyncio.FIRST_COMPLETED
-            )
-            if waiting[0] in done:
-                return None, cpu
-            if done:
-                return _Ending(OutcomeKind.CANCELLED, "cancelled"), cpu
-            resident, cpu = _look_at(process.pid)
-            if verdict := _verdict(limits, meter, resident, cpu, is_late=left <= 0):
-                return verdict, cpu
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
-    finally:
-        _kill_group(process)
-        if len(waiting) > 1:
-            waiting[1].cancel()
-        await asyncio.shield(waiting[0])
-
-
-async def _send(process: asyncio.subprocess.Process, data: bytes) -> None:
-    assert process.stdin is not None
-    with suppress(
-        BrokenPipeError, ConnectionResetError
-    ):  # it ended before reading; its log says why
-        process.stdin.write(data)
-        await process.stdin.drain()
-    process.stdin.close()
-
-
-def _kill_group(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def _verdict(
-    limits: ExecutionLimits,
-    meter: OutputMeter,
-    resident: int | None,
-    cpu: float | None,
-    *,
-    is_late: bool,
-) -> _Ending | None:
-    if is_late:
-        return _Ending(OutcomeKind.OUT_OF_TIME, f"ran longer than {limits.wall_seconds:g} s")
-    if cpu is not None and limits.cpu_seconds is not None and cpu > limits.cpu_seconds:
-        return _Ending(OutcomeKind.OUT_OF_TIME, _cpu_message(limits))
-    if resident is not None and resident > limits.memory_bytes + _COMPILER_BYTES:
-        return _Ending(OutcomeKind.OUT_OF_MEMORY, f"its process took {resident} bytes of memory")
-    if excess := meter.excess():
-        return _Ending(OutcomeKind.OUT_OF_DISK, excess)
-    return None
-
-
-def _look_at(pid: int) -> tuple[int | None, float | None]:
-    """Resident bytes and CPU seconds of a process, from /proc; `None` where there is none."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None, None
-    # proc(5): utime and stime are fields 14 and 15, rss is 24; the list starts with field 3
-    ticks = int(fields[11]) + int(fields[12])
-    return int(fields[21]) * os.sysconf("SC_PAGE_SIZE"), ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _judge(
-    report_bytes: bytes,
-    return_code: int | None,
-    cpu: float | None,
-    limits: ExecutionLimits,
-    log: Path,
-) -> _Ending:
-    try:
-        report = json.loads(report_bytes)
-        return _Ending(OutcomeKind(report["kind"]), report["message"], report["exit_code"], report)
-    except ValueError:
-        pass  # it died without a report
-    if return_code == -signal.SIGXCPU or (
-        limits.cpu_seconds is not None and cpu is not None and cpu >= limits.cpu_seconds
-    ):
-        return _Ending(OutcomeKind.OUT_OF_TIME, _cpu_message(limits), cpu_seconds=cpu)
-    said = log.read_bytes()[-1000:].decode("utf-8", "replace").strip() if log.exists() else ""
-    how = f"signal {-return_code}" if return_code and return_code < 0 else f"status {return_code}"
-    message = f"the WASM runtime ended with {how}" + (f": {said}" if said else "")
-    return _Ending(OutcomeKind.RUNTIME_FAULT, message, cpu_seconds=cpu)
-
-
-def _cpu_message(limits: ExecutionLimits) -> str:
-    return f"used more than {limits.cpu_seconds:g} s of CPU time"
-
-
-def _prune_cache(directory: Path, limit: int) -> None:
-    """Remove the compiled modules that were used longest ago until the rest fits."""
-    entries = []
-    for path in directory.glob("*.cwasm"):
-        with suppress(FileNotFoundError):
-            status = path.stat()
-            entries.append((max(status.st_atime, status.st_mtime), status.st_size, path))
-    total = sum(size for _, size, _ in entries)
-    for _, size, path in sorted(entries):
-        if total <= limit:
-            break
-        path.unlink(missing_ok=True)
-        total -= size

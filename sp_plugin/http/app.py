@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from sp_plugin.http import approvals, health, holdings, jobs, money
+from sp_plugin.http import (
+    agent,
+    approvals,
+    estimates,
+    health,
+    holdings,
+    job_logs,
+    job_versions,
+    jobs,
+    login,
+    money,
+    openapi,
+    piece_work,
+)
 from sp_plugin.http.auth import auth_middleware
+from sp_plugin.http.client_version import version_middleware
 from sp_plugin.http.errors import error_middleware
 from sp_plugin.http.origin import origin_middleware
 from sp_plugin.http.parts import PARTS, Parts
@@ -14,15 +30,38 @@ from sp_plugin.metrics import HTTP_REQUESTS
 
 __all__ = ["make_app"]
 
+# job_versions before jobs: `/jobs/diff` must not be taken for a job's ID
+_MODULES: Final = (
+    health,
+    agent,
+    login,
+    job_versions,
+    jobs,
+    job_logs,
+    approvals,
+    estimates,
+    holdings,
+    piece_work,
+    money,
+    openapi,
+)
+
 
 def make_app(parts: Parts) -> web.Application:
-    """The application; it holds no state of its own."""
+    """The application; of its own it holds only how many logs are followed."""
     app = web.Application(
-        middlewares=[_count, error_middleware, origin_middleware, auth_middleware],
+        middlewares=[
+            _count,
+            error_middleware,
+            origin_middleware,
+            version_middleware,
+            auth_middleware,
+        ],
         client_max_size=parts.http.max_body_bytes,
     )
     app[PARTS] = parts
-    for module in (health, jobs, approvals, holdings, money):
+    app[job_logs.FOLLOWERS] = job_logs.Followers()
+    for module in _MODULES:
         app.add_routes(module.routes)
     return app
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 from aiohttp import web
@@ -17,6 +16,7 @@ from sp_plugin.http.auth import needs
 from sp_plugin.http.job_lookup import job_of
 from sp_plugin.http.parts import PARTS
 from sp_plugin.http.requests import json_body
+from sp_plugin.jobs.following import STDERR, STDOUT, follow_execution
 from sp_plugin.policy import PolicyDecision
 
 __all__ = ["routes"]
@@ -66,7 +66,7 @@ async def approve(request: web.Request) -> web.Response:
     added = await parts.desk.add(
         job.id, _address(body), _signature(body), None if role is None else str(role)
     )
-    parts.wake("admit")
+    parts.consider(job.id)
     return web.json_response({"added": added, "job_id": job.id})
 
 
@@ -108,22 +108,19 @@ async def policy_test(request: web.Request) -> web.Response:
 @routes.get(_JOB + "/logs")
 @needs(Scope.READ)
 async def logs(request: web.Request) -> web.Response:
-    """What the newest execution wrote, at most 1 MiB of each stream; undecodable bytes are replaced."""
+    """What the newest execution wrote until now, at most 1 MiB of each stream; undecodable bytes are replaced."""
     job = await job_of(request)
     parts = request.app[PARTS]
     executions = await parts.queue.executions_of(job.id)
     if not executions:
         return web.json_response({"execution_id": None, "stdout": "", "stderr": ""})
-    directory = parts.results_dir / executions[-1].id / "files"
-    streams: dict[str, Any] = {"execution_id": executions[-1].id}
-    for name in ("stdout", "stderr"):
-        try:
-            with (directory / name).open("rb") as file:
-                streams[name] = file.read(_MAX_LOG).decode("utf-8", "replace")
-        except FileNotFoundError:
-            shown = executions[-1].run_output or {}
-            streams[name] = str(shown.get("stderr" if name == "stderr" else "Stdout") or "")
-    return web.json_response(streams, dumps=json.dumps)
+    shown = {STDOUT: "", STDERR: ""}
+    async for chunk in follow_execution(parts.queue, parts.logs, executions[-1].id, follow=False):
+        if len(shown[chunk.stream]) < _MAX_LOG:
+            shown[chunk.stream] += chunk.text[: _MAX_LOG - len(shown[chunk.stream])]
+    return web.json_response(
+        {"execution_id": executions[-1].id, "stdout": shown[STDOUT], "stderr": shown[STDERR]}
+    )
 
 
 async def _standing_json(request: web.Request, decision: ApprovalDecision) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -14,7 +14,7 @@ from sp_plugin.errors import NotAllowed
 from sp_plugin.http.errors import error_response
 from sp_plugin.http.parts import PARTS
 
-__all__ = ["CALLER", "auth_middleware", "needs", "refusal_of"]
+__all__ = ["CALLER", "auth_middleware", "needs", "refusal_of", "scope_of"]
 
 CALLER: Final = web.RequestKey("caller", str)  # the token's name; "anonymous" without one
 _SCOPE: Final = "_sp_plugin_scope"
@@ -30,6 +30,12 @@ def needs(scope: Scope | None) -> Callable[[Endpoint], Endpoint]:
         return endpoint
 
     return mark
+
+
+def scope_of(handler: Any) -> Scope | None:
+    """The scope a handler needs; None where it is open to everybody."""
+    marked: tuple[Scope | None] = getattr(handler, _SCOPE, (None,))
+    return marked[0]
 
 
 @web.middleware

@@ -18,8 +18,9 @@ from sp_plugin.errors import (
     NotFound,
     RefusedByPolicy,
     SpPluginError,
+    TooMany,
 )
-from sp_plugin.jobs.queue import InvalidTransition
+from sp_plugin.jobs.queue import InvalidTransition, SeveralJobs
 from sp_plugin.payouts.batch import BatchRefused
 from sp_plugin.store.jobs import JobNotFound
 
@@ -37,7 +38,10 @@ class _Kind:
 # The first fitting class counts. Codes: Bacalhau v1.5+ `pkg/bacerrors`.
 _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], _Kind], ...] = (
     ((NotFound, JobNotFound), _Kind(404, "NotFound")),
-    ((Conflict, InvalidTransition, BatchRefused), _Kind(409, "Conflict")),
+    (SeveralJobs, _Kind(409, "MultipleJobsFound")),
+    (InvalidTransition, _Kind(409, "ConflictJobState")),
+    ((Conflict, BatchRefused), _Kind(409, "Conflict")),
+    (TooMany, _Kind(429, "ResourceExhausted")),
     (RefusedByPolicy, _Kind(403, "RefusedByPolicy")),
     (NotAllowed, _Kind(403, "Forbidden")),
     ((NodeUnreachable, LotusUnavailable, LotusWrongNetwork), _Kind(503, "ServiceUnavailable")),

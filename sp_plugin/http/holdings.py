@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from deals.subtree_roots import RangeMismatch
 from lotus_client.address import Address
 from sp_plugin.config import Scope
 from sp_plugin.config.example import plain_values
@@ -90,19 +89,24 @@ async def read(request: web.Request) -> web.StreamResponse:
     Of a piece that was verified each byte is verified again; the answer breaks off before the first one that is wrong.
     """
     offset, length = number(request, "offset", 0, _MOST), number(request, "length", _MOST, _MOST)
-    reader = await request.app[PARTS].pieces.open(request.match_info["key"])
-    with reader:
+    pieces, key = request.app[PARTS].pieces, request.match_info["key"]
+    with await pieces.open(key) as reader:
         response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
         await asyncio.to_thread(reader.seek, offset)
         try:
             chunk = await asyncio.to_thread(reader.read, min(_CHUNK, length))
-        except RangeMismatch as error:
+        except OSError as error:
+            await pieces.changed(key, error)
             raise Conflict(str(error)) from error
         await response.prepare(request)
         while chunk:
             await response.write(chunk)
             length -= len(chunk)
-            chunk = await asyncio.to_thread(reader.read, min(_CHUNK, length))
+            try:
+                chunk = await asyncio.to_thread(reader.read, min(_CHUNK, length))
+            except OSError as error:
+                await pieces.changed(key, error)
+                raise
     await response.write_eof()
     return response
 
@@ -127,6 +131,13 @@ async def results(request: web.Request) -> web.Response:
         if execution.state is ExecutionState.COMPLETED
     ]
     return web.json_response({"items": items})
+
+
+@routes.get("/api/v1/sp/record-key")
+@needs(Scope.READ)
+async def record_key(request: web.Request) -> web.Response:
+    """The address whose key signs run records."""
+    return web.json_response({"address": str(request.app[PARTS].record_signer)})
 
 
 @routes.get("/api/v1/sp/results/{name}.tar.gz")

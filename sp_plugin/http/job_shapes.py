@@ -13,7 +13,7 @@ from typing import Any, Final
 from sp_plugin.jobs.states import ExecutionState
 from sp_plugin.store.jobs import ExecutionRecord, HistoryItem, JobRecord
 
-__all__ = ["execution_json", "history_json", "job_json", "old_execution_numbers"]
+__all__ = ["execution_json", "history_json", "job_json"]
 
 # Before v1.6 two states fewer came before Completed.
 _OLD_NUMBERS: Final = {
@@ -23,15 +23,6 @@ _OLD_NUMBERS: Final = {
     ExecutionState.FAILED: 8,
     ExecutionState.CANCELLED: 9,
 }
-
-
-def old_execution_numbers(client_version: str) -> bool:
-    """Whether a client of this `X-Bacalhau-Git-Version` knows the execution states by their older numbers."""
-    major, _, rest = client_version.removeprefix("v").partition(".")
-    minor = rest.partition(".")[0]
-    if not (major.isdigit() and minor.isdigit()) or (major, minor) == ("0", "0"):
-        return False  # unknown or a development build: the newest
-    return (int(major), int(minor)) < (1, 6)
 
 
 def job_json(job: JobRecord) -> dict[str, Any]:
@@ -51,17 +42,19 @@ def job_json(job: JobRecord) -> dict[str, Any]:
     }
 
 
-def execution_json(execution: ExecutionRecord, *, old_numbers: bool = False) -> dict[str, Any]:
-    """An execution as clients read it."""
+def execution_json(
+    execution: ExecutionRecord, job: JobRecord, *, old_numbers: bool = False
+) -> dict[str, Any]:
+    """An execution of the job as clients read it."""
     return {
         "ID": execution.id,
-        "Namespace": "default",
+        "Namespace": job.namespace,
         "EvalID": "",
         "Name": "",
         "NodeID": execution.node_id,
         "JobID": execution.job_id,
         "JobVersion": 1,
-        "AllocatedResources": {"Tasks": {}},
+        "AllocatedResources": {"Tasks": _allocated(job)},
         "DesiredState": {"StateType": int(execution.desired_state), "Message": ""},
         "ComputeState": {
             "StateType": _number(execution.state, old_numbers),
@@ -79,6 +72,21 @@ def execution_json(execution: ExecutionRecord, *, old_numbers: bool = False) -> 
     }
 
 
+def _allocated(job: JobRecord) -> dict[str, Any]:
+    """CPUs as a number, memory and disk in bytes, by task; what the approved bundle grants."""
+    limits = (job.bundle or {}).get("limits")
+    tasks = job.spec.get("Tasks")
+    if not limits or not tasks:
+        return {}
+    return {
+        tasks[0]["Name"]: {
+            "CPU": limits["cpu_millis"] / 1000,
+            "Memory": limits["memory_bytes"],
+            "Disk": limits["disk_bytes"],
+        }
+    }
+
+
 def history_json(item: HistoryItem, *, old_numbers: bool = False) -> dict[str, Any]:
     """A history item with the state objects that clients before v1.5 dereference."""
     at = _rfc3339(item.at)
@@ -87,7 +95,7 @@ def history_json(item: HistoryItem, *, old_numbers: bool = False) -> dict[str, A
         "JobID": item.job_id,
         "JobVersion": 1,
         "ExecutionID": item.execution_id or "",
-        "NodeID": "",
+        "NodeID": item.details.get("NodeID", ""),
         "NewRevision": item.seq,
         "Comment": item.message,
         "Time": at,

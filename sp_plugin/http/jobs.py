@@ -1,14 +1,11 @@
-"""Bacalhau's orchestrator API v1, as far as jobs, their results and the agent are concerned.
+"""Bacalhau's orchestrator API v1: jobs, their executions, history and results.
 
-Always 200 with a JSON body on success: the CLIs take any other status for an error.
+Always 200 with a JSON body on success: the CLIs take any other status for an error. Where real servers answer a state
+conflict or an ambiguous ID with 500, we say 409: no client reads more than "not 200", and 5xx is for faults of ours.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 from uuid import uuid4
 
@@ -17,169 +14,189 @@ from aiohttp import web
 from sp_plugin.config import Scope
 from sp_plugin.errors import BadInput
 from sp_plugin.http.auth import CALLER, needs
+from sp_plugin.http.client_version import speaks_old_numbers
+from sp_plugin.http.described import answers
 from sp_plugin.http.job_lookup import job_of
-from sp_plugin.http.job_shapes import (
-    execution_json,
-    history_json,
-    job_json,
-    old_execution_numbers,
-)
+from sp_plugin.http.job_shapes import execution_json, history_json, job_json
 from sp_plugin.http.labels import parse_selector
+from sp_plugin.http.paging import read_token, write_token
 from sp_plugin.http.parts import PARTS
-from sp_plugin.http.requests import json_body, number, text
-from sp_plugin.jobs.states import ExecutionState
+from sp_plugin.http.requests import flag, job_in, json_body, number, text
+from sp_plugin.http.shapes import (
+    ExecutionList,
+    HistoryList,
+    JobAnswer,
+    JobList,
+    PutJob,
+    PutJobAnswer,
+    ResultList,
+    StopAnswer,
+    StopJob,
+)
+from sp_plugin.jobs.states import ExecutionState, JobState
+from sp_plugin.store.job_lists import JobFilter
+from sp_plugin.store.jobs import ExecutionRecord
 
-__all__ = ["routes"]
+__all__ = ["JOBS_PATH", "routes"]
 
-_API: Final = "/api/v1/orchestrator/jobs"
-_MOST: Final = 1000
-_SPOKEN: Final = "v1.9.3"  # the API version we speak; GitCommit says who we are
+JOBS_PATH: Final = "/api/v1/orchestrator/jobs"
+_MOST: Final = 10_000
+_MOST_HISTORY: Final = 1000
 
 routes = web.RouteTableDef()
 
 
-@routes.get("/api/v1/agent/alive")
-@needs(None)
-async def alive(_request: web.Request) -> web.Response:
-    """That an API is here."""
-    return web.json_response({"Status": "OK"})
-
-
-@routes.get("/api/v1/agent/version")
-@needs(None)
-async def agent_version(_request: web.Request) -> web.Response:
-    """The API version we speak, and in GitCommit what we are."""
-    try:
-        own = version("sp-plugin")
-    except PackageNotFoundError:
-        own = "unknown"
-    return web.json_response(
-        {
-            "Major": "1",
-            "Minor": "9",
-            "GitVersion": _SPOKEN,
-            "GitCommit": f"sp-plugin-{own}",
-            "BuildDate": "2026-01-01T00:00:00Z",
-            "GOOS": platform.system().lower(),
-            "GOARCH": {"x86_64": "amd64", "aarch64": "arm64"}.get(
-                platform.machine(), platform.machine()
-            ),
-        }
-    )
-
-
-@routes.put(_API)
-@routes.post(_API)
+@routes.put(JOBS_PATH)
+@routes.post(JOBS_PATH)
 @needs(Scope.SUBMIT)
+@answers(PutJobAnswer, body=PutJob)
 async def submit(request: web.Request) -> web.Response:
     """Take a job in; it waits for its approvals."""
-    body = await json_body(request)
-    job = next((value for key, value in body.items() if key.lower() == "job"), None)
-    if not isinstance(job, dict):
-        raise BadInput('must be a job: {"Job": {"Type": "batch", "Tasks": [...]}}', field="Job")
+    job = job_in(await json_body(request))
     parts = request.app[PARTS]
     record, warnings = await parts.admission.submit(job, request[CALLER])
-    parts.wake("admit")
+    parts.consider(record.id)
     return web.json_response(
         {"JobID": record.id, "EvaluationID": str(uuid4()), "Warnings": list(warnings)}
     )
 
 
-@routes.get(_API)
+@routes.get(JOBS_PATH)
 @needs(Scope.READ)
+@answers(JobList, "limit", "next_token", "order_by", "reverse", "namespace", "labels")
 async def list_jobs(request: web.Request) -> web.Response:
-    """Jobs, newest first (`reverse` turns it round), filtered by namespace and labels."""
-    limit = number(request, "limit", _MOST, _MOST)
-    offset = _offset(text(request, "next_token"))
-    order = text(request, "order_by") or "created_at"
-    if order not in ("created_at", "modified_at", "id"):
-        raise BadInput("must be created_at, modified_at or id", field="order_by")
-    wanted = parse_selector(",".join(part for part in request.query.getall("labels", []) if part))
+    """Jobs, oldest first (`reverse` turns it round), filtered by namespace and labels."""
+    page = await request.app[PARTS].queue.page(_filter(request))
+    order, newest_first, limit, _ = _order(request)
+    token = ""
+    if page.after is not None:
+        token = write_token(o=order, r=newest_first, l=limit, a=page.after[0], i=page.after[1])
+    body = f'{{"Items":[{",".join(page.items)}],"NextToken":"{token}"}}'
+    return web.Response(text=body, content_type="application/json")
+
+
+def _filter(request: web.Request) -> JobFilter:
+    order, newest_first, limit, after = _order(request)
     namespace = text(request, "namespace")
-    jobs = [
-        job
-        for job in await request.app[PARTS].queue.list_jobs(limit=10_000)
-        if (namespace in (None, "*", job.namespace)) and wanted(job.spec.get("Labels") or {})
-    ]
-    if order == "modified_at":
-        jobs.sort(key=lambda job: job.modified_at, reverse=True)
-    elif order == "id":
-        jobs.sort(key=lambda job: job.id)
-    if request.query.get("reverse", "").lower() == "true":
-        jobs.reverse()
-    page = jobs[offset : offset + limit]
-    more = offset + limit < len(jobs)
-    return web.json_response(
-        {
-            "Items": [job_json(job) for job in page],
-            "NextToken": _token(offset + limit) if more else "",
-        }
+    return JobFilter(
+        namespace=None if namespace == "*" else namespace,
+        labels=parse_selector(",".join(filter(None, request.query.getall("labels", [])))),
+        order_by=order,
+        newest_first=newest_first,
+        after=after,
+        limit=limit,
     )
 
 
-@routes.get(_API + "/{id}")
+def _order(request: web.Request) -> tuple[str, bool, int, tuple[int | str, str] | None]:
+    """Column, newest first, limit, and where to go on: a token says all of it again."""
+    if (token := text(request, "next_token")) is not None:
+        kinds: dict[str, Any] = {"o": str, "r": bool, "l": int, "a": (int, str), "i": str}
+        values = read_token(token, **kinds)
+        is_text = isinstance(values["a"], str)
+        if values["o"] not in _ORDERS.values() or is_text is not (values["o"] == "id"):
+            raise BadInput("is not a token of this server", field="next_token")
+        return values["o"], values["r"], values["l"], (values["a"], values["i"])
+    order = _ORDERS.get((text(request, "order_by") or "created_at").lower())
+    if order is None:
+        raise BadInput("must be created_at, modified_at or id", field="order_by")
+    return order, flag(request, "reverse"), number(request, "limit", _MOST, _MOST), None
+
+
+_ORDERS: Final = {
+    "created_at": "created_at",
+    "create_time": "created_at",
+    "modified_at": "modified_at",
+    "modify_time": "modified_at",
+    "id": "id",
+}
+
+
+@routes.get(JOBS_PATH + "/{id}")
 @needs(Scope.READ)
+@answers(JobAnswer, "include", "limit", "job_version", "namespace")
 async def get_job(request: web.Request) -> web.Response:
     """One job, with executions and history where asked for."""
     job = await job_of(request)
-    queue, old = request.app[PARTS].queue, _old(request)
+    queue, old = request.app[PARTS].queue, speaks_old_numbers(request)
     include = {part.strip().lower() for part in request.query.get("include", "").split(",")}
     body: dict[str, Any] = {"Job": job_json(job)}
     if "executions" in include:
         items = await queue.executions_of(job.id)
-        body["Executions"] = _page([execution_json(item, old_numbers=old) for item in items])
+        body["Executions"] = _page([execution_json(item, job, old_numbers=old) for item in items])
     if "history" in include:
         history = await queue.history(job.id)
         body["History"] = _page([history_json(item, old_numbers=old) for item in history])
     return web.json_response(body)
 
 
-@routes.delete(_API + "/{id}")
+@routes.delete(JOBS_PATH + "/{id}")
 @needs(Scope.SUBMIT)
+@answers(StopAnswer, "reason", body=StopJob)
 async def stop(request: web.Request) -> web.Response:
-    """Stop a job; the reason comes in the body (CLI) or the query (SDK)."""
+    """Stop a job; the reason comes in the body (CLI) or the query (SDK). Empty if it was stopped before."""
     job = await job_of(request)
-    reason = (await json_body(request)).get("reason") or text(request, "reason") or ""
+    body = {key.casefold(): value for key, value in (await json_body(request)).items()}
+    reason = body.get("reason") or text(request, "reason") or ""
+    again = job.state is JobState.STOPPED or job.stop_requested
     await request.app[PARTS].queue.stop(job.id, "" if reason == "None" else str(reason)[:500])
-    return web.json_response({"EvaluationID": str(uuid4())})
+    return web.json_response({"EvaluationID": "" if again else str(uuid4())})
 
 
-@routes.get(_API + "/{id}/executions")
+@routes.get(JOBS_PATH + "/{id}/executions")
 @needs(Scope.READ)
+@answers(ExecutionList, "limit", "order_by", "reverse", "job_version", "all_job_versions")
 async def executions(request: web.Request) -> web.Response:
-    """A job's executions, newest first."""
+    """A job's executions, oldest first (`reverse` turns it round)."""
     job = await job_of(request)
     items = await request.app[PARTS].queue.executions_of(job.id)
-    shown = [execution_json(item, old_numbers=_old(request)) for item in reversed(items)]
+    orders: dict[str, Any] = {
+        "created_at": lambda item: (item.created_at, item.token),
+        "modified_at": lambda item: (item.modified_at, item.token),
+        "id": lambda item: item.id,
+        "state": lambda item: (int(item.state), item.token),
+    }
+    name = (text(request, "order_by") or "created_at").lower()
+    order = orders.get(_ORDERS.get(name, name))
+    if order is None:
+        raise BadInput("must be created_at, modified_at, id or state", field="order_by")
+    items.sort(key=order, reverse=flag(request, "reverse"))
+    old = speaks_old_numbers(request)
+    shown = [execution_json(item, job, old_numbers=old) for item in items]
     return web.json_response(_page(shown[: number(request, "limit", _MOST, _MOST)]))
 
 
-@routes.get(_API + "/{id}/history")
+@routes.get(JOBS_PATH + "/{id}/history")
 @needs(Scope.READ)
+@answers(HistoryList, "event_type", "execution_id", "since", "limit", "next_token", "job_version")
 async def history(request: web.Request) -> web.Response:
     """What happened to a job, oldest first. Until the job is over there is always a token for what comes next."""
-    job = await job_of(request)
-    limit = number(request, "limit", 100, _MOST)
-    after = _offset(text(request, "next_token"))
+    job = await job_of(request)  # read first: a job seen as over has its whole history
+    limit = number(request, "limit", 100, _MOST_HISTORY)
+    token = text(request, "next_token")
+    after = 0 if token is None else read_token(token, at=int)["at"]
     items = await request.app[PARTS].queue.history(job.id, after=after, limit=limit + 1)
     more, items = len(items) > limit, items[:limit]
     last = items[-1].seq if items else after
     kind = (text(request, "event_type") or "all").lower()
-    only = text(request, "execution_id")
+    only, node = text(request, "execution_id") or "", text(request, "node_id")
     since = number(request, "since", 0, 1 << 40) * 1_000_000_000
+    old = speaks_old_numbers(request)
     shown = [
-        history_json(item, old_numbers=_old(request))
+        history_json(item, old_numbers=old)
         for item in items
         if kind in ("all", "execution" if item.execution_id else "job")
-        and (only is None or (item.execution_id or "").startswith(only))
+        and (item.execution_id or "").startswith(only)
+        and node in (None, request.app[PARTS].node_id)
         and item.at >= since
     ]
-    token = _token(last) if more or not job.state.is_terminal else ""
-    return web.json_response({"Items": shown, "NextToken": token})
+    goes_on = more or not job.state.is_terminal
+    return web.json_response({"Items": shown, "NextToken": write_token(at=last) if goes_on else ""})
 
 
-@routes.get(_API + "/{id}/results")
+@routes.get(JOBS_PATH + "/{id}/results")
 @needs(Scope.READ)
+@answers(ResultList)
 async def results(request: web.Request) -> web.Response:
     """Where to download the results of each completed execution, without a token: the links are signed."""
     job = await job_of(request)
@@ -188,32 +205,14 @@ async def results(request: web.Request) -> web.Response:
     items = [
         {"Type": "urlDownload", "Params": {"URL": base + parts.links.path_of(item.id)}}
         for item in await parts.queue.executions_of(job.id)
-        if item.state is ExecutionState.COMPLETED and (item.published or {}).get("Type")
+        if _has_results(item)
     ]
     return web.json_response(_page(items))
 
 
-def _old(request: web.Request) -> bool:
-    return old_execution_numbers(request.headers.get("X-Bacalhau-Git-Version", ""))
+def _has_results(item: ExecutionRecord) -> bool:
+    return item.state is ExecutionState.COMPLETED and bool((item.published or {}).get("Type"))
 
 
 def _page(items: list[Any]) -> dict[str, Any]:
     return {"Items": items, "NextToken": ""}
-
-
-def _token(position: int) -> str:
-    raw = json.dumps({"at": position}).encode()
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
-def _offset(token: str | None) -> int:
-    if token is None:
-        return 0
-    try:
-        value = json.loads(base64.urlsafe_b64decode(token[:200] + "=" * (-len(token[:200]) % 4)))
-        position = value["at"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadInput("is not a token of this server", field="next_token") from error
-    if not isinstance(position, int) or not 0 <= position < 1 << 62:
-        raise BadInput("is not a token of this server", field="next_token")
-    return position

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from typing import Final
 
 from sp_plugin.errors import BadInput
+from sp_plugin.store.job_lists import LabelTerm
 
 __all__ = ["parse_selector"]
 
-Labels = Mapping[str, str]
-
+_MOST_TERMS: Final = 32
 _KEY: Final = r"[A-Za-z0-9./_-]+"
 _TERM: Final = re.compile(
     rf"\s*(?:(?P<not>!)\s*(?P<absent>{_KEY})"
@@ -20,34 +19,35 @@ _TERM: Final = re.compile(
 )
 
 
-def parse_selector(text: str) -> Callable[[Labels], bool]:
-    """A test for labels. A missing label satisfies `!=` and `notin`, as in Kubernetes.
+def parse_selector(text: str) -> tuple[LabelTerm, ...]:
+    """The terms that a job's labels must fulfil. A missing label satisfies `!=` and `notin`, as in Kubernetes.
 
     Raises:
-        BadInput: not a selector.
+        BadInput: not a selector, or too long a one.
     """
-    terms: list[Callable[[Labels], bool]] = []
+    terms: list[LabelTerm] = []
     position = 0
-    text = text[:4096].strip()
+    text = text.strip()
+    if len(text) > 4096:
+        raise BadInput("is longer than 4096 characters", field="labels")
     while position < len(text):
         match = _TERM.match(text, position)
         if match is None or match.end() == position:
             raise BadInput(f"cannot be read from {text[position:][:40]!r} on", field="labels")
         terms.append(_term(match))
         position = match.end()
-    return lambda labels: all(term(labels) for term in terms)
+    if len(terms) > _MOST_TERMS:
+        raise BadInput(f"has more than {_MOST_TERMS} terms", field="labels")
+    return tuple(terms)
 
 
-def _term(match: re.Match[str]) -> Callable[[Labels], bool]:
+def _term(match: re.Match[str]) -> LabelTerm:
     if absent := match["absent"]:
-        return lambda labels: absent not in labels
-    key, value = match["key"], match["value"]
-    if match["op"] in ("=", "=="):
-        return lambda labels: labels.get(key) == value
-    if match["op"] == "!=":
-        return lambda labels: labels.get(key) != value
+        return LabelTerm(absent, None, negated=True)
+    key = match["key"]
+    if match["op"]:
+        return LabelTerm(key, (match["value"],), negated=match["op"] == "!=")
     if match["set"]:
-        values = {part.strip() for part in match["values"].split(",")}
-        inside = match["set"] == "in"
-        return lambda labels: (labels.get(key) in values) is inside
-    return lambda labels: key in labels
+        values = tuple(sorted({part.strip() for part in match["values"].split(",")}))
+        return LabelTerm(key, values, negated=match["set"] == "notin")
+    return LabelTerm(key, None, negated=False)

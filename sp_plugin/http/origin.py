@@ -46,10 +46,12 @@ async def origin_middleware(request: web.Request, handler: Handler) -> web.Strea
             "behind a proxy, set http.public_url to the name that clients use"
         )
     origin = request.headers.get("Origin")
-    if origin is not None and request.method not in _READING:
+    # A browser lets any page open a WebSocket and read from it: only what it says of its origin tells them apart.
+    guarded = request.method not in _READING or "Upgrade" in request.headers
+    if origin is not None and guarded:
         page = _host_of(origin)
         if not page or page not in (asked, public):
-            raise NotAllowed(f"a page of {origin[:100]!r} may not change anything here")
+            raise NotAllowed(f"a page of {origin[:100]!r} may not change anything or listen here")
     return await handler(request)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,13 +17,17 @@ from lotus_client.types import ActorId, Epoch
 from sp_plugin.admission import Admission
 from sp_plugin.approvals.desk import ApprovalDesk
 from sp_plugin.config import DatasetConfig, HttpConfig
+from sp_plugin.config.sections import JobsConfig
 from sp_plugin.health import Health
 from sp_plugin.http.links import ResultLinks
+from sp_plugin.jobs.following import LogPlaces
 from sp_plugin.jobs.queue import JobQueue
+from sp_plugin.jobs.reading import Kinds
 from sp_plugin.pieces import Pieces
 from sp_plugin.store.earnings import EarningsRepository
 from sp_plugin.store.tokens import TokenRepository
 from sp_plugin.treasury import Treasury
+from sp_plugin.unsealing import Unsealing
 
 __all__ = ["PARTS", "Parts"]
 
@@ -34,7 +39,8 @@ class Parts:
     `wake` runs a periodic step now; `head` asks the node for the chain's present epoch; `followed` is the epoch up to
     which the chain has been taken over, None before the first step; `backfill` reads wins of a range of epochs again
     and says how many; `event_source` is where events are read, None before there were any to read; `gaps` are the epochs of
-    which something is unknown.
+    which something is unknown. `consider` looks at one waiting job soon; `logs` is where runs write; `started` is when the
+    sidecar began to serve.
     """
 
     http: HttpConfig
@@ -44,6 +50,7 @@ class Parts:
     admission: Admission
     desk: ApprovalDesk
     pieces: Pieces
+    unsealing: Unsealing
     datasets: Sequence[DatasetConfig]
     treasury: Treasury
     earnings: EarningsRepository
@@ -52,6 +59,7 @@ class Parts:
     provider: ActorId
     results_dir: Path
     links: ResultLinks
+    record_signer: Address
     prefix: NetworkPrefix
     wake: Callable[[str], None]
     head: Callable[[], Awaitable[Epoch]]
@@ -59,6 +67,12 @@ class Parts:
     event_source: Callable[[], SourceStatus | None]
     gaps: Callable[[], Awaitable[tuple[Gap, ...]]]
     network: str
+    consider: Callable[[str], None]
+    logs: LogPlaces
+    kinds: Kinds
+    jobs: JobsConfig
+    node_id: str
+    started: datetime
 
 
 PARTS: Final = web.AppKey("parts", Parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -9,7 +10,7 @@ from aiohttp import web
 from lotus_client.json_text import read_json
 from sp_plugin.errors import BadInput
 
-__all__ = ["flag", "json_body", "number", "text"]
+__all__ = ["flag", "job_in", "json_body", "number", "text"]
 
 
 async def json_body(request: web.Request) -> dict[str, Any]:
@@ -28,6 +29,18 @@ async def json_body(request: web.Request) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadInput("the body must be a JSON object")
     return value
+
+
+def job_in(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The job that a request's body carries under `Job`, in whatever case.
+
+    Raises:
+        BadInput: there is none.
+    """
+    job = next((value for key, value in body.items() if key.casefold() == "job"), None)
+    if not isinstance(job, dict):
+        raise BadInput('must be a job: {"Job": {"Type": "batch", "Tasks": [...]}}', field="Job")
+    return job
 
 
 def text(request: web.Request, name: str) -> str | None:

@@ -123,6 +123,8 @@ class JobBundler:
             valid_from=first,
             valid_until=last,
             nonce=nonce,
+            verify=spec.verify,
+            fuel=spec.fuel,
         )
 
     async def _program(self, task: Task) -> ResolvedProgram:

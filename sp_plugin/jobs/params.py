@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
 
-__all__ = ["Params", "WireModel", "is_blank"]
+__all__ = ["Params", "WireModel", "is_blank", "text_of_number", "wrong"]
 
 
 def is_blank(value: object) -> bool:
     """Whether a Go client meant "not set": it sends `""`, `null`, `false`, `0` and empty containers for unset fields."""
     return value is None or value is False or (value in (0, "", [], {}) and value is not True)
+
+
+def wrong(message: str) -> PydanticCustomError:
+    """The error to raise in a validator; the reader shows its message as it is."""
+    return PydanticCustomError("job", "{message}", {"message": message})
+
+
+def text_of_number(value: Any) -> Any:
+    """YAML gives `CPU: 1` as a number; the wire wants text."""
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        return str(value)
+    return value
 
 
 class WireModel(BaseModel):

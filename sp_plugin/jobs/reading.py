@@ -177,8 +177,6 @@ def _read(document: YamlDocument, kinds: Kinds) -> ReadJob:
         raise JobSpecError(reading.problems)
     if len(spec.tasks) > 1:
         reading.warnings.append(f"only the first of {len(spec.tasks)} tasks is kept")
-    if spec.task.timeouts.queue:
-        reading.warnings.append("QueueTimeout has no effect here: a job waits until it is stopped")
     task = _normalised(spec.task, reading)
     if reading.problems:
         raise JobSpecError(reading.problems)
@@ -274,10 +272,14 @@ def _configs(values: Any) -> Iterator[tuple[Path, str, Any]]:
         here: Path = ("Tasks", i)
         engine = _get(task, "Engine")
         yield (*here, "Engine"), "engine", engine
+        params: Path = (*here, "Engine", "Params")
         module = _get(_get(engine, "Params"), "EntryModule")
         if isinstance(module, dict):
-            path = (*here, "Engine", "Params", "EntryModule", "Source")
-            yield path, "source", _get(module, "Source")
+            yield (*params, "EntryModule", "Source"), "source", _get(module, "Source")
+        linked = _get(_get(engine, "Params"), "ImportModules")
+        for j, item in enumerate(linked if isinstance(linked, list) else []):
+            if isinstance(item, dict):
+                yield (*params, "ImportModules", j, "Source"), "source", _get(item, "Source")
         publisher = _get(task, "Publisher")
         if _get(publisher, "Type"):
             yield (*here, "Publisher"), "publisher", publisher
@@ -304,36 +306,28 @@ def _check_config(path: Path, group: str, config: Any, reading: _Reading) -> Non
 
 
 def _normalised(task: Task, reading: _Reading) -> Task:
-    """The task with an old-form wasm module made an input of its own, and the engine's environment made the task's."""
+    """The task with old-form wasm modules made inputs of their own, and the engine's environment made the task's."""
     if task.engine.kind != "wasm":
         return task
     params = WasmParams.model_validate(task.engine.params)
     inputs = list(task.inputs)
-    if isinstance(params.entry_module, str):
-        target = "/" + params.entry_module.strip().lstrip("/")
-        if target not in {item.target for item in inputs}:
-            path = ("Tasks", 0, "Engine", "Params", "EntryModule")
-            reading.wrong(path, f"no InputSource has the Target {params.entry_module!r}")
-            return task
-    else:
-        target = params.entry_module.target or "/wasm/entry.wasm"
-        module = {
-            "Source": params.entry_module.source.model_dump(by_alias=True),
-            "Alias": params.entry_module.alias,
-            "Target": target,
-        }
-        source = _validated(
-            InputSourceSpec, module, ("Tasks", 0, "Engine", "Params", "EntryModule"), reading
+    here: Path = ("Tasks", 0, "Engine", "Params")
+    entry = _module_target(
+        params.entry_module, "/wasm/entry.wasm", inputs, (*here, "EntryModule"), reading
+    )
+    linked = [
+        _module_target(
+            module, _alias_path(module), inputs, (*here, "ImportModules", number), reading
         )
-        if source is None:
-            return task
-        inputs.append(source)
-        target = source.target
+        for number, module in enumerate(params.import_modules)
+    ]
+    if entry is None or None in linked:
+        return task
     engine = {
-        "EntryModule": target,
+        "EntryModule": entry,
         "Entrypoint": params.entry_point,
         "Parameters": params.parameters,
-        "ImportModules": [],
+        "ImportModules": linked,
     }
     values = task.model_dump(by_alias=True) | {
         "Engine": {"Type": "wasm", "Params": engine},
@@ -342,6 +336,34 @@ def _normalised(task: Task, reading: _Reading) -> Task:
     }
     checked: Task | None = _validated(Task, values, ("Tasks", 0), reading)
     return checked or task
+
+
+def _alias_path(module: Any) -> str:
+    """Where an old-form linked module goes that has no target: other modules import it by its alias."""
+    return "" if isinstance(module, str) or not module.alias else "/" + module.alias.lstrip("/")
+
+
+def _module_target(
+    module: Any, default: str, inputs: list[InputSourceSpec], path: Path, reading: _Reading
+) -> str | None:
+    """The target of a module; one of the old form becomes an input. `None` after noting what is wrong."""
+    if isinstance(module, str):
+        target = "/" + module.strip().lstrip("/")
+        if target in {item.target for item in inputs}:
+            return target
+        reading.wrong(path, f"no InputSource has the Target {module!r}")
+        return None
+    values = {
+        "Source": module.source.model_dump(by_alias=True),
+        "Alias": module.alias,
+        "Target": module.target or default,
+    }
+    source = _validated(InputSourceSpec, values, path, reading)
+    if source is None:
+        return None
+    inputs.append(source)
+    target = source.target
+    return str(target)
 
 
 def _dump(model: WireModel) -> dict[str, Any]:

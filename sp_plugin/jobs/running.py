@@ -7,7 +7,6 @@ the program found now must be those of the bundle by content.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,7 +16,8 @@ from typing import Any, Final
 
 from deals.car import CarReader
 from deals.denylist import Denied, Denylist
-from lotus_client.cid import Cid
+from fil_plus.bundle import MAX_FUEL
+from lotus_client.crypto import Secp256k1Key
 from lotus_client.types import Epoch
 from sp_plugin.executors.base import (
     MIB,
@@ -42,9 +42,11 @@ from sp_plugin.jobs.bundle import (
 )
 from sp_plugin.jobs.outputs import OutputRefused, PackedResults, check_outputs, pack_results
 from sp_plugin.jobs.reading import Kinds, params_of
+from sp_plugin.jobs.records import RECORD_SCHEMA, run_record, sign_record
 from sp_plugin.jobs.removal import remove_tree
 from sp_plugin.jobs.spec import JobSpec, SpecConfig
 from sp_plugin.jobs.states import ExecutionState
+from sp_plugin.jobs.verifying import Verification, run_again
 from sp_plugin.publishers.base import (
     PUBLISHERS,
     PublishContext,
@@ -55,9 +57,9 @@ from sp_plugin.publishers.base import (
 from sp_plugin.publishers.local import archive_path, pack_archive
 from sp_plugin.store.jobs import ExecutionResult, Lease
 
-__all__ = ["RECORD_SCHEMA", "JobRunner", "RunSettings"]
+__all__ = ["JobRunner", "RunSettings"]
 
-RECORD_SCHEMA: Final = "sp-plugin/run-record/1"
+_MILLI: Final = 1_000_000  # nanoseconds of a millisecond; RFC 8785 has no numbers as large as nanoseconds of today
 _FAILED_BEFORE_START: Final = {
     "Stdout": "",
     "StdoutTruncated": False,
@@ -82,6 +84,7 @@ class RunSettings:
     denylist: Callable[[], Denylist] = Denylist
     output_files: int = 10_000
     processes: int = 128
+    record_key: Secp256k1Key | None = None  # signs run records
 
 
 class _Failed(Exception):
@@ -138,8 +141,9 @@ class JobRunner:
             await on_state(ExecutionState.RUNNING, "running")
             executor = self._executors[prepared.spec.task.engine.kind]
             outcome = await executor.run(prepared.request, cancel)
+            verification = await self._verify(prepared, executor, outcome, cancel)
             await on_state(ExecutionState.PUBLISHING, outcome.message or "publishing results")
-            return await self._conclude(lease, prepared, outcome, started)
+            return await self._conclude(lease, prepared, outcome, verification, started)
         except _Failed as failure:
             record = {
                 "schema": RECORD_SCHEMA,
@@ -153,7 +157,7 @@ class JobRunner:
                 outcome=failure.kind.value,
                 message=str(failure),
                 run_output={**_FAILED_BEFORE_START, "ErrorMsg": str(failure)},
-                run_record=record,
+                run_record=self._signed(record),
             )
         finally:
             self._mounted.pop(lease.execution_id, None)
@@ -204,12 +208,17 @@ class JobRunner:
             environment={**bundle["env"], **_system_environment(lease, spec)},
             inputs=volumes_by_place,
             outputs=tuple(OutputVolume(item["name"], item["path"]) for item in bundle["outputs"]),
-            limits=self._limits(bundle["engine"], bundle["limits"]),
+            limits=self._limits(bundle),
         )
         return _Prepared(spec, bundle, program, inputs, request)
 
-    def _limits(self, engine: str, limits: Mapping[str, Any]) -> ExecutionLimits:
+    def _limits(self, bundle: Mapping[str, Any]) -> ExecutionLimits:
+        engine, limits = bundle["engine"], bundle["limits"]
+        fuel = bundle.get("fuel")
+        if fuel is None and bundle.get("verify"):
+            fuel = MAX_FUEL  # counted, because equal runs take equal fuel
         return ExecutionLimits(
+            fuel=fuel,
             memory_bytes=limits["memory_bytes"],
             wall_seconds=float(limits["timeout_seconds"]),
             cpu_millis=limits["cpu_millis"],
@@ -219,10 +228,33 @@ class JobRunner:
             processes=self._settings.processes,
         )
 
+    async def _verify(
+        self,
+        prepared: _Prepared,
+        executor: Executor,
+        outcome: ExecutionOutcome,
+        cancel: asyncio.Event,
+    ) -> Verification | None:
+        """Run a finished job again where its bundle asks for it; refused outputs are told when they are collected."""
+        times = prepared.bundle.get("verify", 0)
+        if not times or outcome.kind is not OutcomeKind.FINISHED:
+            return None
+        try:
+            return await run_again(executor, prepared.request, outcome, times, cancel)
+        except (OutputRefused, OSError) as error:
+            return Verification(OutcomeKind.OUTPUT_REFUSED, f"run to check it: {error}", ())
+
     async def _conclude(
-        self, lease: Lease, prepared: _Prepared, outcome: ExecutionOutcome, started: int
+        self,
+        lease: Lease,
+        prepared: _Prepared,
+        outcome: ExecutionOutcome,
+        verification: Verification | None,
+        started: int,
     ) -> ExecutionResult:
         kind, message = outcome.kind, outcome.message
+        if verification is not None:
+            kind, message = verification.kind, verification.message
         packed: PackedResults | None = None
         published = Published("")
         try:
@@ -235,9 +267,13 @@ class JobRunner:
             kind, message = _first_fault(kind, message, OutcomeKind.PUBLISH_FAILED, str(error))
         if kind is OutcomeKind.FINISHED and outcome.exit_code:
             message = f"the program ended with exit code {outcome.exit_code}"
-        record = self._record(lease, prepared, outcome, packed) | {"epoch": self._head()}
-        record |= {"outcome": kind.value, "started_at": started, "ended_at": self._clock()}
-        record |= {"published": dict(published.details)}
+        record = run_record(lease, prepared.bundle, prepared.inputs, outcome, packed) | {
+            "epoch": self._head()
+        }
+        record |= {"outcome": kind.value, "published": dict(published.details)}
+        record |= {"started_at_ms": started // _MILLI, "ended_at_ms": self._clock() // _MILLI}
+        record["verification"] = None if verification is None else verification.to_json()
+        record = self._signed(record)
         if packed is not None:
             (packed.car.parent / "run-record.json").write_text(
                 json.dumps(record, indent=2, sort_keys=True) + "\n"
@@ -251,6 +287,10 @@ class JobRunner:
             published={"Type": published.kind, "Params": dict(published.params)},
             run_record=record,
         )
+
+    def _signed(self, record: dict[str, Any]) -> dict[str, Any]:
+        key = self._settings.record_key
+        return record if key is None else sign_record(record, key)
 
     def _keep(self, execution_id: str, request: ExecutionRequest) -> PackedResults:
         """Check and move the results to their final place and pack them; refused outputs are dropped, streams are kept."""
@@ -297,46 +337,6 @@ class JobRunner:
         )
         params = params_of(self._kinds, "publisher", config)
         return await publisher.publish(params, results, self._settings.publishing)
-
-    def _record(
-        self,
-        lease: Lease,
-        prepared: _Prepared,
-        outcome: ExecutionOutcome,
-        packed: PackedResults | None,
-    ) -> dict[str, Any]:
-        usage = outcome.usage
-        return {
-            "schema": RECORD_SCHEMA,
-            "job_id": lease.job.id,
-            "execution_id": lease.execution_id,
-            "attempt": lease.attempt,
-            "bundle_digest": lease.job.bundle_digest,
-            "executor": outcome.executor,
-            "executor_version": outcome.executor_version,
-            "exit_code": outcome.exit_code,
-            "warnings": list(outcome.warnings),
-            "inputs": [
-                _input_record(known, volume)
-                for known, volume in zip(prepared.bundle["inputs"], prepared.inputs, strict=True)
-            ],
-            "output": None
-            if packed is None
-            else {
-                "root_cid": str(packed.root),
-                "payload_bytes": packed.payload_bytes,
-                "car_bytes": packed.car_bytes,
-                "blocks": packed.blocks,
-            },
-            "usage": {
-                "wall_seconds": round(usage.wall_seconds, 3),
-                "cpu_seconds": usage.cpu_seconds,
-                "memory_bytes": usage.memory_bytes,
-                "fuel": usage.fuel,
-                "output_bytes": usage.output_bytes,
-                "output_files": usage.output_files,
-            },
-        }
 
 
 def _denied_in(car: Path, denylist: Denylist) -> Denied | None:
@@ -413,21 +413,3 @@ def _run_output(outcome: ExecutionOutcome, message: str) -> dict[str, Any]:
         "ExitCode": -1 if outcome.exit_code is None else outcome.exit_code,
         "ErrorMsg": "" if outcome.kind is OutcomeKind.FINISHED else message,
     }
-
-
-def _input_record(known: Mapping[str, Any], volume: Materialised) -> dict[str, Any]:
-    """An input as approved, with what was really read; the blocks as one digest over their sorted CIDs."""
-    return {
-        **known,
-        "piece_key": volume.piece_key,
-        "payload_bytes": volume.payload_bytes,
-        "blocks_read": len(volume.blocks_read),
-        "blocks_sha256": _digest_of(volume.blocks_read) if volume.blocks_read else None,
-    }
-
-
-def _digest_of(cids: Sequence[Cid]) -> str:
-    digest = hashlib.sha256()
-    for cid in sorted(set(cids)):
-        digest.update(cid.raw)
-    return digest.hexdigest()

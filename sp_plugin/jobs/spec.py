@@ -6,22 +6,26 @@ and publishers is checked by the reader. Source: bacalhau v1.4 to v1.9, pkg/mode
 
 from __future__ import annotations
 
-from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
 
-from lotus_client.address import Address, AddressError
-from sp_plugin.jobs.params import Params, WireModel, is_blank
+from lotus_client.address import Address
+from sp_plugin.jobs.meta import (
+    META_DATASET,
+    META_FUEL,
+    META_MAX_OUTPUT_BYTES,
+    META_PAYEE,
+    META_SIGNATURE,
+    META_VERIFY,
+    checked_meta,
+    meta_text,
+)
+from sp_plugin.jobs.params import Params, WireModel, is_blank, text_of_number, wrong
 from sp_plugin.jobs.quantities import QuantityError, parse_cpu_millis, parse_size
 
 __all__ = [
-    "META_DATASET",
-    "META_MAX_OUTPUT_BYTES",
-    "META_PAYEE",
-    "META_SIGNATURE",
     "DockerParams",
     "InputSourceSpec",
     "JobSpec",
@@ -35,20 +39,11 @@ __all__ = [
     "absolute_guest_path",
 ]
 
-META_PAYEE: Final = "filecoin.payee"
-META_DATASET: Final = "filecoin.dataset"
-META_SIGNATURE: Final = "filecoin.signature"
-META_MAX_OUTPUT_BYTES: Final = "filecoin.max_output_bytes"
-
 _MAX_LIST: Final = 1000
 _NETWORKS: Final = {
     name.casefold(): name for name in ("None", "Default", "Full", "HTTP", "Host", "Bridge")
 }
 _JOB_TYPES: Final = ("batch", "ops", "service", "daemon")
-
-
-def _wrong(message: str) -> PydanticCustomError:
-    return PydanticCustomError("job", "{message}", {"message": message})
 
 
 def absolute_guest_path(text: str) -> str:
@@ -67,19 +62,12 @@ def _guest_path(text: str) -> str:
     try:
         return absolute_guest_path(text)
     except ValueError as error:
-        raise _wrong(str(error)) from error
+        raise wrong(str(error)) from error
 
 
 def _count(value: int) -> int:
     if value > 1:
-        raise _wrong("this provider runs a job once; leave Count out")
-    return value
-
-
-def _text_of_number(value: Any) -> Any:
-    """YAML gives `CPU: 1` as a number; the wire wants text."""
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        return str(value)
+        raise wrong("this provider runs a job once; leave Count out")
     return value
 
 
@@ -98,30 +86,30 @@ def _checked(text: str, parse: Any) -> str:
     try:
         parse(squeezed)
     except QuantityError as error:
-        raise _wrong(str(error)) from error
+        raise wrong(str(error)) from error
     return squeezed
 
 
 def _plain_name(text: str) -> str:
     if not text.strip() or "\0" in text:
-        raise _wrong("must not be blank")
+        raise wrong("must not be blank")
     return text
 
 
 def _output_name(text: str) -> str:
     if text in {".", ".."} or any(c in "/\\\0" for c in text) or not text.strip():
-        raise _wrong("must be a plain file name")
+        raise wrong("must be a plain file name")
     if text in {"stdout", "stderr", "exitCode"}:
-        raise _wrong(f"{text} is taken by the results themselves")
+        raise wrong(f"{text} is taken by the results themselves")
     if len(text.encode()) > 128:
-        raise _wrong("must be at most 128 bytes long")
+        raise wrong("must be at most 128 bytes long")
     return text
 
 
 _Name = Annotated[str, AfterValidator(_plain_name)]
 _GuestPath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_guest_path)]
-_Cpu = Annotated[str, BeforeValidator(_text_of_number), AfterValidator(_cpu)]
-_Size = Annotated[str, BeforeValidator(_text_of_number), AfterValidator(_size)]
+_Cpu = Annotated[str, BeforeValidator(text_of_number), AfterValidator(_cpu)]
+_Size = Annotated[str, BeforeValidator(text_of_number), AfterValidator(_size)]
 _Seconds = Annotated[int, Field(ge=0, le=10 * 365 * 86_400)]
 _TextMap = dict[str, str]
 
@@ -172,12 +160,12 @@ class Resources(WireModel):
     cpu: _Cpu = Field("", alias="CPU")
     memory: _Size = Field("", alias="Memory")
     disk: _Size = Field("", alias="Disk")
-    gpu: Annotated[str, BeforeValidator(_text_of_number)] = Field("", alias="GPU")
+    gpu: Annotated[str, BeforeValidator(text_of_number)] = Field("", alias="GPU")
 
     @model_validator(mode="after")
     def _no_gpu(self) -> Self:
         if self.gpu.strip() not in {"", "0"}:
-            raise _wrong("GPU: this provider offers none")
+            raise wrong("GPU: this provider offers none")
         return self
 
     @property
@@ -199,9 +187,9 @@ class Resources(WireModel):
 def _network_type(text: str) -> str:
     name = _NETWORKS.get(text.strip().casefold() or "none")
     if name is None:
-        raise _wrong(f"unknown network type {text[:40]!r}; jobs run with None")
+        raise wrong(f"unknown network type {text[:40]!r}; jobs run with None")
     if name not in {"None", "Default"}:
-        raise _wrong(f"network {name} is not offered by this provider; jobs run with None")
+        raise wrong(f"network {name} is not offered by this provider; jobs run with None")
     return "None"
 
 
@@ -223,18 +211,18 @@ class Timeouts(WireModel):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.total and self.execution + self.queue > self.total:
-            raise _wrong("ExecutionTimeout and QueueTimeout together exceed TotalTimeout")
+            raise wrong("ExecutionTimeout and QueueTimeout together exceed TotalTimeout")
         return self
 
 
 def _env(env: _TextMap) -> _TextMap:
     for name, value in env.items():
         if not name or "=" in name or "\0" in name + value:
-            raise _wrong(f"{name[:80]!r} cannot be the name of a variable, or its value has a NUL")
+            raise wrong(f"{name[:80]!r} cannot be the name of a variable, or its value has a NUL")
         if name.upper().startswith("BACALHAU_"):
-            raise _wrong(f"{name[:80]!r}: names with BACALHAU_ belong to the system")
+            raise wrong(f"{name[:80]!r}: names with BACALHAU_ belong to the system")
         if value.startswith("env:"):
-            raise _wrong(f"{name[:80]!r}: the host's environment is not given to jobs")
+            raise wrong(f"{name[:80]!r}: the host's environment is not given to jobs")
     return env
 
 
@@ -280,38 +268,16 @@ class Task(WireModel):
 def _refuse_repeats(what: str, values: list[str]) -> None:
     repeated = sorted({value for value in values if values.count(value) > 1})
     if repeated:
-        raise _wrong(f"{what}: {', '.join(repeated[:5])} stands twice; each must be its own")
+        raise wrong(f"{what}: {', '.join(repeated[:5])} stands twice; each must be its own")
 
 
 def _job_type(text: str) -> str:
     name = text.strip().casefold()
     if name not in _JOB_TYPES:
-        raise _wrong(f"unknown job type {text[:40]!r}; write batch")
+        raise wrong(f"unknown job type {text[:40]!r}; write batch")
     if name in {"service", "daemon"}:
-        raise _wrong(f"{name} jobs are not offered by this provider; write batch")
+        raise wrong(f"{name} jobs are not offered by this provider; write batch")
     return name
-
-
-def _meta_text(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _text_of_number(item) for key, item in value.items()}
-    return value
-
-
-def _meta(meta: _TextMap) -> _TextMap:
-    payee = meta.get(META_PAYEE)
-    if payee is not None:
-        try:
-            Address.parse(payee)
-        except AddressError as error:
-            raise _wrong(f"{META_PAYEE}: {error}") from error
-    size = meta.get(META_MAX_OUTPUT_BYTES)
-    if size is not None:
-        try:
-            parse_size(size)
-        except QuantityError as error:
-            raise _wrong(f"{META_MAX_OUTPUT_BYTES}: {error}") from error
-    return meta
 
 
 class JobSpec(WireModel):
@@ -325,8 +291,8 @@ class JobSpec(WireModel):
     constraints: list[Any] = Field(default_factory=list, alias="Constraints", max_length=0)
     meta: Annotated[
         _TextMap,
-        BeforeValidator(_meta_text),
-        AfterValidator(_meta),
+        BeforeValidator(meta_text),
+        AfterValidator(checked_meta),
     ] = Field(default_factory=dict, alias="Meta")
     labels: _TextMap = Field(default_factory=dict, alias="Labels")
     tasks: list[Task] = Field(alias="Tasks", min_length=1, max_length=_MAX_LIST)
@@ -358,6 +324,17 @@ class JobSpec(WireModel):
         text = self.meta.get(META_MAX_OUTPUT_BYTES)
         return None if text is None else parse_size(text)
 
+    @property
+    def verify(self) -> int:
+        """How many times the job is run again to check that it ends the same way; 0 for not at all."""
+        return int(self.meta.get(META_VERIFY, "0"))
+
+    @property
+    def fuel(self) -> int | None:
+        """The most WASM instructions, or `None` for no such limit."""
+        text = self.meta.get(META_FUEL)
+        return None if text is None else int(text)
+
     def to_wire(self) -> dict[str, Any]:
         """The job with exact casing and every map and list present."""
         return self.model_dump(mode="json", by_alias=True)
@@ -369,7 +346,9 @@ class WasmParams(Params):
     entry_module: str | _OldModule = Field(alias="EntryModule")
     entry_point: str = Field("_start", alias="Entrypoint", max_length=1024)
     parameters: list[str] = Field(default_factory=list, alias="Parameters", max_length=_MAX_LIST)
-    import_modules: list[Any] = Field(default_factory=list, alias="ImportModules", max_length=0)
+    import_modules: list[str | _OldModule] = Field(
+        default_factory=list, alias="ImportModules", max_length=32
+    )
     environment: _TextMap = Field(default_factory=dict, alias="EnvironmentVariables")
 
 
@@ -387,10 +366,10 @@ class DockerParams(Params):
     @model_validator(mode="after")
     def _sound(self) -> Self:
         if self.working_directory is not None and not self.working_directory.startswith("/"):
-            raise _wrong("WorkingDirectory must be absolute")
+            raise wrong("WorkingDirectory must be absolute")
         for entry in self.environment:
             name, separator, value = entry.partition("=")
             if not separator:
-                raise _wrong(f"EnvironmentVariables: {entry[:80]!r} is not NAME=value")
+                raise wrong(f"EnvironmentVariables: {entry[:80]!r} is not NAME=value")
             _env({name: value})
         return self

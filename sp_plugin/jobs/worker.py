@@ -7,8 +7,10 @@ what the run left; a result of the old token is refused. Guests die with the pro
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Final
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,12 +18,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from sp_plugin.executors.base import OutcomeKind
 from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.jobs.running import JobRunner
+from sp_plugin.jobs.signals import wait_for
 from sp_plugin.jobs.states import ExecutionState
 from sp_plugin.store.jobs import ExecutionResult, JobRecord, Lease, LeaseLost
 
 __all__ = ["StartCheck", "Worker"]
 
 log = structlog.get_logger()
+
+_BEAT_SECONDS: Final = 1.0
+_TIDY_SECONDS: Final = 1.0
 
 StartCheck = Callable[[JobRecord], Awaitable[str | None]]
 
@@ -48,11 +54,11 @@ class Worker:
         self._why_not_start = why_not_start
         self._idle_seconds = idle_seconds
         self._on_end = on_end
-        self._woken = asyncio.Event()
+        self._tidy_at = 0.0
 
     def wake(self) -> None:
         """Look at the queue now."""
-        self._woken.set()
+        self._queue.work.give()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take and run jobs until `stop` is set; the one that runs then is killed and queued again."""
@@ -69,18 +75,17 @@ class Worker:
             stopping.cancel()
 
     async def _step(self) -> None:
+        work = self._queue.work.moment()  # before looking: what is queued while we look counts
         try:
             if await self.run_once():
                 return
         except SQLAlchemyError as error:  # the database is away for a moment
             log.warning("queue_unavailable", error=str(error))
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), self._idle_seconds)
-        self._woken.clear()
+        await wait_for(work, self._idle_seconds)
 
     async def run_once(self) -> bool:
         """Run the next job, if there is one; whether there was."""
-        await self._queue.requeue_expired()
+        await self._tidy()
         lease = await self._queue.take(self._node_id, self._why_not_start)
         if lease is None:
             return False
@@ -96,6 +101,14 @@ class Worker:
                 )
             raise
         return True
+
+    async def _tidy(self) -> None:
+        """Give leases back that ran out and end what is too late, about once a second and not once a job."""
+        now = time.monotonic()
+        if now >= self._tidy_at:
+            self._tidy_at = now + min(_TIDY_SECONDS, self._idle_seconds)
+            await self._queue.requeue_expired()
+            await self._queue.end_late()
 
     async def _run(self, lease: Lease) -> None:
         cancel = asyncio.Event()
@@ -129,8 +142,9 @@ class Worker:
 
     async def _keep_lease(self, lease: Lease, cancel: asyncio.Event, ended: asyncio.Event) -> None:
         """Send heartbeats until the run has ended; ends the run when the job is to stop or the lease is lost."""
-        pause = self._queue.rules.lease_seconds / 3
+        pause = min(self._queue.rules.lease_seconds / 3, _BEAT_SECONDS)
         while not ended.is_set():
+            stops = self._queue.stops.moment()
             try:
                 if await self._queue.heartbeat(lease):
                     cancel.set()
@@ -139,8 +153,17 @@ class Worker:
                 return
             except SQLAlchemyError as error:  # the lease may still be alive at the next beat
                 log.warning("heartbeat_failed", job_id=lease.job.id, error=str(error))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), min(pause, 1.0))
+            await _first_of(ended, stops, seconds=pause)
+
+
+async def _first_of(*events: asyncio.Event, seconds: float) -> None:
+    """Until one of the events is set, at most so long."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for waiting in waits:
+            waiting.cancel()
 
 
 def _interrupted() -> ExecutionResult:

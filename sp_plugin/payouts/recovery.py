@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from lotus_client.address import Address
 from lotus_client.chain import TipSet, TipSetKey
@@ -58,6 +58,9 @@ class Recovered:
     failed: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
     accepted_nonce: int = 0
+
+
+_BEGINNINGS: Final = frozenset({EntryKind.RELEASE, EntryKind.OPENING, EntryKind.FUNDING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +120,14 @@ class Recovery:
         return report
 
     async def _start(self, entries: list[Entry], final: TipSet) -> TipSet:
-        """Nobody can have been paid before anything was released."""
-        epochs = [e.draft.epoch for e in entries if e.draft.kind is EntryKind.RELEASE]
-        lowest = min([*epochs, final.height])
+        """A tipset before everything that may have to be booked.
+
+        Nobody can have been paid before anything was released, and what the wallet lost since it was first seen is not in its
+        opening balance.
+        """
+        epochs = [e.draft.epoch for e in entries if e.draft.kind in _BEGINNINGS]
+        seen = await self._payouts.funding_checkpoint(self._wallet)
+        lowest = min([*epochs, *([] if seen is None else [seen[0]]), final.height])
         return await self._chain.tipset_by_height(Epoch(lowest), final.key)
 
     async def _find(self, nonce: int, low: TipSet, final: TipSet) -> _Found:

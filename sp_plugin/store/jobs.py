@@ -47,8 +47,9 @@ __all__ = [
     "find_job",
     "find_jobs",
     "job_history",
+    "job_labels",
+    "job_of",
     "jobs",
-    "lease_of",
 ]
 
 _JSON: Final = Text  # canonical text written by us; SQLite and PostgreSQL then behave alike
@@ -59,19 +60,38 @@ jobs = Table(
     Column("id", String(64), primary_key=True),
     Column("name", String(256), nullable=False),
     Column("namespace", String(256), nullable=False),
-    Column("submitter", String(256)),  # token name or address; NULL: local
+    Column("submitter", String(256)),  # token name or address; '': nobody in particular
     Column("spec", _JSON, nullable=False),
+    Column(
+        "spec_bytes", BigInteger, nullable=False
+    ),  # so that a page can end before it is too large
     Column("state", String(16), nullable=False),
     Column("message", Text, nullable=False),
     Column("priority", Integer, nullable=False),
     Column("stop_requested", Boolean, nullable=False),
+    Column("timed_out", Boolean, nullable=False),  # its total timeout passed while it ran
+    Column("first_queued_at", BigInteger),
+    Column("total_deadline", BigInteger),  # NULL: not queued yet, or no limit
+    Column("deadline", BigInteger),  # of its present state; NULL: none
     Column("bundle_digest", String(64)),  # hexadecimal SHA-256; NULL until resolved
     Column("bundle", _JSON),
     Column("attempts", Integer, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("modified_at", BigInteger, nullable=False),
-    Index("ix_jobs_queue", "state", "priority", "created_at"),
+    Index("ix_jobs_queue", "state", "submitter", "priority", "created_at"),
+    Index("ix_jobs_created", "created_at", "id", "spec_bytes"),
+    Index("ix_jobs_modified", "modified_at", "id", "spec_bytes"),
+    Index("ix_jobs_name", "name"),
+    Index("ix_jobs_deadline", "deadline"),
+)
+
+job_labels = Table(
+    "job_labels",
+    metadata,
+    Column("job_id", String(64), ForeignKey("jobs.id"), primary_key=True),
+    Column("key", String(512), primary_key=True),
+    Column("value", Text, nullable=False),
 )
 
 executions = Table(
@@ -134,6 +154,10 @@ class JobRecord:
     message: str
     priority: int
     stop_requested: bool
+    timed_out: bool
+    first_queued_at: int | None
+    total_deadline: int | None
+    deadline: int | None
     bundle_digest: str | None
     bundle: Mapping[str, Any] | None
     attempts: int
@@ -292,14 +316,11 @@ async def add_history(
     )
 
 
-def lease_of(job: JobRecord, execution: ExecutionRecord) -> Lease:
-    """The lease that an execution which has not ended stands for."""
-    return Lease(job, execution.id, execution.attempt, execution.token, execution.lease_until or 0)
-
-
 def job_of(row: Row[Any]) -> JobRecord:
     """The value of a row of `jobs`."""
     values = dict(row._mapping)
+    del values["spec_bytes"]
+    values["submitter"] = values["submitter"] or None
     values["spec"] = json.loads(values["spec"])
     values["bundle"] = _loaded(values["bundle"])
     values["state"] = JobState(values["state"])

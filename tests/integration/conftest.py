@@ -13,6 +13,9 @@ import pytest
 
 from sp_plugin.executors.docker import probe_engine
 
+# Several workers of one run share the engine, and each removes its image in the end.
+IMAGE_TAG = f"busybox-{os.getpid()}"
+IMAGE = f"sp-plugin-test:{IMAGE_TAG}"
 _BUSYBOX = shutil.which("busybox") or "/bin/busybox"
 
 
@@ -54,8 +57,8 @@ def image():
             tar.addfile(link)
     changes = ["ENV PATH=/bin", "VOLUME /scratch"]
     client.api.import_image_from_data(
-        archive.getvalue(), repository="sp-plugin-test", tag="busybox", changes=changes
+        archive.getvalue(), repository="sp-plugin-test", tag=IMAGE_TAG, changes=changes
     )
-    yield client.images.get("sp-plugin-test:busybox").id
-    client.images.remove("sp-plugin-test:busybox", force=True)
+    yield client.images.get(IMAGE).id
+    client.images.remove(IMAGE, force=True)
     client.close()

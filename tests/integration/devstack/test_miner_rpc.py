@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from deals.commp import commp
 from devstack.chain.randomness import WINNING_POST, beacon_entry, draw_from_digest
@@ -86,6 +89,14 @@ async def test_a_market_deals_data_is_added_and_found_again(
     assert status["Deals"][0] == status["Pieces"][0]["DealInfo"]["DealID"] == deal
 
 
+def written(path: Path) -> None:
+    for _ in range(1000):
+        if path.exists():
+            return
+        time.sleep(0.01)
+    pytest.fail(f"{path} was not written")
+
+
 async def test_unsealing_writes_the_sector_again(devnet: Devstack, miner_rpc: RawRpc) -> None:
     sector = await devnet.provider.add_piece(b"again" * 100)
     miner = devnet.provider.miner.actor_id
@@ -100,6 +111,9 @@ async def test_unsealing_writes_the_sector_again(devnet: Devstack, miner_rpc: Ra
         path.unlink()
         assert await miner_rpc("StorageFindSector", reference["ID"], 1, 0, False) == []
         assert await miner_rpc(method, *params) is None
+        await asyncio.to_thread(
+            written, path
+        )  # SectorUnseal answers at once and works in the background
         assert path.read_bytes() == before
     refused = await miner_rpc.answer("SectorsUnsealPiece", reference, 0, 1016, "", None)
     assert refused["error"]["code"] == 1

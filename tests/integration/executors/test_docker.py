@@ -18,6 +18,7 @@ from sp_plugin.executors.base import (
     OutputVolume,
 )
 from sp_plugin.executors.docker import LABEL, DockerExecutor, EngineUnavailable
+from tests.integration.conftest import IMAGE
 
 pytestmark = pytest.mark.docker
 
@@ -156,7 +157,7 @@ async def test_a_fork_bomb_is_contained(executor, image, tmp_path):
 
 
 async def test_an_image_that_is_not_here_is_told_and_not_pulled(executor, image, tmp_path):
-    assert await executor.image_id("sp-plugin-test:busybox") == image
+    assert await executor.image_id(IMAGE) == image
     assert await executor.image_id("sp-plugin-test:none") is None
     assert await executor.image_id("Not A Name") is None
     outcome = await executor.run(script("sha256:" + "ab" * 32, "true", tmp_path))

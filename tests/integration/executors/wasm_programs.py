@@ -18,6 +18,17 @@ IMPORTS = """
 """
 
 
+FOREVER = "(loop $l (br $l))"
+SLEEP = """
+(i64.store (i32.const 24) (i64.const 30000000000)) (i32.store (i32.const 16) (i32.const 1))
+(drop (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))
+"""
+PRINT = """
+(i32.store (i32.const 0) (i32.const 1024)) (i32.store (i32.const 4) (i32.const {size}))
+(loop $l (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))) {again})
+"""
+
+
 def program(body: str, memory: str = '(memory (export "memory") 1)') -> str:
     """A module whose `_start` is `body`."""
     return f'(module {IMPORTS} {memory} (func (export "_start") {body}))'

@@ -13,6 +13,7 @@ import wasmtime
 from deals.denylist import Denylist
 from fil_plus.bundle import ResourceLimits
 from fil_plus.terms import Basis, ShareTerms
+from lotus_client.crypto import Secp256k1Key
 from lotus_client.types import ActorId, Epoch, PaddedPieceSize
 from sp_plugin.executors.base import Executor, ExecutorSettings
 from sp_plugin.executors.wasm import WasmExecutor
@@ -37,7 +38,13 @@ class Sidecar:
     """All parts of one process, in one data directory."""
 
     def __init__(
-        self, data: Path, *, library: Any = None, rules: QueueRules | None = None, clock: Any = None
+        self,
+        data: Path,
+        *,
+        library: Any = None,
+        rules: QueueRules | None = None,
+        clock: Any = None,
+        record_key: Secp256k1Key | None = None,
     ) -> None:
         self.data = data
         self.store = Store(database_url(data))
@@ -60,7 +67,13 @@ class Sidecar:
             data / "results", data / "staging", data / "cars", PaddedPieceSize(1 << 20)
         )
         self.denylist = Denylist()
-        settings = RunSettings(data / "work", context, publishing, denylist=lambda: self.denylist)
+        settings = RunSettings(
+            data / "work",
+            context,
+            publishing,
+            denylist=lambda: self.denylist,
+            record_key=record_key,
+        )
         self.runner = JobRunner(
             self.kinds, self.executors, settings, time.time_ns, lambda: Epoch(7)
         )
@@ -93,8 +106,8 @@ def data_url(code: bytes) -> str:
 
 
 def wasm_job(body: str = "", **task: Any) -> dict[str, Any]:
-    """A job whose module is inline."""
-    code = wasmtime.wat2wasm(program(body))
+    """A job whose module is inline: one that does `body`, or the text `module`."""
+    code = wasmtime.wat2wasm(task.pop("module", None) or program(body))
     source = {"Type": "inline", "Params": {"URL": data_url(bytes(code))}}
     values = {
         "Name": "main",

@@ -6,6 +6,7 @@ from sp_plugin.executors.base import ExecutorSettings
 from sp_plugin.executors.docker import DockerExecutor
 from sp_plugin.inputs.base import InputMissing
 from sp_plugin.jobs.states import JobState
+from tests.integration.conftest import IMAGE
 from tests.integration.jobs.parts import DEFAULT, MOST, EngineLimits, Sidecar
 
 pytestmark = pytest.mark.docker
@@ -39,7 +40,7 @@ def job(image: str, script: str) -> dict[str, object]:
 
 async def test_a_docker_job_goes_the_same_way_as_a_wasm_job(sidecar, image):
     submitted = await sidecar.submit(
-        job("sp-plugin-test:busybox", "cat /in/a.txt > /out/copy; echo $GREETING; exit 4")
+        job(IMAGE, "cat /in/a.txt > /out/copy; echo $GREETING; exit 4")
     )
     assert submitted.bundle["image"] == image
     assert submitted.bundle["image_kind"] == "local"
@@ -54,9 +55,7 @@ async def test_a_docker_job_goes_the_same_way_as_a_wasm_job(sidecar, image):
 
 
 async def test_symlinks_among_a_containers_outputs_are_refused(sidecar):
-    submitted = await sidecar.submit(
-        job("sp-plugin-test:busybox", "busybox ln -s /etc/passwd /out/passwd; echo kept")
-    )
+    submitted = await sidecar.submit(job(IMAGE, "busybox ln -s /etc/passwd /out/passwd; echo kept"))
     await sidecar.worker.run_once()
     done = await sidecar.queue.job(submitted.id)
     (execution,) = await sidecar.queue.executions_of(done.id)

@@ -16,8 +16,9 @@ from devstack.auth import Permission
 from devstack.stack import Devstack
 from lotus_client.cid import Cid
 from lotus_client.messages import METHOD_SEND, Message, SignedMessage
-from lotus_client.types import AttoFil
+from lotus_client.types import AttoFil, Epoch
 from sp_plugin.ledger import PAYOUT_WALLET, PROVIDER, Draft, EntryKind, Posting, message_ref
+from sp_plugin.payouts.funding import FundingReport
 from sp_plugin.store.ledger import LedgerRepository
 from sp_plugin.store.migrate import open_store
 from tests.integration.service.conftest import make_deal, running, write_config
@@ -199,6 +200,29 @@ async def test_a_foreign_message_halts_payouts_until_its_nonce_is_accepted(
         assert (await answer(config, "payouts", "reconcile", "--accept-nonce", "1"))["fits"]
         report = await sidecar.call("POST", "/api/v1/sp/payouts/send")
         assert report["stopped"] == ""
+
+
+async def test_what_is_accepted_before_the_wallet_was_looked_at_again_is_booked(
+    devnet: Devstack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = write_config(devnet, tmp_path)
+    async with running(config) as sidecar:
+        treasury = sidecar.sidecar.treasury
+        await sidecar.until("/api/v1/sp/ledger", lambda body: body["entries"])
+        watcher = treasury.funding
+        assert watcher is not None
+        step = watcher.step
+
+        async def nothing_new() -> FundingReport:
+            return FundingReport((), Epoch(0))
+
+        monkeypatch.setattr(watcher, "step", nothing_new)
+        await foreign_message(devnet, 0)
+        await devnet.advance(902)
+        assert (await answer(config, "payouts", "reconcile", "--accept-nonce", "1"))["fits"]
+        monkeypatch.setattr(watcher, "step", step)
+        assert not await treasury.funding_step()
+        assert (await sidecar.call("POST", "/api/v1/sp/payouts/send"))["stopped"] == ""
 
 
 async def test_what_is_accepted_while_the_wallet_is_watched_stays_accepted(

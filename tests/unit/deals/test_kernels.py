@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 
 import deals.kernels
 from deals.commp import commp
-from deals.kernels import SUBTREE_PAYLOAD, KernelUnavailable, all_kernels, kernel_named
+from deals.kernels import (
+    SUBTREE_PAYLOAD,
+    KernelUnavailable,
+    NotFr32,
+    all_kernels,
+    kernel_named,
+)
 from deals.kernels.native import NATIVE_NAMES, native_kernels
 from deals.kernels.pure import PythonKernel
 from deals.kernels.zeros import ZERO_ROOTS
@@ -210,3 +216,31 @@ def test_the_arm_kernel_agrees_under_an_emulator(tmp_path: Path):
     root = PURE.payload_root(payload, 13).hex()
     kernels = {NATIVE_NAMES[int(line.split()[0])]: line.split()[1] for line in said.splitlines()}
     assert kernels == {"portable": root, "vector4": root, "armv8": root}
+
+
+@each_kernel
+@pytest.mark.parametrize(("quads", "level"), [(0, 2), (1, 2), (3, 5), (256, 10), (700, 12)])
+def test_data_that_is_padded_already_has_the_same_root(kernel, quads, level):
+    payload = noise(127 * quads)
+    assert kernel.padded_root(PURE.pad(payload), level) == PURE.payload_root(payload, level)
+
+
+@each_kernel
+@pytest.mark.parametrize("bit", [0x40, 0x80])
+def test_padded_data_with_a_top_bit_set_is_refused_with_the_byte(kernel, bit):
+    padded = bytearray(PURE.pad(noise(127 * 600)))
+    padded[32 * 1500 + 31] |= bit
+    with pytest.raises(NotFr32, match="padded byte 48031 has a bit") as caught:
+        kernel.padded_root(padded, 12)
+    assert caught.value.behind(1000).offset == 49031
+
+
+@each_kernel
+@given(quads=st.integers(0, 70))
+def test_unpadding_may_overwrite_what_it_reads(kernel, quads):
+    payload = noise(127 * quads)
+    room = bytearray(PURE.pad(payload)) + b"behind"
+    view = memoryview(room)
+    kernel.unpad_into(view[: 128 * quads], view[: 128 * quads])
+    assert room[: 127 * quads] == payload
+    assert room[128 * quads :] == b"behind"

@@ -158,7 +158,7 @@ def test_every_set_of_names_comes_back_from_its_shards(names: set[str]) -> None:
 
 
 def test_names_with_the_same_hash_are_refused_with_their_names(monkeypatch) -> None:
-    monkeypatch.setattr("deals.unixfs_shard._hash", lambda _name: b"samehash")
+    monkeypatch.setattr("deals.unixfs_shard.name_hash", lambda _name: b"samehash")
     leaf = UnixFsNode(Cid.of_sha2_256(RAW, b""), 0, 0)
     with pytest.raises(UnsupportedFile, match="'a' and 'b' have the same hash"):
         add_directory({"a": leaf, "b": leaf}, Blocks().put, Layout(1, 2, shard_bytes=0))

@@ -156,9 +156,10 @@ def test_unknown_keys_and_server_fields_are_ignored_with_a_warning():
     assert any("Timeuots" in warning for warning in job.warnings)
 
 
-def test_a_queue_timeout_is_warned_about_because_it_has_no_effect():
+def test_a_queue_timeout_is_kept_without_a_warning():
     job = read_job(GOOD.replace("ExecutionTimeout: 60", "QueueTimeout: 60"), KINDS)
-    assert [warning for warning in job.warnings if "QueueTimeout" in warning]
+    assert job.spec.task.timeouts.queue == 60
+    assert not [warning for warning in job.warnings if "QueueTimeout" in warning]
 
 
 def test_an_old_wasm_engine_becomes_an_input_of_its_own():
@@ -181,6 +182,44 @@ def test_an_old_wasm_engine_becomes_an_input_of_its_own():
     assert task.engine.params["Entrypoint"] == "run"
     assert task.inputs[0].target == "/wasm/entry.wasm"
     assert task.env == {"A": "1"}
+
+
+def test_linked_modules_of_both_wire_forms_become_targets():
+    source = {"Type": "inline", "Params": {"URL": "data:,x"}}
+    old = {"Source": source, "Alias": "math", "Target": ""}
+    engine = {"EntryModule": "main.wasm", "ImportModules": [old, "lib/text"]}
+    inputs = [{"Source": source, "Target": "main.wasm"}, {"Source": source, "Target": "/lib/text"}]
+    task = {"Name": "main", "Engine": {"Type": "wasm", "Params": engine}, "InputSources": inputs}
+    read = read_job_values({"Type": "batch", "Tasks": [task]}, KINDS).spec.task
+    assert read.engine.params["ImportModules"] == ["/math", "/lib/text"]
+    assert [item.target for item in read.inputs] == ["/main.wasm", "/lib/text", "/math"]
+    again = read_job_values({"Type": "batch", "Tasks": [read.model_dump(by_alias=True)]}, KINDS)
+    assert again.spec.task == read
+
+
+def test_a_linked_module_that_no_input_brings_is_reported():
+    source = {"Type": "inline", "Params": {"URL": "data:,x"}}
+    engine = {"EntryModule": "main.wasm", "ImportModules": ["math"]}
+    inputs = [{"Source": source, "Target": "main.wasm"}]
+    task = {"Name": "main", "Engine": {"Type": "wasm", "Params": engine}, "InputSources": inputs}
+    with pytest.raises(JobSpecError) as caught:
+        read_job_values({"Type": "batch", "Tasks": [task]}, KINDS)
+    (problem,) = caught.value.problems
+    assert problem.where.endswith("ImportModules[0]")
+    assert "no InputSource has the Target 'math'" in problem.message
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "11", "1.5", "yes", "9" * 5000])
+def test_how_often_a_job_is_run_again_is_a_small_number(value):
+    changed = GOOD.replace("max_output_bytes: 1000", f"verify: '{value}'")
+    assert any("whole number from 1 to 10" in text for text in problems_of(changed).values())
+
+
+def test_verify_and_fuel_are_read_from_meta():
+    spec = read_job(
+        GOOD.replace("max_output_bytes: 1000", "verify: 2\n  filecoin.fuel: 5000000"), KINDS
+    ).spec
+    assert (spec.verify, spec.fuel) == (2, 5_000_000)
 
 
 def test_a_module_that_no_input_brings_is_reported():

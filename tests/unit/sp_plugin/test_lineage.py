@@ -49,7 +49,8 @@ class Jobs:
     async def job(self, job_id: str) -> JobRecord:
         return JobRecord(
             id=job_id, name=job_id, namespace="default", submitter=None, spec={},
-            state=JobState.COMPLETED, message="", priority=0, stop_requested=False,
+            state=JobState.COMPLETED, message="", priority=0, stop_requested=False, timed_out=False,
+            first_queued_at=1, total_deadline=None, deadline=None,
             bundle_digest=BUNDLE.digest().hex(), bundle=BUNDLE.to_json(), attempts=1, revision=1,
             created_at=1, modified_at=1,
         )  # fmt: skip

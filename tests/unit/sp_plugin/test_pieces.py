@@ -10,6 +10,8 @@ from typing import BinaryIO
 
 import pytest
 
+from deals.aggregates import commitment_of_file, plan_aggregate, write_aggregate
+from deals.commp import commp
 from fil_plus.pieces import HeldPiece
 from lotus_client.types import ActorId, Epoch
 from sp_plugin.pieces import Pieces
@@ -92,3 +94,34 @@ async def test_a_verified_piece_that_changes_later_gives_no_byte(store: Store, t
         assert reader.read(len(sample.car)) == sample.car
     with await pieces.open("claim:12") as reader, pytest.raises(OSError, match="not those"):
         reader.read(1)
+
+
+async def test_a_file_of_any_car_in_an_aggregate_can_be_given_to_a_job(
+    store: Store, tmp_path: Path
+):
+    parts = [sample_piece(tmp_path / name, {"a.txt": name.encode()}) for name in ("one", "two")]
+    payload, promised = aggregate_of(tmp_path, *(part.car for part in parts))
+    sample = SamplePiece(parts[0].root, payload, commp(io.BytesIO(payload)))
+    assert sample.commitment.root == promised
+    pieces = pieces_of(store, tmp_path, sample, *[payload] * 6)
+    check = await pieces.verify("claim:12")
+    assert (check.state, check.roots) == (
+        CheckState.VERIFIED,
+        tuple(part.root for part in parts),
+    )
+    for name, part in zip(("one", "two"), parts, strict=True):
+        found = await pieces.find_root(part.root)
+        assert found is not None
+        volume = await pieces.materialise(found, part.root, "a.txt", tmp_path)
+        assert volume.host_path.read_bytes() == name.encode()
+
+
+def aggregate_of(folder: Path, *cars: bytes) -> tuple[bytes, bytes]:
+    """An aggregate's bytes and its commitment, as `pieces aggregate` makes it."""
+    files = [folder / f"{number}.car" for number in range(len(cars))]
+    for file, car in zip(files, cars, strict=True):
+        file.write_bytes(car)
+    plan = plan_aggregate([commitment_of_file(file) for file in files])
+    out = io.BytesIO()
+    write_aggregate(plan, files, out)
+    return out.getvalue(), plan.commitment()

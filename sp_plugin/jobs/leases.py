@@ -1,0 +1,377 @@
+"""The workers' side of the queue: a lease with a fencing token, heartbeats, one report at the end.
+
+A lease that ran out is given to whoever asks next under a higher token, and everything the older token reports raises
+`LeaseLost`. Which job is taken is decided by `fairness.decide_next`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+from uuid import uuid4
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sp_plugin.jobs.deadlines import why_too_late
+from sp_plugin.jobs.fairness import NO_SHARE, Candidate, Quota, Share, decide_next, over_quota
+from sp_plugin.jobs.signals import Signal
+from sp_plugin.jobs.states import DesiredState, ExecutionState, JobState
+from sp_plugin.jobs.transitions import ask_to_stop, end_execution, move_job, note_execution
+from sp_plugin.store.base import Store
+from sp_plugin.store.jobs import (
+    ExecutionRecord,
+    ExecutionResult,
+    JobRecord,
+    Lease,
+    LeaseLost,
+    add_history,
+    execution_of,
+    executions,
+    find_execution,
+    find_job,
+    jobs,
+)
+from sp_plugin.store.submitters import add_usage, queue_heads, shares_of
+
+__all__ = ["Leases", "QueueRules"]
+
+_SECOND: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRules:
+    """How long a lease holds without a heartbeat, how often a job is started at most, and what each submitter may have."""
+
+    lease_seconds: float = 30.0
+    max_attempts: int = 3
+    default_quota: Quota = Quota()
+    quotas: Mapping[str, Quota] | None = None  # by submitter
+
+    def quota_of(self, submitter: str) -> Quota:
+        """What this submitter may have."""
+        return (self.quotas or {}).get(submitter, self.default_quota)
+
+
+class Leases:
+    """Taking, keeping and ending runs. `clock` gives Unix nanoseconds.
+
+    `work` is given when there may be something to take, `stops` when a run was asked to end, `ends` when one ended.
+    """
+
+    def __init__(
+        self, store: Store, clock: Callable[[], int], rules: QueueRules | None = None
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self.rules = rules or QueueRules()
+        self.work, self.stops, self.ends = Signal(), Signal(), Signal()
+
+    async def take(
+        self,
+        node_id: str,
+        why_not_start: Callable[[JobRecord], Awaitable[str | None]] | None = None,
+    ) -> Lease | None:
+        """The lease of the job that is to run next; None when nothing that may run is queued.
+
+        A job for which `why_not_start` has a reason goes back to `Pending` with it, and the next one is looked at.
+        """
+        while (candidate := await self._next()) is not None:
+            # Asked outside the transaction: it may ask a node, and must not hold the database meanwhile.
+            reason = None if why_not_start is None else await why_not_start(candidate)
+            async with self._store.transaction() as connection:
+                job = await find_job(connection, candidate.id, lock=True)
+                if job.state is not JobState.QUEUED or job.revision != candidate.revision:
+                    continue  # another worker was faster
+                now = self._clock()
+                if reason is None:
+                    if not await self._may_run(connection, job, now):
+                        continue  # another worker took its submitter's last place
+                    return await self._start(connection, job, node_id, now)
+                await move_job(connection, job, JobState.PENDING, reason, now)
+        return None
+
+    async def _next(self) -> JobRecord | None:
+        async with self._store.reading() as connection:
+            heads = await queue_heads(connection)
+            if not heads:
+                return None
+            shares = await self._shares(connection, heads)
+            quotas = {head.submitter: self.rules.quota_of(head.submitter) for head in heads}
+            choice = decide_next(heads, shares, quotas)
+            chosen = None if choice.job_id is None else await find_job(connection, choice.job_id)
+            waiting = [await find_job(connection, job_id) for job_id in choice.passed_by]
+        for job in waiting:
+            if job.message != choice.passed_by[job.id]:
+                await self._tell_why(job.id, choice.passed_by[job.id])
+        return chosen
+
+    async def _shares(
+        self, connection: AsyncConnection, heads: list[Candidate]
+    ) -> Mapping[str, Share]:
+        """Not asked for while one submitter alone waits and has no limits: there is nothing to weigh."""
+        if len(heads) == 1 and self.rules.quota_of(heads[0].submitter) == Quota():
+            return {}
+        return await shares_of(connection, self._clock())
+
+    async def _tell_why(self, job_id: str, message: str) -> None:
+        async with self._store.transaction() as connection:
+            job = await find_job(connection, job_id, lock=True)
+            if job.state is JobState.QUEUED and job.message != message:
+                now = self._clock()
+                values = {"message": message, "modified_at": now, "revision": job.revision + 1}
+                await connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+                await add_history(connection, job_id, now, "Queueing", message)
+
+    async def _may_run(self, connection: AsyncConnection, job: JobRecord, now: int) -> bool:
+        quota = self.rules.quota_of(job.submitter or "")
+        if quota == Quota(weight=quota.weight):
+            return True
+        shares = await shares_of(connection, now)
+        return over_quota(quota, shares.get(job.submitter or "", NO_SHARE)) is None
+
+    async def _start(
+        self, connection: AsyncConnection, job: JobRecord, node_id: str, now: int
+    ) -> Lease:
+        last = await connection.execute(
+            select(func.max(executions.c.token)).where(executions.c.job_id == job.id)
+        )
+        token, attempt, until = (last.scalar() or 0) + 1, job.attempts + 1, now + self._lease_time
+        execution_id = f"e-{uuid4()}"
+        await connection.execute(
+            insert(executions).values(
+                id=execution_id,
+                job_id=job.id,
+                attempt=attempt,
+                node_id=node_id,
+                token=token,
+                lease_until=until,
+                state=ExecutionState.BID_ACCEPTED,
+                desired_state=DesiredState.RUNNING,
+                message="",
+                revision=1,
+                created_at=now,
+                modified_at=now,
+            )
+        )
+        await move_job(connection, job, JobState.RUNNING, "running", now, attempts=attempt)
+        await add_history(
+            connection,
+            job.id,
+            now,
+            "Scheduling",
+            f"Started on {node_id}",
+            execution_id=execution_id,
+            details={"NodeID": node_id, "Token": str(token)},
+            new=ExecutionState.BID_ACCEPTED,
+        )
+        await add_usage(connection, job.submitter or "", now, started=True)
+        running = replace(
+            job,
+            state=JobState.RUNNING,
+            message="running",
+            attempts=attempt,
+            revision=job.revision + 1,
+            modified_at=now,
+            deadline=job.total_deadline,
+        )
+        return Lease(running, execution_id, attempt, token, until)
+
+    async def heartbeat(self, lease: Lease) -> bool:
+        """Keep the lease; says whether the run is to end: the job was asked to stop, or ran into its total timeout.
+
+        Raises:
+            LeaseLost: stop at once and report nothing.
+        """
+        now = self._clock()
+        async with self._store.transaction() as connection:
+            job = await find_job(connection, lease.job.id, lock=True)
+            execution = await _held(connection, lease, now)
+            await connection.execute(
+                update(executions)
+                .where(executions.c.id == execution.id)
+                .values(lease_until=now + self._lease_time)
+            )
+            late = await self._note_if_late(connection, job, now)
+            return late or execution.desired_state is DesiredState.STOPPED
+
+    async def _note_if_late(self, connection: AsyncConnection, job: JobRecord, now: int) -> bool:
+        """Whether a running job is over its total time; noted once, and its worker is told."""
+        if job.timed_out or job.stop_requested or job.deadline is None or job.deadline > now:
+            return job.timed_out
+        message = why_too_late(job.spec, job.total_deadline, now)
+        values = {"timed_out": True, "message": message, "modified_at": now}
+        await connection.execute(update(jobs).where(jobs.c.id == job.id).values(values))
+        await ask_to_stop(connection, job.id)
+        await add_history(connection, job.id, now, "Job Timeout", message)
+        return True
+
+    async def set_execution_state(self, lease: Lease, state: ExecutionState, message: str) -> None:
+        """Record that a running execution reached a state that is not its last.
+
+        Raises:
+            LeaseLost: stop at once and report nothing.
+        """
+        now = self._clock()
+        async with self._store.transaction() as connection:
+            await find_job(connection, lease.job.id, lock=True)
+            execution = await _held(connection, lease, now)
+            if execution.state == state:
+                return
+            await connection.execute(
+                update(executions)
+                .where(executions.c.id == execution.id)
+                .values(
+                    state=state,
+                    message=message,
+                    modified_at=now,
+                    revision=executions.c.revision + 1,
+                )
+            )
+            await note_execution(connection, execution, state, message, now)
+
+    async def finish(
+        self, lease: Lease, result: ExecutionResult, *, retry: bool = False, counted: bool = True
+    ) -> None:
+        """Record how an execution ended, and the job's next state, in one step.
+
+        Reporting the same end twice changes nothing. With `retry` the job is queued again while attempts remain; one that
+        is not `counted` (we were asked to shut down) does not use one up.
+
+        Raises:
+            LeaseLost: another worker has the job, or it ended under another token.
+        """
+        now = self._clock()
+        async with self._store.transaction() as connection:
+            job = await find_job(connection, lease.job.id, lock=True)
+            execution = await find_execution(connection, lease.execution_id)
+            if execution is not None and execution.state == result.state:
+                return
+            execution = _checked(execution, lease, now)
+            await end_execution(connection, execution, result, now)
+            compute, written = _used(result)
+            if compute or written:
+                await add_usage(
+                    connection, job.submitter or "", now, compute_ms=compute, output_bytes=written
+                )
+            again = f"again: {result.message}"
+            if result.state is ExecutionState.COMPLETED:
+                await move_job(connection, job, JobState.COMPLETED, result.message, now)
+            elif job.stop_requested:
+                await move_job(connection, job, JobState.STOPPED, job.message, now)
+            elif job.timed_out:
+                await move_job(connection, job, JobState.FAILED, job.message, now)
+            elif retry and not counted:
+                attempts = job.attempts - 1
+                await move_job(connection, job, JobState.QUEUED, again, now, attempts=attempts)
+            elif retry and job.attempts < self.rules.max_attempts:
+                await move_job(connection, job, JobState.QUEUED, again, now)
+            else:
+                await move_job(connection, job, JobState.FAILED, result.message, now)
+        self.ends.give()
+        self.work.give()
+
+    async def requeue_expired(self) -> list[str]:
+        """The jobs whose worker went silent, queued again (or failed when their attempts are used up)."""
+        now = self._clock()
+        query = select(executions).where(executions.c.lease_until <= now)
+        async with self._store.reading() as connection:
+            if (await connection.execute(query.limit(1))).first() is None:
+                return []
+        async with self._store.transaction() as connection:
+            rows = (await connection.execute(query)).all()
+            for row in rows:
+                await self._expire(connection, execution_of(row), now)
+        self.work.give()
+        return [row.job_id for row in rows]
+
+    async def end_late(self) -> list[str]:
+        """The jobs that ran into their queue or total timeout: queued ones have failed, running ones are told to end."""
+        now = self._clock()
+        query = select(jobs.c.id).where(jobs.c.deadline <= now).limit(1000)
+        async with self._store.reading() as connection:
+            late = [row.id for row in await connection.execute(query)]
+        ended = []
+        for job_id in late:
+            async with self._store.transaction() as connection:
+                job = await find_job(connection, job_id, lock=True)
+                if job.deadline is None or job.deadline > now:
+                    continue
+                if job.state is JobState.QUEUED:
+                    message = why_too_late(job.spec, job.total_deadline, now)
+                    await move_job(connection, job, JobState.FAILED, message, now)
+                    ended.append(job_id)
+                elif not job.timed_out and await self._note_if_late(connection, job, now):
+                    ended.append(job_id)
+        if ended:
+            self.stops.give()
+            self.ends.give()
+        return ended
+
+    async def release_node(self, node_id: str) -> list[str]:
+        """The jobs this node ran before it was started again, queued at once without waiting for their leases to end.
+
+        Call it before the node's first `take`, and only if no other process works under this name.
+        """
+        now = self._clock()
+        async with self._store.transaction() as connection:
+            query = select(executions).where(
+                executions.c.node_id == node_id, executions.c.lease_until.is_not(None)
+            )
+            rows = (await connection.execute(query)).all()
+            for row in rows:
+                await self._expire(connection, execution_of(row), now)
+        self.work.give()
+        return [row.job_id for row in rows]
+
+    async def _expire(
+        self, connection: AsyncConnection, execution: ExecutionRecord, now: int
+    ) -> None:
+        job = await find_job(connection, execution.job_id, lock=True)
+        current = await find_execution(connection, execution.id)
+        if current is None or current.lease_until is None:
+            return  # it was ended meanwhile
+        message = f"the worker {execution.node_id} went silent"
+        failed = ExecutionResult(
+            state=ExecutionState.FAILED, outcome="runtime_fault", message=message
+        )
+        await end_execution(connection, execution, failed, now)
+        if job.stop_requested:
+            await move_job(connection, job, JobState.STOPPED, job.message, now)
+        elif job.timed_out:
+            await move_job(connection, job, JobState.FAILED, job.message, now)
+        elif job.attempts >= self.rules.max_attempts:
+            reason = f"{message} in each of {job.attempts} attempts"
+            await move_job(connection, job, JobState.FAILED, reason, now)
+        else:
+            await move_job(connection, job, JobState.QUEUED, f"again: {message}", now)
+
+    @property
+    def _lease_time(self) -> int:
+        return int(self.rules.lease_seconds * _SECOND)
+
+
+async def _held(connection: AsyncConnection, lease: Lease, now: int) -> ExecutionRecord:
+    """The execution of a lease that still holds; the caller has locked its job."""
+    return _checked(await find_execution(connection, lease.execution_id), lease, now)
+
+
+def _checked(execution: ExecutionRecord | None, lease: Lease, now: int) -> ExecutionRecord:
+    if (
+        execution is None
+        or execution.token != lease.token
+        or execution.lease_until is None
+        or execution.lease_until <= now
+    ):
+        raise LeaseLost(f"the lease of {lease.execution_id} (token {lease.token}) is lost")
+    return execution
+
+
+def _used(result: ExecutionResult) -> tuple[int, int]:
+    """Milliseconds of compute and bytes of output that count against the submitter's share."""
+    usage = result.run_record.get("usage") or {}
+    seconds = usage.get("cpu_seconds")
+    if seconds is None:
+        seconds = usage.get("wall_seconds") or 0
+    return max(0, int(float(seconds) * 1000)), int(usage.get("output_bytes") or 0)

@@ -1,0 +1,110 @@
+"""Running a finished job again to check it: the same program over the same inputs must end the same way.
+
+Compared are the exit code, the fuel and the root CID of all results (streams, exit code and outputs). WASM without clocks and
+random numbers gives equal results everywhere; a program that uses either is found out here, and so is a damaged machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sp_plugin.executors.base import ExecutionOutcome, ExecutionRequest, Executor, OutcomeKind
+from sp_plugin.jobs.outputs import check_outputs, pack_results
+from sp_plugin.jobs.removal import remove_tree
+
+__all__ = ["Verification", "run_again"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    outcome: str
+    exit_code: int | None
+    fuel: int | None
+    output_root: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "outcome": self.outcome,
+            "exit_code": self.exit_code,
+            "fuel": self.fuel,
+            "output_root": self.output_root,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What all runs gave, the first one first. `kind` is `FINISHED` if they are equal, else what the job ends with."""
+
+    kind: OutcomeKind
+    message: str
+    runs: Sequence[_Result]
+
+    def to_json(self) -> dict[str, Any]:
+        """For the run record."""
+        return {
+            "is_equal": self.kind is OutcomeKind.FINISHED,
+            "runs": [run.to_json() for run in self.runs],
+        }
+
+
+async def run_again(
+    executor: Executor,
+    request: ExecutionRequest,
+    first: ExecutionOutcome,
+    times: int,
+    cancel: asyncio.Event,
+) -> Verification:
+    """The job run `times` more, one after the other, until one differs; only the first run's results are kept.
+
+    A run that was cancelled or could not be done decides nothing about the program and gives its own kind.
+
+    Raises:
+        OutputRefused: the outputs of a run cannot be taken.
+    """
+    work = request.result_dir.parent
+    results = [await asyncio.to_thread(_result_of, first, request, work)]
+    for number in range(1, times + 1):
+        result_dir = work / f"again-{number}"
+        result_dir.mkdir(mode=0o755)
+        again = replace(request, result_dir=result_dir)
+        try:
+            outcome = await executor.run(again, cancel)
+            if outcome.kind in {OutcomeKind.CANCELLED, OutcomeKind.RUNTIME_FAULT}:
+                message = f"run {number + 1} to check it: {outcome.message}"
+                return Verification(outcome.kind, message, results)
+            results.append(await asyncio.to_thread(_result_of, outcome, again, work))
+        finally:
+            await asyncio.to_thread(remove_tree, result_dir)
+        if results[-1] != results[0]:
+            return Verification(OutcomeKind.UNVERIFIED, _difference(results, outcome), results)
+    return Verification(OutcomeKind.FINISHED, "", results)
+
+
+def _result_of(outcome: ExecutionOutcome, request: ExecutionRequest, work: Path) -> _Result:
+    kind, exit_code, fuel = outcome.kind, outcome.exit_code, outcome.usage.fuel
+    if kind is not OutcomeKind.FINISHED:
+        return _Result(kind.value, exit_code, fuel, None)
+    outputs = [request.result_dir / output.name for output in request.outputs]
+    check_outputs(outputs, request.limits)
+    car = work / "verifying.car"
+    try:
+        root = pack_results(request.result_dir, car).root
+    finally:
+        car.unlink(missing_ok=True)
+    return _Result(kind.value, exit_code, fuel, str(root))
+
+
+def _difference(results: Sequence[_Result], outcome: ExecutionOutcome) -> str:
+    first, other = results[0].to_json(), results[-1].to_json()
+    parts = [
+        f"{name} {first[name]} then {other[name]}" for name in first if first[name] != other[name]
+    ]
+    ending = f" ({outcome.message})" if outcome.message else ""
+    return (
+        f"run {len(results)} of the same program over the same inputs differs from the first: "
+        f"{'; '.join(parts)}{ending}. Nothing of it is published or earns"
+    )

@@ -1,0 +1,129 @@
+"""What each submitter used by day, and which of its jobs comes next: the facts for fair shares and quotas."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Integer,
+    String,
+    Table,
+    func,
+    select,
+    text,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sp_plugin.jobs.fairness import Candidate, Share
+from sp_plugin.jobs.states import JobState
+from sp_plugin.store.base import metadata
+from sp_plugin.store.jobs import jobs
+
+__all__ = ["add_usage", "count_waiting", "queue_heads", "shares_of", "submitter_hours"]
+
+_HOUR: Final = 3600 * 1_000_000_000
+_DAY_HOURS: Final = 24
+
+submitter_hours = Table(
+    "submitter_hours",
+    metadata,
+    Column("submitter", String(256), primary_key=True),  # '' is nobody in particular
+    Column("hour", Integer, primary_key=True, autoincrement=False),  # of Unix time
+    Column("compute_ms", BigInteger, nullable=False),
+    Column("output_bytes", BigInteger, nullable=False),
+    Column("last_start", BigInteger, nullable=False),  # Unix nanoseconds
+)
+
+# One seek per submitter, however many jobs are queued: each step finds the next name in the index ix_jobs_queue.
+_HEADS: Final = text("""
+WITH RECURSIVE names(name) AS (
+    SELECT min(submitter) FROM jobs WHERE state = 'Queued'
+    UNION ALL
+    SELECT (SELECT min(submitter) FROM jobs WHERE state = 'Queued' AND submitter > names.name)
+    FROM names WHERE names.name IS NOT NULL
+)
+SELECT jobs.id, jobs.submitter, jobs.priority, jobs.created_at
+FROM names JOIN jobs ON jobs.id = (
+    SELECT id FROM jobs AS first WHERE first.state = 'Queued' AND first.submitter = names.name
+    ORDER BY first.priority DESC, first.created_at, first.id LIMIT 1
+)
+WHERE names.name IS NOT NULL
+""")
+
+
+async def queue_heads(connection: AsyncConnection) -> list[Candidate]:
+    """The first queued job of each submitter: highest priority, then oldest."""
+    rows = await connection.execute(_HEADS)
+    return [Candidate(row.id, row.submitter, row.priority, row.created_at) for row in rows]
+
+
+async def shares_of(connection: AsyncConnection, now: int) -> dict[str, Share]:
+    """What each submitter runs, and used in the last 24 hours; those with nothing are not in it."""
+    used = select(
+        submitter_hours.c.submitter,
+        text("0 AS running"),
+        func.sum(submitter_hours.c.compute_ms),
+        func.sum(submitter_hours.c.output_bytes),
+        func.max(submitter_hours.c.last_start),
+    )
+    used = used.where(submitter_hours.c.hour > now // _HOUR - _DAY_HOURS).group_by(
+        submitter_hours.c.submitter
+    )
+    running = select(
+        jobs.c.submitter, func.count(), text("0 AS used"), text("0 AS written"), text("0 AS last")
+    )
+    running = running.where(jobs.c.state == JobState.RUNNING).group_by(jobs.c.submitter)
+    shares: dict[str, Share] = {}
+    for name, count, compute, output, last in await connection.execute(union_all(used, running)):
+        known = shares.get(name or "", Share())
+        shares[name or ""] = Share(
+            known.running + int(count),
+            known.compute_ms + int(compute),
+            known.output_bytes + int(output),
+            max(known.last_start, int(last)),
+        )
+    return shares
+
+
+async def count_waiting(connection: AsyncConnection, submitter: str | None = None) -> int:
+    """How many jobs wait to run, approved or not; of one submitter where it is given ('' is nobody)."""
+    query = select(func.count()).where(jobs.c.state.in_([JobState.PENDING, JobState.QUEUED]))
+    if submitter is not None:
+        query = query.where(jobs.c.submitter == submitter)
+    return int((await connection.execute(query)).scalar_one())
+
+
+async def add_usage(
+    connection: AsyncConnection,
+    submitter: str,
+    now: int,
+    *,
+    compute_ms: int = 0,
+    output_bytes: int = 0,
+    started: bool = False,
+) -> None:
+    """Count what a run used, in the hour in which it ended."""
+    make = postgres_insert if connection.dialect.name == "postgresql" else sqlite_insert
+    last_start = now if started else 0
+    new = make(submitter_hours).values(
+        submitter=submitter,
+        hour=now // _HOUR,
+        compute_ms=compute_ms,
+        output_bytes=output_bytes,
+        last_start=last_start,
+    )
+    hours = submitter_hours.c
+    changes = {
+        "compute_ms": hours.compute_ms + compute_ms,
+        "output_bytes": hours.output_bytes + output_bytes,
+    }
+    if started:
+        changes["last_start"] = new.excluded.last_start
+    await connection.execute(
+        new.on_conflict_do_update(index_elements=["submitter", "hour"], set_=changes)
+    )

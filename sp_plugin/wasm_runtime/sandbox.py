@@ -1,0 +1,65 @@
+"""What a child does before it touches a stranger's program: its own session, no inherited files, hard limits."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sp_plugin.wasm_runtime.seccomp import deny_system_calls
+
+__all__ = ["close_inherited_files", "die_with", "limit_process", "wall_in"]
+
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+_FILES: Final = 1024
+# Beside the guest's memory: the interpreter, the runtime, its threads' stacks and the loaded code.
+_DATA_BYTES: Final = 768 << 20
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with(parent: int) -> None:
+    """Be killed when the thread of `parent` that started this process ends; exit if that has happened already."""
+    if sys.platform == "linux":
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def close_inherited_files(log: str) -> None:
+    """Standard input and output become /dev/null, standard error the log; all else is closed."""
+    null = os.open(os.devnull, os.O_RDWR)
+    log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.dup2(log_fd, 2)
+    os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def limit_process(plan: Mapping[str, Any]) -> None:
+    """Limits that the kernel keeps: core files, file size, open files, CPU seconds, writable memory."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # A write beyond it fails with EFBIG in the guest (Python ignores SIGXFSZ).
+    _lower(resource.RLIMIT_FSIZE, plan["file_bytes"])
+    _lower(resource.RLIMIT_NOFILE, _FILES)
+    if sys.platform == "linux":  # counts what is writable, not the reserved address space
+        _lower(resource.RLIMIT_DATA, plan["memory_bytes"] + _DATA_BYTES)
+    if plan["cpu_seconds"] is not None:
+        seconds = max(1, int(plan["cpu_seconds"] + 0.999))
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        spent = int(used.ru_utime + used.ru_stime)
+        resource.setrlimit(resource.RLIMIT_CPU, (spent + seconds, spent + seconds + 1))
+
+
+def _lower(kind: int, most: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(kind, (most, most))
+
+
+def wall_in() -> None:
+    """The last step: from here on no new program, process or connection."""
+    deny_system_calls(_LIBC)
