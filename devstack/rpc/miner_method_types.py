@@ -142,4 +142,24 @@ MINER_METHODS: Final[dict[int, MethodTypes]] = {
         ),
         BATCH,
     ),
+    MinerMethod.PROVE_COMMIT_SECTORS_NI: (
+        struct(
+            Sectors=slice_of(
+                struct(
+                    SealingNumber=UINT,
+                    SealerID=UINT,
+                    SealedCID=CID,
+                    SectorNumber=UINT,
+                    SealRandEpoch=INT,
+                    Expiration=INT,
+                )
+            ),
+            AggregateProof=BYTES,
+            SealProofType=INT,
+            AggregateProofType=INT,
+            ProvingDeadline=UINT,
+            RequireActivationSuccess=BOOL,
+        ),
+        BATCH,
+    ),
 }

@@ -1,7 +1,6 @@
 """Storage miners: their methods by number, and the ones about money.
 
-Left out: compacting partitions, disputes and consensus faults, and the non-interactive commit; they exit 22 (no such
-method).
+Left out: compacting partitions, disputes and consensus faults; they exit 22 (no such method).
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from devstack.chain.actors import (
     dispatch,
     miner_extensions,
     miner_keys,
+    miner_noninteractive,
     miner_proving,
     miner_reads,
     miner_sectors,
@@ -33,6 +33,7 @@ from lotus_client.actors.miner_keys import (
     ChangePeerIdParams,
     ChangeWorkerAddressParams,
 )
+from lotus_client.actors.miner_noninteractive import ProveCommitSectorsNIParams
 from lotus_client.actors.miner_updates import (
     ExtendSectorExpirationParams,
     ProveReplicaUpdatesParams,
@@ -147,6 +148,9 @@ _METHODS: Final[dict[int, Action]] = {
     Method.PROVE_COMMIT_SECTORS3: taking(bytes, miner_sectors.prove_commit_sectors),
     Method.PROVE_REPLICA_UPDATES3: taking(
         ProveReplicaUpdatesParams.from_cbor, miner_updates.prove_replica_updates
+    ),
+    Method.PROVE_COMMIT_SECTORS_NI: taking(
+        ProveCommitSectorsNIParams.from_cbor, miner_noninteractive.prove_commit_sectors_ni
     ),
     Method.EXTEND_SECTOR_EXPIRATION2: taking(
         ExtendSectorExpirationParams.from_cbor, miner_extensions.extend_expiration

@@ -299,11 +299,11 @@ def _sector(runtime: Runtime, item: _Activation, claimed: int) -> SectorOnChainI
     )
 
 
-def add_sectors(change: Change, numbers: list[int], now: int) -> None:
-    """Give each sector its deadline and partition, unproven."""
+def add_sectors(change: Change, numbers: list[int], now: int, deadline: int | None = None) -> None:
+    """Give each sector its partition in `deadline`, or in the deadline that the actor chooses; unproven."""
     size = change.state.details.partition_sectors
     for number in numbers:
-        index = assign_deadline(change.state, now)
+        index = assign_deadline(change.state, now) if deadline is None else deadline
         partitions = change.state.deadlines[index].partitions
         at = len(partitions) - 1
         if not partitions or len(partitions[at].sectors) >= size:
