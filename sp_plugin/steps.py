@@ -15,12 +15,19 @@ from typing import Final
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from lotus_client.errors import LotusUnavailable, LotusWrongNetwork
+from lotus_client.errors import (
+    LotusBadParams,
+    LotusDecodeError,
+    LotusError,
+    LotusUnavailable,
+    LotusWrongNetwork,
+)
 from sp_plugin.health import Health
 from sp_plugin.metrics import STEP_ERRORS, STEP_SECONDS
 
 __all__ = ["Step", "Steps"]
 
+_BUGS: Final = (LotusBadParams, LotusDecodeError)  # ours, or an API that changed
 _STOP_SECONDS: Final = 20
 
 log = structlog.get_logger()
@@ -113,9 +120,11 @@ class Steps:
     def _failed(self, step: Step, error: Exception, reason: str) -> None:
         STEP_ERRORS.labels(step.name, type(error).__name__).inc()
         self._health.unwell(step.name, reason, datetime.now(UTC))
-        foreseen = isinstance(error, LotusUnavailable | LotusWrongNetwork)
-        (self._without_node.add if foreseen else self._without_node.discard)(step.name)
-        log.warning("step_failed", step=step.name, error=reason, exc_info=not foreseen)
+        away = isinstance(error, LotusUnavailable | LotusWrongNetwork)
+        (self._without_node.add if away else self._without_node.discard)(step.name)
+        # what a node refuses (a gateway, a pruned state) is no bug of ours: its words are enough
+        is_bug = not isinstance(error, LotusError) or isinstance(error, _BUGS)
+        log.warning("step_failed", step=step.name, error=reason, exc_info=is_bug)
 
     async def stop(self) -> None:
         """Stop starting rounds and wait for those under way; after 20 s they are cancelled."""
