@@ -1,0 +1,240 @@
+"""What is done with a stranger's bytes, parser by parser: each may end in the errors it documents, and in no other way.
+
+`python -m tests.fuzz NAME` lets atheris choose the bytes; `tests/unit/fuzz` gives every target some of hypothesis' at each test run.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from deals.aggregates import decode_proof
+from deals.blocks import BadBlock, MissingBlock, UnknownHash
+from deals.car import CarBlocks, CarError, CarLimits, CarReader, CarWriter
+from deals.car_index import load_index
+from deals.dag_pb import DagPbError, PbNode, UnixFsData
+from deals.data_segment import IndexEntry, ProofError, index_place, parse_index
+from deals.denylist import parse_denylist
+from deals.fr32 import pad_quads, unpad_quads
+from deals.indexed_blocks import IndexedBlocks, IndexPlace
+from deals.piece_cars import PieceCars
+from deals.unixfs import EntryKind, UnixFs, UnixFsError, UnixFsLimits
+from lotus_client import cbor
+from lotus_client.address import Address, AddressError
+from lotus_client.bitfield import BitField, BitFieldError
+from lotus_client.cid import DAG_PB, IDENTITY, RAW, Cid, CidError
+from lotus_client.json_text import read_json
+from lotus_client.messages import MessageError, SignedMessage
+from lotus_client.types import PaddedPieceSize
+from lotus_client.varint import VarintError, decode_uvarint, encode_uvarint
+
+__all__ = ["SEEDS", "TARGETS", "Target"]
+
+Target = Callable[[bytes], None]
+
+_LIMITS: Final = CarLimits(max_block=1 << 16, max_blocks=1000)
+_TREE: Final = UnixFsLimits(max_depth=16, max_entries=200, max_file_links=200)
+_UNREADABLE: Final = (UnixFsError, DagPbError, MissingBlock, BadBlock, UnknownHash)
+
+
+def _varint(data: bytes) -> None:
+    with suppress(VarintError):
+        value, end = decode_uvarint(data)
+        assert encode_uvarint(value) == data[:end]  # only the shortest form is one
+
+
+def _cid(data: bytes) -> None:
+    with suppress(CidError):
+        cid, end = Cid.decode(data, 0)
+        assert cid.raw == data[:end]
+        assert Cid.parse(str(cid)) == cid
+    with suppress(CidError):
+        Cid.parse(data.decode("utf-8", "replace"))
+
+
+def _cbor(data: bytes) -> None:
+    with suppress(cbor.CborError):
+        assert cbor.encode(cbor.decode(data)) is not None
+
+
+def _bitfield(data: bytes) -> None:
+    with suppress(BitFieldError):
+        field = BitField.decode(data)
+        assert BitField.decode(field.encode()) == field
+
+
+def _address(data: bytes) -> None:
+    for read in (Address.from_bytes, lambda raw: Address.parse(raw.decode("utf-8", "replace"))):
+        with suppress(AddressError):
+            read(data)
+
+
+def _message(data: bytes) -> None:
+    with suppress(MessageError, cbor.CborError, AddressError):
+        SignedMessage.from_cbor(data)
+
+
+def _json(data: bytes) -> None:
+    with suppress(ValueError):
+        read_json(data)
+
+
+def _car(data: bytes) -> None:
+    for walk in (CarReader.__iter__, CarReader.checked_places, CarReader.heads):
+        with suppress(CarError):
+            for _ in walk(CarReader(io.BytesIO(data), _LIMITS)):
+                pass
+    with suppress(CarError):
+        CarBlocks(io.BytesIO(data), _LIMITS)
+
+
+def _car_blocks(data: bytes) -> None:
+    """Every block that the index of a CAR leads to is what its CID says."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = IndexPlace(Path(folder), "x", bytes(32), 1 << 16)
+        with suppress(CarError):
+            wanted = [p.cid for p in islice(CarReader(io.BytesIO(data), _LIMITS).places(), 20)]
+            with IndexedBlocks(io.BytesIO(data), place, _LIMITS) as blocks:
+                for cid in wanted:
+                    with suppress(MissingBlock, BadBlock, UnknownHash):
+                        blocks.get(cid)
+
+
+def _car_index(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "x").write_bytes(data)
+        index = load_index(Path(folder), "x", bytes(32))
+        if index is not None:
+            with index:
+                list(index.find(data[:16]))
+
+
+def _segments(data: bytes) -> None:
+    size = 1 << 12
+    start, most = index_place(size)
+    for entry in parse_index(data, size):
+        assert entry.offset + entry.size <= start
+    piece = bytearray(size // 128 * 127)
+    tail = unpad_quads(data[: most * 64].ljust(-(-min(len(data), most * 64) // 128) * 128, b"\0"))
+    if tail:
+        piece[-len(tail) :] = tail
+    with suppress(CarError):
+        for head in PieceCars(io.BytesIO(bytes(piece)), size, _LIMITS).heads():
+            assert 0 <= head.start < head.end <= len(piece)
+
+
+def _proof(data: bytes) -> None:
+    with suppress(ProofError):
+        decode_proof(data)
+
+
+def _dag_pb(data: bytes) -> None:
+    with suppress(DagPbError):
+        node = PbNode.decode(data)
+        if node.data is not None:
+            UnixFsData.decode(node.data)
+
+
+class _Inline:
+    """Blocks that are their own CIDs, so that bytes alone make whole trees."""
+
+    def get(self, cid: Cid) -> bytes:
+        if cid.hash_code != IDENTITY:
+            raise MissingBlock(cid)
+        return cid.digest
+
+
+def _unixfs(data: bytes) -> None:
+    root = _identity(DAG_PB, data)
+    fs = UnixFs(_Inline(), _TREE)
+    with suppress(*_UNREADABLE):
+        entry = fs.entry(root)
+        if entry.kind is EntryKind.DIRECTORY:
+            for link in fs.entries(root):
+                fs.resolve(root, (link.name,))
+        elif entry.kind is EntryKind.FILE:
+            assert sum(map(len, fs.read_file(root))) == entry.size
+
+
+def _identity(codec: int, data: bytes) -> Cid:
+    raw = encode_uvarint(1) + encode_uvarint(codec) + b"\0" + encode_uvarint(len(data)) + data
+    cid, _ = Cid.decode(raw, 0)
+    return cid
+
+
+def _fr32(data: bytes) -> None:
+    whole = data[: len(data) // 127 * 127]
+    assert unpad_quads(pad_quads(whole)) == whole
+
+
+def _denylist(data: bytes) -> None:
+    with suppress(ValueError):  # a version that is not known
+        parse_denylist(data.decode("utf-8", "replace").splitlines(), "x.deny")
+
+
+TARGETS: Final[dict[str, Target]] = {
+    "varint": _varint,
+    "cid": _cid,
+    "cbor": _cbor,
+    "bitfield": _bitfield,
+    "address": _address,
+    "message": _message,
+    "json": _json,
+    "car": _car,
+    "car-blocks": _car_blocks,
+    "car-index": _car_index,
+    "segments": _segments,
+    "proof": _proof,
+    "dag-pb": _dag_pb,
+    "unixfs": _unixfs,
+    "fr32": _fr32,
+    "denylist": _denylist,
+}
+
+
+def _seed_car() -> bytes:
+    out = io.BytesIO()
+    blocks = [b"one", b"two" * 40]
+    cids = [Cid.of_sha2_256(RAW, block) for block in blocks]
+    writer = CarWriter(out, cids[:1])
+    for cid, block in zip(cids, blocks, strict=True):
+        writer.put(cid, block)
+    return out.getvalue()
+
+
+_FILE: Final = bytes.fromhex("0a0b08021205") + b"hello" + b"\x18\x05"
+_LINKED: Final = _identity(RAW, b"hello").raw
+_DIRECTORY: Final = (
+    b"\x12"
+    + bytes([len(_LINKED) + 7])
+    + b"\x0a"
+    + bytes([len(_LINKED)])
+    + _LINKED
+    + b"\x12\x01a\x18\x05"
+    + bytes.fromhex("0a020801")
+)
+
+# Something valid to begin with, where there is something: most random bytes end at the first one.
+SEEDS: Final[dict[str, tuple[bytes, ...]]] = {
+    "varint": (encode_uvarint(1 << 62),),
+    "cid": (Cid.of_sha2_256(RAW, b"x").raw, str(Cid.of_sha2_256(RAW, b"x")).encode()),
+    "cbor": (cbor.encode([1, b"x", {"a": None}, Cid.of_sha2_256(RAW, b"x")]),),
+    "bitfield": (BitField(((0, 5), (9, 1 << 40))).encode(),),
+    "address": (Address.of_id(1000).to_bytes(), b"f01000"),
+    "json": (b'{"a":[1,{"b":null}]}',),
+    "car": (_seed_car(),),
+    "car-blocks": (_seed_car(),),
+    "segments": (IndexEntry(bytes(32), 0, PaddedPieceSize(256)).to_bytes() * 3,),
+    "proof": (cbor.encode([[1, [bytes(32)]], [2, [bytes(32), bytes(32)]]]),),
+    "dag-pb": (_FILE, _DIRECTORY),
+    "unixfs": (_FILE, _DIRECTORY),
+    "fr32": (bytes(range(127)) * 2,),
+    "denylist": (
+        b"version: 1\n---\n/ipfs/bafybeihvvulpp4evxj7x7armbqcyg6uezzuig6jp3lktpbovlqfkjtgyby\n",
+    ),
+}
