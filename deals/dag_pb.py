@@ -8,7 +8,7 @@ https://specs.ipfs.tech/unixfs/ (unixfs.proto).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from lotus_client.cid import Cid, CidError
@@ -20,7 +20,11 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class DagPbError(ValueError):
-    """Bytes that are not a dag-pb node, or not UnixFS inside one."""
+    """Bytes that are not a dag-pb node, or not UnixFS inside one; `offset` is the byte of the block where that shows."""
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(f"{message} (byte {offset} of the block)")
+        self.offset = offset
 
 
 class UnixFsType(IntEnum):
@@ -45,10 +49,11 @@ class PbLink:
 
 @dataclass(frozen=True, slots=True)
 class PbNode:
-    """A dag-pb node: its links in order, and its data if it has any."""
+    """A dag-pb node: its links in order, and its data if it has any, which begins at byte `data_at` of a decoded block."""
 
     links: tuple[PbLink, ...]
     data: bytes | None
+    data_at: int = field(default=0, compare=False)
 
     @classmethod
     def decode(cls, block: bytes) -> PbNode:
@@ -61,16 +66,17 @@ class PbNode:
         """
         links: list[PbLink] = []
         data: bytes | None = None
+        data_at = 0
         interrupted = False
-        for number, value in _fields(block):
+        for number, value, at in _fields(block, 0):
             if number == 1 and isinstance(value, bytes) and data is None:
-                data = value
+                data, data_at = value, at
                 interrupted = bool(links)
             elif number == 2 and isinstance(value, bytes) and not interrupted:
-                links.append(_decode_link(value))
+                links.append(_decode_link(value, at))
             else:
-                raise DagPbError(f"field {number} does not belong where it is in a dag-pb node")
-        return cls(tuple(links), data)
+                raise DagPbError(f"field {number} does not belong where it is in a dag-pb node", at)
+        return cls(tuple(links), data, data_at)
 
     def encode(self) -> bytes:
         """The block's bytes: links first, then data, each link with hash, name and size."""
@@ -96,8 +102,8 @@ class UnixFsData:
     fanout: int | None = None
 
     @classmethod
-    def decode(cls, message: bytes) -> UnixFsData:
-        """The message in a node's data field; unknown fields (mode, mtime) are passed over.
+    def decode(cls, message: bytes, begins_at: int = 0) -> UnixFsData:
+        """The message in a node's data field, which begins at that byte of the block; unknown fields (mode, mtime) are passed over.
 
         Raises:
             DagPbError: not a UnixFS message.
@@ -105,21 +111,22 @@ class UnixFsData:
         numbers: dict[int, int] = {}
         data = b""
         sizes: list[int] = []
-        for number, value in _fields(message):
+        for number, value, at in _fields(message, begins_at):
             if number == 2 and isinstance(value, bytes):
                 data = value
             elif number == 4:
-                sizes += [value] if isinstance(value, int) else _packed(value)
+                sizes += [value] if isinstance(value, int) else _packed(value, at)
             elif number in (1, 3, 5, 6):
                 if not isinstance(value, int):
-                    raise DagPbError(f"UnixFS field {number} is not a number")
+                    raise DagPbError(f"UnixFS field {number} is not a number", at)
                 numbers[number] = value
             elif number == 2:
-                raise DagPbError("UnixFS data is not bytes")
+                raise DagPbError("UnixFS data is not bytes", at)
         try:
             kind = UnixFsType(numbers[1])
         except (KeyError, ValueError) as error:
-            raise DagPbError(f"UnixFS type {numbers.get(1, 'missing')} is unknown") from error
+            text = f"UnixFS type {numbers.get(1, 'missing')} is unknown"
+            raise DagPbError(text, begins_at) from error
         return cls(kind, data, numbers.get(3), tuple(sizes), numbers.get(5), numbers.get(6))
 
     def encode(self) -> bytes:
@@ -141,12 +148,12 @@ def _bytes_field(number: int, value: bytes) -> bytes:
     return bytes([number << 3 | _BYTES]) + encode_uvarint(len(value)) + value
 
 
-def _decode_link(body: bytes) -> PbLink:
+def _decode_link(body: bytes, begins_at: int) -> PbLink:
     cid: Cid | None = None
     name, tsize, last = "", 0, 0
-    for number, value in _fields(body):
+    for number, value, at in _fields(body, begins_at):
         if number <= last:
-            raise DagPbError("the fields of a dag-pb link are repeated or out of order")
+            raise DagPbError("the fields of a dag-pb link are repeated or out of order", at)
         last = number
         try:
             if number == 1 and isinstance(value, bytes):
@@ -156,47 +163,48 @@ def _decode_link(body: bytes) -> PbLink:
             elif number == 3 and isinstance(value, int):
                 tsize = value
             else:
-                raise DagPbError(f"field {number} does not belong in a dag-pb link")
+                raise DagPbError(f"field {number} does not belong in a dag-pb link", at)
         except CidError as error:
-            raise DagPbError(f"a dag-pb link holds no CID: {error}") from error
+            raise DagPbError(f"a dag-pb link holds no CID: {error}", at) from error
         except UnicodeDecodeError as error:
-            raise DagPbError("the name of a dag-pb link is not UTF-8") from error
+            raise DagPbError("the name of a dag-pb link is not UTF-8", at) from error
     if cid is None:
-        raise DagPbError("a dag-pb link has no CID")
+        raise DagPbError("a dag-pb link has no CID", begins_at)
     return PbLink(cid, name, tsize)
 
 
-def _packed(value: bytes) -> list[int]:
+def _packed(value: bytes, begins_at: int) -> list[int]:
     numbers, at = [], 0
     try:
         while at < len(value):
             number, at = decode_uvarint(value, at)
             numbers.append(number)
     except VarintError as error:
-        raise DagPbError(str(error)) from error
+        raise DagPbError(str(error), begins_at + at) from error
     return numbers
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Field numbers with their values: ints of varints, bytes of everything else."""
+def _fields(message: bytes, begins_at: int) -> Iterator[tuple[int, int | bytes, int]]:
+    """Field numbers with their values (ints of varints, bytes of everything else), and the byte where the value begins."""
     at = 0
     try:
         while at < len(message):
             key, at = decode_uvarint(message, at)
             number, wire = key >> 3, key & 7
             if wire == _VARINT:
+                start = at
                 value, at = decode_uvarint(message, at)
-                yield number, value
+                yield number, value, begins_at + start
                 continue
             if wire == _BYTES:
                 length, at = decode_uvarint(message, at)
             elif wire in (_FIXED64, _FIXED32):
                 length = 8 if wire == _FIXED64 else 4
             else:
-                raise DagPbError(f"protobuf wire type {wire} is not used in dag-pb")
+                raise DagPbError(f"protobuf wire type {wire} is not used in dag-pb", begins_at + at)
             if length > len(message) - at:
-                raise DagPbError("a protobuf field is cut short")
-            yield number, message[at : at + length]
+                raise DagPbError("a protobuf field is cut short", begins_at + at)
+            yield number, message[at : at + length], begins_at + at
             at += length
     except VarintError as error:
-        raise DagPbError(str(error)) from error
+        raise DagPbError(str(error), begins_at + at) from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from deals.blocks import BlockStore
 from deals.dag_pb import DagPbError, PbLink, PbNode, UnixFsData, UnixFsType
@@ -77,6 +78,30 @@ class UnixFsLimits:
     max_depth: int = 64
     max_entries: int = 1_000_000
     max_file_links: int = 10_000_000
+
+
+# Links that a file may have without question, and the bytes that each must bring on average beyond them: blocks of a byte
+# apiece, or one block linked over and over, cost more time than what they bring is worth.
+_FREE_LINKS: Final = 1 << 16
+_BYTES_A_LINK: Final = 32
+
+
+@dataclass(slots=True)
+class _Budget:
+    """What reading one file has cost and brought."""
+
+    most_links: int
+    links: int = 0
+    brought: int = 0
+
+    def follow_link(self) -> None:
+        self.links += 1
+        if self.links > self.most_links:
+            raise UnixFsLimitExceeded(f"the file has more than {self.most_links} links")
+        if self.links > _FREE_LINKS and self.links * _BYTES_A_LINK > self.brought:
+            raise UnixFsLimitExceeded(
+                f"the file's first {self.links} links bring only {self.brought} bytes"
+            )
 
 
 def parse_ipfs_path(text: str) -> tuple[Cid, tuple[str, ...]]:
@@ -174,9 +199,7 @@ class UnixFs:
             UnixFsLimitExceeded: more entries or nested shards than allowed.
         """
         seen: set[str] = set()
-        # shards that hold nothing but each other give no entries, so links are counted, too
-        budget = [2 * self._limits.max_entries]
-        for link in self._links(cid, 0, budget):
+        for link in self._links(cid, 0, set()):
             if link.name in seen:
                 raise UnixFsCorrupt(cid, f"the name {link.name!r} is there twice")
             seen.add(link.name)
@@ -191,11 +214,14 @@ class UnixFs:
             UnixFsCorrupt: not a file, or a part is not as long as its parent says.
             UnixFsLimitExceeded: nested too deep, or too many links.
         """
-        budget = [self._limits.max_file_links]
-        yield from self._read(cid, None, 0, budget)
+        yield from self._read(cid, None, 0, _Budget(self._limits.max_file_links))
 
-    def _links(self, cid: Cid, depth: int, budget: list[int]) -> Iterator[PbLink]:
+    def _links(self, cid: Cid, depth: int, shards: set[Cid]) -> Iterator[PbLink]:
         self._check_depth(cid, depth)
+        # Names in one slot differ from those in another, so no shard stands twice; a bomb's do, a million times.
+        if cid in shards:
+            raise UnixFsCorrupt(cid, "this shard is in the directory twice")
+        shards.add(cid)
         node, data = self._node(cid)
         if data.kind is UnixFsType.DIRECTORY and depth == 0:
             yield from node.links
@@ -204,22 +230,18 @@ class UnixFs:
             raise UnixFsCorrupt(cid, f"a {data.kind.name.lower()} where a directory is expected")
         width = _shard_prefix_width(cid, data)
         for link in node.links:
-            budget[0] -= 1
-            if budget[0] < 0:
-                raise UnixFsLimitExceeded(f"{cid} is a shard of too many links")
             _check_shard_prefix(cid, link.name, width, data.fanout or 0)
             if len(link.name) == width:
-                yield from self._links(link.cid, depth + 1, budget)
+                yield from self._links(link.cid, depth + 1, shards)
             else:
                 yield PbLink(link.cid, link.name[width:], link.tsize)
 
-    def _read(
-        self, cid: Cid, expected: int | None, depth: int, budget: list[int]
-    ) -> Iterator[bytes]:
+    def _read(self, cid: Cid, expected: int | None, depth: int, budget: _Budget) -> Iterator[bytes]:
         self._check_depth(cid, depth)
         if cid.codec == RAW:
             chunk = self._blocks.get(cid)
             _check_length(cid, len(chunk), expected)
+            budget.brought += len(chunk)
             yield chunk
             return
         node, data = self._node(cid)
@@ -229,13 +251,10 @@ class UnixFs:
             raise UnixFsCorrupt(cid, f"{len(node.links)} links but {len(data.blocksizes)} sizes")
         _check_length(cid, _file_size(cid, data), expected)
         if data.data:
+            budget.brought += len(data.data)
             yield data.data
         for link, size in zip(node.links, data.blocksizes, strict=True):
-            budget[0] -= 1
-            if budget[0] < 0:
-                raise UnixFsLimitExceeded(
-                    f"the file has more than {self._limits.max_file_links} links"
-                )
+            budget.follow_link()
             if size == 0:  # nothing to read, however many blocks it may be made of
                 continue
             yield from self._read(link.cid, size, depth + 1, budget)
@@ -250,7 +269,7 @@ class UnixFs:
         block = self._blocks.get(cid)
         try:
             node = PbNode.decode(block)
-            return node, UnixFsData.decode(node.data or b"")
+            return node, UnixFsData.decode(node.data or b"", node.data_at)
         except DagPbError as error:
             raise UnixFsCorrupt(cid, str(error)) from error
 

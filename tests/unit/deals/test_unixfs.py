@@ -40,7 +40,9 @@ GOLDEN = json.loads((DATA / "unixfs" / "golden.json").read_text())
 
 
 class Blocks(dict[Cid, bytes]):
-    """A `BlockStore` and a sink in memory."""
+    """A `BlockStore` and a sink in memory; `asked` counts the blocks given out."""
+
+    asked = 0
 
     def put(self, cid: Cid, data: bytes) -> None:
         self[cid] = data
@@ -48,6 +50,7 @@ class Blocks(dict[Cid, bytes]):
     def get(self, cid: Cid) -> bytes:  # type: ignore[override]
         if cid not in self:
             raise MissingBlock(cid)
+        self.asked += 1
         return self[cid]
 
     def node(self, data: UnixFsData | None, *links: PbLink) -> Cid:
@@ -213,6 +216,25 @@ def test_a_few_blocks_that_describe_a_huge_file_hit_the_limits() -> None:
         list(UnixFs(blocks, UnixFsLimits(max_depth=10)).read_file(bomb(blocks, 11)))
 
 
+def test_a_file_of_one_block_linked_a_million_times_is_soon_refused() -> None:
+    blocks = Blocks()
+    with pytest.raises(UnixFsLimitExceeded, match="bring only"):
+        for _ in UnixFs(blocks).read_file(bomb(blocks, 40)):
+            pass
+    assert blocks.asked < 200_000
+
+
+def test_a_file_of_many_small_blocks_that_bring_something_is_read() -> None:
+    blocks = Blocks()
+    leaf = Cid.of_sha2_256(RAW, b"x" * 64)
+    blocks[leaf] = b"x" * 64
+    inner = UnixFsData(UnixFsType.FILE, filesize=64 * 512, blocksizes=(64,) * 512)
+    child = blocks.node(inner, *[PbLink(leaf, "", 64)] * 512)
+    outer = UnixFsData(UnixFsType.FILE, filesize=64 * 512 * 200, blocksizes=(64 * 512,) * 200)
+    root = blocks.node(outer, *[PbLink(child, "", 0)] * 200)
+    assert sum(map(len, UnixFs(blocks).read_file(root))) == 64 * 512 * 200
+
+
 def test_sizes_that_contradict_the_bytes_are_refused() -> None:
     blocks = Blocks()
     leaf = add_file(io.BytesIO(b"abc"), blocks.put).cid
@@ -270,8 +292,9 @@ def test_shards_that_hold_only_each_other_do_not_go_on_for_ever() -> None:
     cid = blocks.node(shard)
     for _ in range(40):
         cid = blocks.node(shard, *(PbLink(cid, f"{slot:X}", 1) for slot in range(16)))
-    with pytest.raises(UnixFsLimitExceeded, match="too many links"):
-        list(UnixFs(blocks, UnixFsLimits(max_entries=1000)).entries(cid))
+    with pytest.raises(UnixFsCorrupt, match="twice"):
+        list(UnixFs(blocks).entries(cid))
+    assert blocks.asked < 100
 
 
 def test_empty_parts_of_a_file_are_not_followed() -> None:
@@ -341,6 +364,22 @@ def test_links_with_fields_out_of_order_are_refused() -> None:
         PbNode.decode(b"\x12" + bytes([len(name_first)]) + name_first)
     with pytest.raises(DagPbError, match="no CID"):
         PbNode.decode(b"\x12\x03\x12\x01a")
+
+
+@pytest.mark.parametrize(
+    ("block", "byte"),
+    [
+        (b"\x0a\x02\x08\x01" + b"\x1a\x00", 6),  # a field that no node has
+        (b"\x0a\x04\x08\x02\x12\x09", 6),  # UnixFS data that is cut short
+        (b"\x0a\x02\x08\x80", 3),  # a varint without an end
+    ],
+)
+def test_what_is_wrong_in_a_node_is_told_with_its_byte(block: bytes, byte: int) -> None:
+    blocks = Blocks()
+    cid = Cid.of_sha2_256(DAG_PB, block)
+    blocks[cid] = block
+    with pytest.raises(UnixFsCorrupt, match=f"{cid}.*byte {byte} of the block"):
+        UnixFs(blocks).entry(cid)
 
 
 def test_kubo_layout_is_what_the_documentation_names() -> None:
