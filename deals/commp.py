@@ -11,6 +11,8 @@ and only their roots are kept.
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -41,6 +43,7 @@ __all__ = [
 ]
 
 _LEAF: Final = 32
+_NICE: Final = 10
 _MOST_THREADS: Final = 8  # so that buffers stay below 64 MiB
 
 
@@ -105,9 +108,10 @@ class PieceCommitment:
 class CommpHasher:
     """Computes CommP of bytes fed to it in any portions; memory is one 4 MiB subtree and one root per level."""
 
-    def __init__(self, kernel: Kernel | None = None) -> None:
-        """`kernel` is this machine's best by default."""
+    def __init__(self, kernel: Kernel | None = None, *, in_background: bool = False) -> None:
+        """`kernel` is this machine's best by default. `in_background` its threads let other work on this host go first."""
         self.kernel = kernel or current_kernel()
+        self.in_background = in_background
         self._pending = bytearray()
         self._size = 0
         # Finished subtrees, largest first, as (level, root): levels strictly fall, as bits of a counter.
@@ -239,7 +243,8 @@ class _Workers:
             workers = 1
         self._hasher, self._root_of, self._size = hasher, root_of, size
         self._on_progress = on_progress
-        self._pool = ThreadPoolExecutor(workers, "commp")
+        begin = _step_back if hasher.in_background else None
+        self._pool = ThreadPoolExecutor(workers, "commp", initializer=begin)
         self._free = [bytearray(size) for _ in range(1 if workers == 1 else workers + 1)]
         self._running: deque[tuple[Future[bytes], bytearray]] = deque()
         self.total = 0  # payload bytes submitted
@@ -282,6 +287,12 @@ class _Workers:
             raise error.behind(self._done * self._size) from None
         self._done += 1
         return buffer
+
+
+def _step_back() -> None:
+    """Let other work on this host go first: on Linux a thread has a niceness of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _fill(reader: BinaryIO, buffer: bytearray) -> int:

@@ -83,7 +83,7 @@ async def verify_piece(
     expected = root_of(piece.piece_cid)
     reader = await source.open(piece)
     stop = threading.Event()
-    hasher = CommpHasher()
+    hasher = CommpHasher(in_background=True)  # the miner's own work on this host goes first
     report = _reporter(piece, stop, on_progress, len(done) // 32 * SUBTREE_PAYLOAD)
 
     def on_read(read: int) -> None:

@@ -56,6 +56,7 @@ _DEFAULT_URL: Final = "unix:///var/run/docker.sock"
 _API_VERSION: Final = "1.41"  # Docker 20.10 and later, Podman 4 and later
 _BY_DIGEST: Final = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 _NOBODY: Final = 65534
+_CPU_SHARES: Final = 102  # of 1024: a miner on this host goes first
 _TMPFS_BYTES: Final = 64 * MIB
 _REQUEST_SECONDS: Final = 30
 _CPU_LIMIT_CODES: Final = (128 + 24, 128 + 9)  # SIGXCPU, then SIGKILL a second later
@@ -328,6 +329,7 @@ def _hardening(limits: ExecutionLimits) -> dict[str, Any]:
         "pids_limit": limits.processes,
         "mem_limit": limits.memory_bytes,
         "memswap_limit": limits.memory_bytes,  # equal: no swap
+        "cpu_shares": _CPU_SHARES,
         "nano_cpus": None if limits.cpu_millis is None else limits.cpu_millis * 1_000_000,
         "ulimits": ulimits,
         "tmpfs": {"/tmp": f"rw,nosuid,nodev,noexec,size={_TMPFS_BYTES},mode=1777"},  # noqa: S108 - inside

@@ -19,7 +19,7 @@ from wasmtime import Module, WasmtimeError
 from wasmtime.component import Component
 
 from sp_plugin.wasm_runtime.engines import make_engine
-from sp_plugin.wasm_runtime.sandbox import die_with
+from sp_plugin.wasm_runtime.sandbox import die_with, step_back
 from sp_plugin.wasm_runtime.streams import write_all
 
 __all__ = ["main"]
@@ -32,6 +32,7 @@ def main() -> None:
     """Compile what the plan names."""
     plan = json.load(sys.stdin.buffer)
     die_with(plan["parent"])
+    step_back()
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     seconds = plan["cpu_seconds"]

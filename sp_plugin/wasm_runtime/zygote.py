@@ -18,7 +18,13 @@ from typing import Final
 
 from sp_plugin.wasm_runtime.engines import FLAVOURS
 from sp_plugin.wasm_runtime.guest import Runtime, run_plan
-from sp_plugin.wasm_runtime.sandbox import close_inherited_files, die_with, limit_process, wall_in
+from sp_plugin.wasm_runtime.sandbox import (
+    close_inherited_files,
+    die_with,
+    limit_process,
+    step_back,
+    wall_in,
+)
 from sp_plugin.wasm_runtime.streams import write_all
 
 __all__ = ["main"]
@@ -103,6 +109,7 @@ class _Zygote:
                 plan = json.load(file)
             close_inherited_files(plan["log"])
             limit_process(plan)
+            step_back()
             wall_in()
             report = run_plan(plan, self._runtimes[plan["flavour"]])
             fd = os.open(plan["report"], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

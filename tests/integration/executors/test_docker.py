@@ -91,6 +91,13 @@ async def test_a_container_reads_inputs_and_writes_outputs_without_powers(
     assert containers_of(tmp_path) == []
 
 
+async def test_a_container_lets_others_on_this_host_go_first(executor, image, tmp_path):
+    text = "cat /sys/fs/cgroup/cpu/cpu.shares 2>/dev/null || cat /sys/fs/cgroup/cpu.weight"
+    assert (await executor.run(script(image, text, tmp_path))).exit_code == 0
+    given = int((tmp_path / "results/stdout").read_text())
+    assert given in (102, 4)  # shares of 1024 (cgroup v1), or the weight of 100 (v2) that the engine makes of them
+
+
 async def test_more_memory_than_allowed_is_out_of_memory(executor, image, tmp_path):
     eat = "x=x; while true; do x=$x$x; done"
     request = script(image, eat, tmp_path)

@@ -67,6 +67,7 @@ async def test_a_guest_inherits_no_open_file_and_may_not_use_the_network(executo
         await asyncio.sleep(0.01)
     assert "Seccomp:\t2" in status
     assert "NoNewPrivs:\t1" in status
+    assert os.getpriority(os.PRIO_PROCESS, guest) == 10  # a miner on this host goes first
     opened = {fd.name: str(fd.readlink()) for fd in (PROC / f"{guest}/fd").iterdir()}
     assert opened["0"] == opened["1"] == "/dev/null"
     assert opened["2"].endswith("/log")

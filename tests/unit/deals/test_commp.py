@@ -3,6 +3,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import sys
+import threading
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -13,12 +17,14 @@ from deals.commp import (
     TreeTooLarge,
     commp,
     data_commitment,
+    feed,
     place_pieces,
     raise_commitment,
     tree_root,
     zero_commitment,
 )
 from deals.fr32 import pad
+from deals.kernels import Kernel, current_kernel
 from deals.piece_cid import encode_piece_cid_v1
 from tests.piece_samples import DATA
 
@@ -184,3 +190,22 @@ def test_an_error_in_the_progress_callback_stops_the_work() -> None:
 
     with pytest.raises(Stop):
         commp(io.BytesIO(bytes(10)), on_progress=stop)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux")
+def test_threads_in_the_background_let_others_go_first_and_this_one_does_not() -> None:
+    seen: list[int] = []
+
+    class Looking:
+        def __getattr__(self, name: str) -> object:
+            return getattr(current_kernel(), name)
+
+        def payload_root(self, data: bytes, level: int) -> bytes:
+            seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            return current_kernel().payload_root(data, level)
+
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    hasher = CommpHasher(cast("Kernel", Looking()), in_background=True)
+    feed(hasher, io.BytesIO(bytes(9 << 20)))
+    assert seen[:2] == [10, 10]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
