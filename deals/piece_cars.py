@@ -7,7 +7,6 @@ before it is given out, and roots are read from verified bytes by those who trus
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final, cast
@@ -18,6 +17,7 @@ from deals.car_sections import BlockPlace, SectionHead
 from deals.data_segment import IndexEntry, index_place, parse_index
 from deals.fr32 import pad, read_up_to, unpadded_length
 from deals.ranges import RangeSource, ranges_of
+from deals.seeking import SeekableReader
 
 __all__ = ["PieceCars", "Window", "leading_entries", "windows_of"]
 
@@ -125,31 +125,13 @@ def _open_window(stream: BinaryIO, window: Window) -> BinaryIO:
     return cast("BinaryIO", io.BufferedReader(_WindowReader(ranges_of(stream), window), 1 << 16))
 
 
-class _WindowReader(io.RawIOBase):
+class _WindowReader(SeekableReader):
     """The bytes of one window, as a file of their own; the stream may end before it does."""
 
     def __init__(self, ranges: RangeSource, window: Window) -> None:
-        super().__init__()
+        super().__init__(max(0, min(window.size, ranges.size - window.start)))
         self._ranges = ranges
         self._start = window.start
-        self._size = max(0, min(window.size, ranges.size - window.start))
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"cannot seek to {base + offset}")
-        self._position = base + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
 
     def pread(self, offset: int, size: int) -> bytes:
         size = min(size, self._size - offset)

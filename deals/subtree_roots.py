@@ -7,7 +7,6 @@ must fold to the piece's own commitment each time it is loaded.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import tempfile
 from collections import OrderedDict
@@ -20,6 +19,7 @@ from deals.commp import CommpHasher
 from deals.fr32 import check_padded_piece_size, read_up_to, unpadded_length
 from deals.kernels import SUBTREE_LEVEL, SUBTREE_PAYLOAD, current_kernel
 from deals.kernels.zeros import ZERO_ROOTS
+from deals.seeking import SeekableReader
 from lotus_client.types import PaddedPieceSize
 
 __all__ = [
@@ -154,7 +154,7 @@ def load_roots(folder: Path, name: str, commitment: bytes) -> SubtreeRoots | Non
         return None
 
 
-class VerifiedReader(io.RawIOBase):
+class VerifiedReader(SeekableReader):
     """The unpadded bytes of a piece, none given out before the subtree around it was verified.
 
     It reads whole subtrees from `source` (seekable; it may leave out zeros at the end), keeps two, and closes the source
@@ -169,34 +169,12 @@ class VerifiedReader(io.RawIOBase):
         owns_source: bool = True,
         another: Callable[[], bool] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(unpadded_length(roots.padded_size))
         self._another = another
         self._owns_source = owns_source
         self._source = source
         self._roots = roots
-        self._size = unpadded_length(roots.padded_size)
-        self._position = 0
         self._kept: OrderedDict[int, bytes] = OrderedDict()
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As any file; the end is that of the unpadded piece."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"cannot seek to {base + offset}")
-        self._position = base + offset
-        return self._position
-
-    def tell(self) -> int:
-        """The position in unpadded bytes."""
-        return self._position
 
     def readinto(self, buffer: object) -> int:
         """Fill the buffer up to the end of the subtree at hand.

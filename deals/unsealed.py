@@ -24,6 +24,7 @@ from deals.fr32 import (
     unpad_quads_into,
     unpadded_length,
 )
+from deals.seeking import SeekableReader
 from lotus_client.bitfield import MAX_ENCODED_SIZE, BitField, BitFieldError
 
 __all__ = [
@@ -151,7 +152,7 @@ class UnsealedFile:
         self.close()
 
 
-class PaddedPiece(io.RawIOBase):
+class PaddedPiece(SeekableReader):
     """The raw reader below a piece: unpads whole quads around what is asked, and can give them padded.
 
     One thread at a time reads from it. It is not buffered: what is asked for is what is read of the file.
@@ -160,35 +161,17 @@ class PaddedPiece(io.RawIOBase):
     def __init__(
         self, file: UnsealedFile, offset: int, padded_size: int, *, owns_file: bool
     ) -> None:
-        super().__init__()
+        super().__init__(unpadded_length(padded_size))
         self._owns_file = owns_file
         self._file = file
         self._offset = offset
         self.padded_size = padded_size
-        self._size = unpadded_length(padded_size)
-        self._position = 0
         self._room = bytearray()
 
     def close(self) -> None:
         if self._owns_file and not self.closed:
             self._file.close()
         super().close()
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"cannot seek to {base + offset}")
-        self._position = base + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
 
     def readinto(self, buffer: object) -> int:
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]

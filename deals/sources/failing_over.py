@@ -7,12 +7,12 @@ for readers that prove what they read: `VerifiedReader` for ranges, CommP for a 
 from __future__ import annotations
 
 import asyncio
-import io
 import os
 from collections.abc import Sequence
 from typing import BinaryIO, Final, Self
 
 from deals.fr32 import read_up_to
+from deals.seeking import SeekableReader
 from deals.sources.base import PieceNotHere, PieceUnavailable, SourceError
 from deals.sources.several import Place
 from fil_plus.pieces import HeldPiece
@@ -24,17 +24,16 @@ _FORGIVEN: Final = 64 << 20  # bytes after which earlier failures count no more
 _OPEN_SECONDS: Final = 120.0
 
 
-class FailingOver(io.RawIOBase):
+class FailingOver(SeekableReader):
     """Made by `open`. Its reads block: call them in a worker thread; in the event loop's own it cannot go on elsewhere."""
 
     def __init__(self, places: Sequence[Place], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
+        super().__init__(0)  # its end is that of the place at hand
         self._places = tuple(places)
         self._loop = loop
         self._tried = 0  # places opened since bytes last came well
         self._since = 0
         self._reader: BinaryIO | None = None
-        self._position = 0
 
     @classmethod
     async def open(cls, places: Sequence[Place], piece: HeldPiece) -> Self:
@@ -83,30 +82,10 @@ class FailingOver(io.RawIOBase):
         except RuntimeError:
             return False
 
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As any file; the end is that of the place at hand."""
-        if whence == os.SEEK_END:
-            if self._reader is None:
-                raise OSError("no place of the piece can be read")
-            self._position = self._reader.seek(offset, os.SEEK_END)
-            return self._position
-        base = self._position if whence == os.SEEK_CUR else 0
-        if base + offset < 0:
-            raise ValueError(f"cannot seek to {base + offset}")
-        self._position = base + offset
-        return self._position
-
-    def tell(self) -> int:
-        """The position in unpadded bytes."""
-        return self._position
+    def _end(self) -> int:
+        if self._reader is None:
+            raise OSError("no place of the piece can be read")
+        return self._reader.seek(0, os.SEEK_END)
 
     def readinto(self, buffer: object) -> int:
         """Some bytes from the position on.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from deals.fr32 import unpadded_length
+from deals.seeking import SeekableReader
 from deals.sources.base import (
     PieceNotHere,
     PieceUnavailable,
@@ -102,24 +102,22 @@ class _Refused(Exception):
         self.again = again
 
 
-class _PieceOverHttp(io.RawIOBase):
+class _PieceOverHttp(SeekableReader):
     """The raw reader: one streamed request at a time, opened where reading goes on."""
 
     def __init__(self, url: str, piece: HeldPiece, sleep: Callable[[float], None]) -> None:
-        super().__init__()
+        super().__init__(unpadded_length(piece.padded_size))
         self._url = url
         self._piece = piece
         self._sleep = sleep
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy is no place for an operator's own pieces
-        self._size = unpadded_length(piece.padded_size)
         self._etag: str | None = None
         self._answer: requests.Response | None = None
         self._at = 0  # where the open answer stands
         self._until = 0  # where it ends
         self._open_ended = False  # its length was not announced
         self._window = _FIRST_WINDOW
-        self._position = 0
 
     def begin(self) -> None:
         """Ask for the first bytes, so that what cannot be read is known now.
@@ -138,26 +136,6 @@ class _PieceOverHttp(io.RawIOBase):
                 f"{self._url}: {_reason(error)}",
                 retry_after=0.0,
             ) from error
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As any file; the end is where the server's bytes end, at most the unpadded piece's."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"cannot seek to {base + offset}")
-        self._position = base + offset
-        return self._position
-
-    def tell(self) -> int:
-        """The position in unpadded bytes."""
-        return self._position
 
     def readinto(self, buffer: object) -> int:
         """Some bytes from the position on.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from deals.fr32 import check_padded_piece_size, padded_range, unpad_quads, unpadded_length
+from deals.seeking import SeekableReader
 from deals.sources.base import (
     PieceNotHere,
     PieceUnavailable,
@@ -206,34 +206,16 @@ class _RemoteFile:
         self._session.close()
 
 
-class _RemotePiece(io.RawIOBase):
+class _RemotePiece(SeekableReader):
     """The raw reader: fetches whole quads around what is asked, more at a time while reading goes on."""
 
     def __init__(self, file: _RemoteFile, offset: int, padded_size: int) -> None:
-        super().__init__()
+        super().__init__(unpadded_length(padded_size))
         self._file = file
         self._offset = offset
-        self._size = unpadded_length(padded_size)
-        self._position = 0
         self._window = _FIRST_WINDOW
         self._kept = b""  # unpadded bytes from `_from` on
         self._from = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"cannot seek to {base + offset}")
-        self._position = base + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
 
     def readinto(self, buffer: object) -> int:
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]

@@ -95,7 +95,10 @@ async def test_a_container_lets_others_on_this_host_go_first(executor, image, tm
     text = "cat /sys/fs/cgroup/cpu/cpu.shares 2>/dev/null || cat /sys/fs/cgroup/cpu.weight"
     assert (await executor.run(script(image, text, tmp_path))).exit_code == 0
     given = int((tmp_path / "results/stdout").read_text())
-    assert given in (102, 4)  # shares of 1024 (cgroup v1), or the weight of 100 (v2) that the engine makes of them
+    assert given in (
+        102,
+        4,
+    )  # shares of 1024 (cgroup v1), or the weight of 100 (v2) that the engine makes of them
 
 
 async def test_more_memory_than_allowed_is_out_of_memory(executor, image, tmp_path):
