@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fil_plus.bundle import Bundle, Engine
 from fil_plus.pieces import HeldPiece
 from lotus_client.cid import Cid
-from sp_plugin.config.sections import (
+from sp_plugin.config import (
     DatasetConfig,
     EarningsConfig,
     JobsConfig,

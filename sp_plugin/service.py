@@ -27,7 +27,7 @@ from lotus_client.types import Epoch
 from sp_plugin.admission import Admission
 from sp_plugin.approvals.desk import ApprovalDesk, approval_policy
 from sp_plugin.config import Config, Scope
-from sp_plugin.config.sections import JobsConfig, QuotaConfig
+from sp_plugin.config.jobs import JobsConfig, QuotaConfig
 from sp_plugin.data_dir import DataDir, locked_data_dir
 from sp_plugin.denylists import Denylists
 from sp_plugin.earnings.ingest import Earnings, EarningsSettings

@@ -15,7 +15,7 @@ from fil_plus.bundle import ResourceLimits
 from fil_plus.terms import Basis, ShareTerms
 from lotus_client.types import AttoFil, Epoch, PaddedPieceSize
 from sp_plugin.config import Config, DatasetConfig, EarningsConfig
-from sp_plugin.config.sections import DockerLimits, WasmLimits
+from sp_plugin.config.jobs import DockerLimits, WasmLimits
 from sp_plugin.data_dir import DataDir
 from sp_plugin.executors import make_executors
 from sp_plugin.executors.base import EngineUnavailable, Executor, ExecutorSettings, LeavesTraces

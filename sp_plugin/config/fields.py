@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationInfo
+from pydantic_core import PydanticCustomError
 
 from lotus_client.address import Address
 from lotus_client.cid import Cid
@@ -31,6 +32,7 @@ __all__ = [
     "SecretFileField",
     "Section",
     "Text",
+    "wrong",
 ]
 
 _MAX_SECRET_BYTES: Final = 64 << 10
@@ -162,3 +164,8 @@ CidField = Annotated[Cid, BeforeValidator(_cid)]
 PathField = Annotated[Path, BeforeValidator(_path)]  # relative to the config file
 SecretField = Annotated[Secret, BeforeValidator(_secret)]
 SecretFileField = Annotated[SecretFile, BeforeValidator(_secret_file)]
+
+
+def wrong(key: str, message: str) -> PydanticCustomError:
+    """A problem of one key that only the whole section can see."""
+    return PydanticCustomError("section", "{message}", {"key": key, "message": message})

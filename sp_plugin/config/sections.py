@@ -6,15 +6,9 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
-from fil_plus.terms import Basis
-from lotus_client.types import AttoFil
 from sp_plugin.config.fields import (
     ActorIdField,
-    AddressField,
-    Amount,
-    Bps,
     CidField,
     Count,
     Flag,
@@ -24,31 +18,23 @@ from sp_plugin.config.fields import (
     SecretFileField,
     Section,
     Text,
+    wrong,
 )
+from sp_plugin.config.jobs import JobsConfig
 from sp_plugin.config.miner import MinerConfig, UnsealConfig, why_not_source
+from sp_plugin.config.money import EarningsConfig, PayoutsConfig
+from sp_plugin.config.rules import ApprovalsConfig, DatasetConfig, PolicyConfig
 
 __all__ = [
-    "ApprovalsConfig",
-    "ApproverConfig",
     "Config",
-    "DatasetConfig",
-    "DatasetSelector",
-    "DockerLimits",
-    "EarningsConfig",
     "EndpointConfig",
     "FollowConfig",
     "HttpConfig",
-    "JobsConfig",
     "LogConfig",
     "NodeConfig",
-    "PayoutsConfig",
     "PieceSourceConfig",
-    "PolicyConfig",
     "ProviderConfig",
     "Scope",
-    "ShareTerms",
-    "SignerConfig",
-    "WasmLimits",
 ]
 
 _MIB = 1 << 20
@@ -62,11 +48,6 @@ class Scope(StrEnum):
     SUBMIT = "submit"
     APPROVE = "approve"
     OPERATE = "operate"
-
-
-def _wrong(key: str, message: str) -> PydanticCustomError:
-    """A problem of one key that only the whole section can see."""
-    return PydanticCustomError("section", "{message}", {"key": key, "message": message})
 
 
 class EndpointConfig(Section):
@@ -134,11 +115,11 @@ class NodeConfig(Section):
             if getattr(self, key) is not None
         ]
         if not given:
-            raise _wrong("", "say where the node is: api_info_file, or endpoint and token_file")
+            raise wrong("", "say where the node is: api_info_file, or endpoint and token_file")
         if len(given) > 1:
-            raise _wrong(given[1], f"the node is already named by {given[0]}; keep one of them")
+            raise wrong(given[1], f"the node is already named by {given[0]}; keep one of them")
         if self.token_file is not None and self.endpoint is None:
-            raise _wrong("token_file", f"goes with endpoint; {given[0]} has its own token")
+            raise wrong("token_file", f"goes with endpoint; {given[0]} has its own token")
         return self
 
 
@@ -157,7 +138,7 @@ class PieceSourceConfig(Section):
     @model_validator(mode="after")
     def _may_be_used(self) -> Self:
         if why := why_not_source(self.kind, self.options):
-            raise _wrong("options", why)
+            raise wrong("options", why)
         return self
 
 
@@ -179,7 +160,7 @@ class ProviderConfig(Section):
     @model_validator(mode="after")
     def _unsealing_has_a_token(self) -> Self:
         if self.unseal.enabled and self.miner.api_info_file and not self.miner.allow_admin_token:
-            raise _wrong(
+            raise wrong(
                 "unseal.enabled",
                 "unsealing by lotus-miner's API needs its admin token: say provider.miner.allow_admin_token: true too",
             )
@@ -241,352 +222,6 @@ class FollowConfig(Section):
     )
 
 
-class ShareTerms(Section):
-    """What jobs over a dataset may earn, at most; the approved bundle holds the terms that count."""
-
-    output_bps: Bps | None = Field(
-        default=None, description="basis points; null as in earnings.output_bps"
-    )
-    input_bps: Bps | None = Field(
-        default=None, description="basis points; null as in earnings.input_bps"
-    )
-
-
-class DatasetSelector(Section):
-    """Which held pieces belong to a dataset: any of the lists naming a piece is enough."""
-
-    clients: tuple[ActorIdField, ...] = Field(
-        default=(),
-        description="ids (f0…) of clients whose claims and deals belong to it",
-        examples=[["f01234"]],
-    )
-    claims: tuple[Count, ...] = Field(default=(), description="claim ids", examples=[[]])
-    pieces: tuple[CidField, ...] = Field(
-        default=(), description="piece CIDs (baga…)", examples=[[]]
-    )
-    roots: tuple[CidField, ...] = Field(
-        default=(), description="CAR roots inside the pieces", examples=[[]]
-    )
-
-    @model_validator(mode="after")
-    def _names_something(self) -> Self:
-        if not (self.clients or self.claims or self.pieces or self.roots):
-            raise _wrong("", "selects nothing: name clients, claims, pieces or roots")
-        return self
-
-
-class DatasetConfig(Section):
-    """Data that jobs may compute over. A piece in no dataset cannot be computed over."""
-
-    name: Text = Field(
-        description="the name jobs use in Meta filecoin.dataset", examples=["quakes"]
-    )
-    licence: Text = Field(description="SPDX id or name of the data's licence", examples=["CC0-1.0"])
-    steward: Text = Field(description="who answers for the data", examples=["Open Data Trust"])
-    consent: Literal["public", "owner-signed", "none"] = Field(
-        description="whether computing over it is agreed to: public; owner-signed and none both refuse "
-        "(an owner's signature cannot be checked yet)",
-        examples=["public"],
-    )
-    selector: DatasetSelector = Field(description="which held pieces")
-    share_terms: ShareTerms = Field(
-        default=ShareTerms(), description="upper bounds for this dataset"
-    )
-
-
-class ApproverConfig(Section):
-    """A key whose signature counts."""
-
-    name: Text = Field(
-        description="for people", examples=["Ada, steward of quakes", "Ben, allocator"]
-    )
-    address: AddressField = Field(
-        description="f1 or f3 key address (nobody holds the keys of these examples)",
-        examples=[
-            "f1n3ts562ht4xeeneo7lkmhaxbfqvqha4dh3i636q",
-            "f1hs3253fbld2lnmyafyh7cpp6dspitteowo4zsyy",
-        ],
-    )
-    roles: tuple[Text, ...] = Field(
-        description="e.g. steward, allocator, operator", examples=[["steward"], ["allocator"]]
-    )
-
-
-class ApprovalsConfig(Section):
-    """Who must sign a job before it runs."""
-
-    k: PositiveCount = Field(default=2, description="distinct approvers needed for one bundle")
-    valid_for_epochs: PositiveCount = Field(
-        default=86_400, description="epochs from its submission in which a job may start: 30 days"
-    )
-    required_roles: tuple[Text, ...] = Field(
-        default=(), description="roles of which at least one signature each is needed"
-    )
-    approvers: tuple[ApproverConfig, ...] = Field(default=(), description="the keys that count")
-
-    @model_validator(mode="after")
-    def _can_be_met(self) -> Self:
-        addresses = [approver.address for approver in self.approvers]
-        for position, address in enumerate(addresses):
-            if address in addresses[:position]:
-                raise _wrong(f"approvers.{position}.address", "stands twice among the approvers")
-        if self.approvers and self.k > len(self.approvers):
-            raise _wrong(
-                "k", f"{self.k} approvals can never come from {len(self.approvers)} approvers"
-            )
-        held = {role for approver in self.approvers for role in approver.roles}
-        if missing := [role for role in self.required_roles if role not in held]:
-            raise _wrong("required_roles", f"no approver has the role {missing[0]!r}")
-        return self
-
-
-class PolicyConfig(Section):
-    """The last word before a run: policy can refuse what approvers signed, never the reverse."""
-
-    allowed_engines: tuple[Text, ...] = Field(
-        default=("wasm", "docker"), description="engines that may run here"
-    )
-    allowed_sources: tuple[Text, ...] = Field(
-        default=("filecoin", "ipfs", "inline", "localDirectory"),
-        description="input sources that jobs may name; any but filecoin and ipfs bring bytes of no held piece",
-    )
-    max_inputs: PositiveCount = Field(default=64, description="input sources of one job")
-    max_input_bytes: PositiveCount = Field(
-        default=64 * _GIB, description="padded bytes of all pieces of one job"
-    )
-    deny_payees: tuple[AddressField, ...] = Field(
-        default=(), description="addresses that get no jobs run"
-    )
-    deny_modules: tuple[Text, ...] = Field(
-        default=(), description="sha256 of modules, or image digests, that never run"
-    )
-    denylists: tuple[PathField, ...] = Field(
-        default=(),
-        description="files in the compact .deny format (badbits); what is on them is neither mounted nor published",
-    )
-
-
-class WasmLimits(Section):
-    """Upper bounds of one WASM run; a job may ask for less."""
-
-    memory_bytes: PositiveCount = Field(default=512 * _MIB, description="linear memory")
-    wall_seconds: PositiveCount = Field(default=600, description="from start to kill")
-    output_bytes: PositiveCount = Field(default=_GIB, description="all files it writes")
-    log_bytes: PositiveCount = Field(default=_MIB, description="kept of stdout and of stderr, each")
-
-
-class DockerLimits(Section):
-    """Upper bounds of one container; a job may ask for less."""
-
-    enabled: Flag = Field(
-        default=False, description="containers share the host's kernel: switch on by choice"
-    )
-    memory_bytes: PositiveCount = Field(default=_GIB, description="memory, swap included")
-    cpus: PositiveCount = Field(default=1, description="whole CPUs")
-    pids: PositiveCount = Field(default=128, description="processes and threads")
-    wall_seconds: PositiveCount = Field(default=1800, description="from start to kill")
-    output_bytes: PositiveCount = Field(default=_GIB, description="all files it writes")
-    log_bytes: PositiveCount = Field(default=_MIB, description="kept of stdout and of stderr, each")
-
-
-class QuotaConfig(Section):
-    """What one submitter may have at a time and in a day; null is no limit."""
-
-    max_queued: PositiveCount | None = Field(
-        default=None, description="jobs waiting to run, approved or not; more are refused"
-    )
-    max_running: PositiveCount | None = Field(
-        default=None, description="jobs running at the same time; further ones wait in the queue"
-    )
-    compute_seconds_per_day: PositiveCount | None = Field(
-        default=None, description="CPU seconds used in the last 24 hours after which jobs wait"
-    )
-    output_bytes_per_day: PositiveCount | None = Field(
-        default=None, description="bytes written in the last 24 hours after which jobs wait"
-    )
-    weight: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
-        default=1, description="size of its share beside other submitters"
-    )
-
-
-class _Submitter(Section):
-    name: Text = Field(
-        description="the name of its token; anonymous is whoever needs none", examples=["institute"]
-    )
-
-
-class SubmitterQuotaConfig(QuotaConfig, _Submitter):
-    """The quota of one submitter, in place of the default one."""
-
-
-class QuotasConfig(Section):
-    """Shares of the machine: submitters take turns by what they used in the last day."""
-
-    default: QuotaConfig = Field(default=QuotaConfig(), description="each submitter not named")
-    submitters: tuple[SubmitterQuotaConfig, ...] = Field(
-        default=(), description="submitters with quotas of their own"
-    )
-
-    @model_validator(mode="after")
-    def _each_once(self) -> Self:
-        names = [submitter.name for submitter in self.submitters]
-        for position, name in enumerate(names):
-            if name in names[:position]:
-                raise _wrong(f"submitters.{position}.name", "stands twice among the submitters")
-        return self
-
-
-class JobsConfig(Section):
-    """How jobs run."""
-
-    enabled: Flag = Field(default=True, description="take approved jobs from the queue")
-    workers: PositiveCount = Field(default=1, description="jobs running at the same time")
-    lease_seconds: PositiveCount = Field(
-        default=60, description="a worker silent this long has lost its job"
-    )
-    max_queued: PositiveCount = Field(default=1000, description="jobs waiting; more are refused")
-    quotas: QuotasConfig = Field(
-        default=QuotasConfig(), description="shares and limits of submitters"
-    )
-    wasm: WasmLimits = Field(default=WasmLimits(), description="WASM limits")
-    docker: DockerLimits = Field(default=DockerLimits(), description="Docker limits")
-    allowed_publishers: tuple[Literal["local", "ipfs", "filecoin"], ...] = Field(
-        default=("local", "filecoin"), description="where results may go"
-    )
-    allowed_local_directories: tuple[PathField, ...] = Field(
-        default=(), description="host directories a localDirectory input may lie in"
-    )
-    minimum_piece_bytes: Literal[256, 1048576] = Field(
-        default=1048576,
-        description="least padded size of a staged result: 1 MiB on mainnet and calibration, 256 on a 2k network",
-    )
-    cache_bytes: PositiveCount = Field(
-        default=100 * _GIB,
-        description="files written out from pieces for jobs; those unused for longest go first",
-    )
-    keep_free_bytes: PositiveCount = Field(
-        default=5 * _GIB,
-        description="what the disk of data_dir keeps free: nothing more is written out from pieces below it",
-    )
-    keep_results_days: PositiveCount = Field(
-        default=90,
-        description="files of a run are kept this long after it ended; pieces staged for deals are never removed",
-    )
-
-
-class EarningsConfig(Section):
-    """How rewards become shares: the terms offered to new bundles."""
-
-    basis: Basis = Field(
-        default=Basis.VERIFIED_EXTRA, description="verified_extra, qap_share or fixed_budget"
-    )
-    fixed_budget_fil: Amount = Field(
-        default=AttoFil(0), description="FIL for each job under fixed_budget, and only there"
-    )
-    fixed_budget_epochs: Count = Field(
-        default=0, description="epochs over which the budget comes due; 0 is at the first win"
-    )
-    output_bps: Bps = Field(
-        default=1000, description="basis points for the author of the job whose output the piece is"
-    )
-    input_bps: Bps = Field(
-        default=0, description="basis points for jobs that used the piece: a voluntary bonus"
-    )
-    max_share_bps: Bps = Field(default=2000, description="basis points, output and input together")
-    include_tips: Flag = Field(default=False, description="share gas tips as well")
-    capital_cost_apr_bps: Count | None = Field(
-        default=None,
-        description="yearly cost of pledge in basis points; verified_extra needs it, 0 is allowed and shown",
-        examples=[800],
-    )
-    input_window_epochs: PositiveCount = Field(
-        default=86_400, description="how long a use of a piece counts for input_bps"
-    )
-
-    @model_validator(mode="after")
-    def _terms_add_up(self) -> Self:
-        if self.output_bps + self.input_bps > self.max_share_bps:
-            raise _wrong("output_bps", "output_bps + input_bps must not exceed max_share_bps")
-        if self.basis is not Basis.FIXED_BUDGET and self.fixed_budget_fil:
-            raise _wrong("fixed_budget_fil", f"belongs to basis fixed_budget, not to {self.basis}")
-        if self.basis is Basis.VERIFIED_EXTRA and self.capital_cost_apr_bps is None:
-            raise _wrong(
-                "capital_cost_apr_bps",
-                "is required for basis verified_extra: the yearly cost of pledge in basis points "
-                "(0 is allowed and printed on every statement)",
-            )
-        return self
-
-
-class SignerConfig(Section):
-    """What holds the payout key."""
-
-    api_info_file: SecretFileField | None = Field(
-        default=None,
-        description="API info of a lotus-wallet that holds only the payout key (recommended)",
-    )
-    key_file: SecretFileField | None = Field(
-        default=None,
-        description="file with a secp256k1 key as 64 hex digits: for tests and local networks",
-    )
-
-    @model_validator(mode="after")
-    def _at_most_one(self) -> Self:
-        if self.api_info_file is not None and self.key_file is not None:
-            raise _wrong(
-                "key_file", "the signer is already named by api_info_file; keep one of them"
-            )
-        return self
-
-
-class PayoutsConfig(Section):
-    """Sending money. Off until switched on, and a dry run until that is switched off too."""
-
-    enabled: Flag = Field(default=False, description="plan and send payouts")
-    dry_run: Flag = Field(default=True, description="show what would be sent, sign nothing")
-    wallet: AddressField | None = Field(
-        default=None, description="f1 or f3 address that pays", examples=[None]
-    )
-    signer: SignerConfig = Field(default=SignerConfig(), description="what signs for the wallet")
-    require_approval: Flag = Field(
-        default=True, description="a person runs `payouts approve` before any signing"
-    )
-    minimum_payout_fil: Amount = Field(
-        default=AttoFil(10**17), description="FIL; smaller balances wait, they are never forfeited"
-    )
-    max_fee_fil: Amount = Field(
-        default=AttoFil(5 * 10**16), description="FIL of gas one message may cost"
-    )
-    max_per_payout_fil: Amount = Field(
-        default=AttoFil(100 * 10**18), description="FIL in one message"
-    )
-    max_per_day_fil: Amount = Field(
-        default=AttoFil(500 * 10**18), description="FIL sent in one day"
-    )
-    max_per_payee_per_day_fil: Amount = Field(
-        default=AttoFil(100 * 10**18), description="FIL sent to one payee in one day"
-    )
-    max_float_fil: Amount = Field(
-        default=AttoFil(1000 * 10**18),
-        description="FIL the wallet should hold at most; more is warned of in the log and in readyz",
-    )
-    allow_shared_wallet: Flag = Field(
-        default=False,
-        description="pay although the signer also holds owner, worker or control keys",
-    )
-
-    @model_validator(mode="after")
-    def _can_send(self) -> Self:
-        if self.enabled and self.wallet is None:
-            raise _wrong("wallet", "is required when payouts are enabled: the address that pays")
-        signer = self.signer
-        if self.enabled and not self.dry_run and signer.api_info_file is signer.key_file is None:
-            raise _wrong(
-                "signer", "name api_info_file (recommended) or key_file, or keep dry_run: true"
-            )
-        return self
-
-
 class Config(Section):
     """The whole configuration. Parts are given the section they need, never the whole."""
 
@@ -612,9 +247,7 @@ class Config(Section):
         names = [dataset.name for dataset in self.datasets]
         for position, name in enumerate(names):
             if name in names[:position]:
-                raise _wrong(
-                    f"datasets.{position}.name", f"{name!r} is the name of another dataset"
-                )
+                raise wrong(f"datasets.{position}.name", f"{name!r} is the name of another dataset")
         return self
 
     @property

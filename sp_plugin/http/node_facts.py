@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from lotus_client.address import Address
-from sp_plugin.config.sections import DockerLimits, WasmLimits
+from sp_plugin.config.jobs import DockerLimits, WasmLimits
 from sp_plugin.http.client_version import SPOKEN_VERSION
 from sp_plugin.http.parts import Parts
 from sp_plugin.jobs.states import JobState

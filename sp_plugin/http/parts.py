@@ -17,7 +17,7 @@ from lotus_client.types import ActorId, Epoch
 from sp_plugin.admission import Admission
 from sp_plugin.approvals.desk import ApprovalDesk
 from sp_plugin.config import DatasetConfig, HttpConfig
-from sp_plugin.config.sections import JobsConfig
+from sp_plugin.config.jobs import JobsConfig
 from sp_plugin.health import Health
 from sp_plugin.http.links import ResultLinks
 from sp_plugin.jobs.following import LogPlaces
