@@ -143,3 +143,10 @@ def test_a_broken_car_leaves_no_index_and_no_temporary_file(place: IndexPlace):
     with pytest.raises(CarError, match=r"\(byte \d+\)"):
         build_index(io.BytesIO(CAR[:-5]), place)
     assert list(place.folder.iterdir()) == []
+
+
+def test_a_place_beyond_every_file_costs_a_walk(place: IndexPlace):
+    far = [(CIDS[0].digest, IndexEntry(1 << 63, 40))]
+    save_index(place.folder, place.name, COMMITMENT, far)
+    with IndexedBlocks(io.BytesIO(CAR), place) as blocks:
+        assert blocks.get(CIDS[0]) == BLOCKS[0]
