@@ -44,7 +44,9 @@ def read_head(source: RangeSource, start: int, limits: CarLimits) -> SectionHead
         CarCorrupt: there is no section, or it is cut short; names the byte.
         CarLimitExceeded: its block would be above the limit.
     """
-    if start >= source.size:  # an index that lies may name any place, also one that no seek can reach
+    if (
+        start >= source.size
+    ):  # an index that lies may name any place, also one that no seek can reach
         return None
     head = source.read(start, _USUAL_HEAD)
     if not head or head[0] == 0:

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from aiohttp import web
@@ -27,29 +27,26 @@ from lotus_client.types import Epoch
 from sp_plugin.admission import Admission
 from sp_plugin.approvals.desk import ApprovalDesk, approval_policy
 from sp_plugin.config import Config, Scope
-from sp_plugin.config.jobs import JobsConfig, QuotaConfig
 from sp_plugin.data_dir import DataDir, locked_data_dir
 from sp_plugin.denylists import Denylists
-from sp_plugin.earnings.ingest import Earnings, EarningsSettings
+from sp_plugin.earning import Earning
 from sp_plugin.errors import Conflict, RefusedByPolicy, SpPluginError
 from sp_plugin.health import Health
 from sp_plugin.http.app import make_app
 from sp_plugin.http.links import ResultLinks
 from sp_plugin.http.parts import Parts
 from sp_plugin.input_cache import InputCache
-from sp_plugin.jobs.fairness import Quota
 from sp_plugin.jobs.following import LogPlaces
-from sp_plugin.jobs.queue import InvalidTransition, JobQueue, QueueRules
+from sp_plugin.jobs.queue import InvalidTransition, JobQueue
 from sp_plugin.lineage import Lineage
 from sp_plugin.metrics import CHAIN_EPOCH, EVENT_SOURCE, JOBS, PIECES, UNKNOWN_EPOCHS
 from sp_plugin.miner import connect_miner
-from sp_plugin.node import SameChain, check_node, connect_node, nodes_agree, solstice_epoch
+from sp_plugin.node import SameChain, check_node, connect_node, nodes_agree
 from sp_plugin.piece_work import WorkStopped
 from sp_plugin.pieces import Pieces, piece_source
 from sp_plugin.policy import PolicyRules
 from sp_plugin.pruning import Pruning
 from sp_plugin.refill import Refill
-from sp_plugin.statements import Statements
 from sp_plugin.steps import Step, Steps
 from sp_plugin.store.approvals import ApprovalRepository
 from sp_plugin.store.base import Store
@@ -64,7 +61,7 @@ from sp_plugin.store.tokens import TokenRepository
 from sp_plugin.store.unsealing import UnsealRepository
 from sp_plugin.treasury import Treasury, open_treasury, shared_keys
 from sp_plugin.unsealing import Unsealing
-from sp_plugin.workshop import open_workshop
+from sp_plugin.workshop import open_workshop, queue_rules
 
 __all__ = ["Sidecar", "open_sidecar"]
 
@@ -113,7 +110,7 @@ class Sidecar:
             else Epoch(config.follow.start_epoch),
             range_epochs=config.follow.max_epochs_per_step,
         )
-        self.queue = JobQueue(store, time.time_ns, _queue_rules(config.jobs))
+        self.queue = JobQueue(store, time.time_ns, queue_rules(config.jobs))
         self.desk = ApprovalDesk(
             queue=self.queue,
             book=ApprovalRepository(store),
@@ -195,9 +192,17 @@ class Sidecar:
             clock=time.time_ns,
         )
         self.earnings_store = EarningsRepository(store)
-        self._earnings: Earnings | None = None
-        self._settings: EarningsSettings | None = None
-        self._sector_size = sector_size
+        self.earning = Earning(
+            config.earnings,
+            node,
+            chain=self.chain,
+            lineage=self.lineage,
+            store=self.earnings_store,
+            treasury=treasury,
+            found=found,
+            provider=self.provider,
+            sector_size=sector_size,
+        )
         self.refill = Refill(config.node, node, self.chain, self.provider)
         steps = self._periodic()
         self.health = Health(tuple(step.name for step in steps), datetime.now(UTC))
@@ -292,8 +297,8 @@ class Sidecar:
             datasets=self.config.datasets,
             treasury=self.treasury,
             earnings=self.earnings_store,
-            backfill=self._backfill,
-            statement=self._statement,
+            backfill=self.earning.backfill,
+            statement=self.earning.statement,
             provider=self.provider,
             results_dir=self.data.results,
             links=ResultLinks(self.data.link_key()),
@@ -377,67 +382,14 @@ class Sidecar:
 
     async def _earn(self) -> bool:
         """Record wins that became final, close periods, release what vested."""
-        earnings = await self._opened_earnings()
-        if earnings is None:
+        step = await self.earning.step()
+        if step is None:
             return False
-        await self.treasury.same_chain.check()
-        await self.lineage.step()  # a period must not close before the outputs in it are known
-        step = await earnings.step()
         self.health.note("earn", _waits_for(step.waiting))
         if step.recorded or step.closed:
             log.info("earnings_moved", recorded=step.recorded, closed=step.closed)
             self.steps.wake("plan")
         return False
-
-    async def _opened_earnings(self) -> Earnings | None:
-        settings = await self._earnings_terms()
-        if self._earnings is None and settings is not None:
-            self._earnings = Earnings(
-                self.node,
-                self.chain,
-                self.lineage,
-                earnings=self.earnings_store,
-                ledger=self.treasury.ledger,
-                settings=settings,
-            )
-        return self._earnings
-
-    async def _backfill(self, first: Epoch, last: Epoch) -> int:
-        earnings = await self._opened_earnings()
-        if earnings is None:
-            raise Conflict("the chain has not been followed yet; try again in a minute")
-        await self.treasury.same_chain.check()
-        return await earnings.backfill(first, last)
-
-    async def _earnings_terms(self) -> EarningsSettings | None:
-        """How earnings are split, from the first epoch this sidecar followed on; None before it has followed any.
-
-        Where they begin is kept at the first step, so that later only the kept one counts.
-        """
-        if self._settings is None and (processed := await self.chain.processed(self.provider)):
-            terms = self.config.earnings
-            self._settings = EarningsSettings(
-                provider=self.provider,
-                sector_size=self._sector_size,
-                start=processed[0].height,
-                capital_cost_apr_bps=terms.capital_cost_apr_bps,
-                include_tips=terms.include_tips,
-                solstice_epoch=solstice_epoch(
-                    self.found.network_version, await self.node.network_params()
-                ),
-                input_window_epochs=terms.input_window_epochs,
-            )
-        return self._settings
-
-    async def _statement(self, payee: Address) -> dict[str, Any]:
-        """The statement of a payee at the newest final tipset."""
-        settings = await self._earnings_terms()
-        if settings is None:
-            raise Conflict("the chain has not been followed yet; try again in a minute")
-        statements = Statements(
-            self.earnings_store, self.treasury.ledger, self.chain, settings, self.found.network_name
-        )
-        return await statements.statement(payee, await self.node.finalized_tipset())
 
     async def _prune(self) -> bool:
         await self.pruning.step()
@@ -469,23 +421,6 @@ class Sidecar:
                     async for _ in changes:
                         self.steps.wake("follow")
             await asyncio.sleep(_RECONNECT_SECONDS)
-
-
-def _queue_rules(jobs: JobsConfig) -> QueueRules:
-    def quota(of: QuotaConfig) -> Quota:
-        return Quota(
-            max_queued=of.max_queued,
-            max_running=of.max_running,
-            compute_seconds_per_day=of.compute_seconds_per_day,
-            output_bytes_per_day=of.output_bytes_per_day,
-            weight=of.weight,
-        )
-
-    return QueueRules(
-        float(jobs.lease_seconds),
-        default_quota=quota(jobs.quotas.default),
-        quotas={submitter.name: quota(submitter) for submitter in jobs.quotas.submitters},
-    )
 
 
 @asynccontextmanager

@@ -15,14 +15,15 @@ from fil_plus.bundle import ResourceLimits
 from fil_plus.terms import Basis, ShareTerms
 from lotus_client.types import AttoFil, Epoch, PaddedPieceSize
 from sp_plugin.config import Config, DatasetConfig, EarningsConfig
-from sp_plugin.config.jobs import DockerLimits, WasmLimits
+from sp_plugin.config.jobs import DockerLimits, JobsConfig, QuotaConfig, WasmLimits
 from sp_plugin.data_dir import DataDir
 from sp_plugin.executors import make_executors
 from sp_plugin.executors.base import EngineUnavailable, Executor, ExecutorSettings, LeavesTraces
 from sp_plugin.inputs.base import InputContext, PieceLibrary
 from sp_plugin.jobs.bundle import BundleConditions, EngineLimits, JobBundler
+from sp_plugin.jobs.fairness import Quota
 from sp_plugin.jobs.kinds import load_kinds
-from sp_plugin.jobs.queue import JobQueue
+from sp_plugin.jobs.queue import JobQueue, QueueRules
 from sp_plugin.jobs.reading import Kinds
 from sp_plugin.jobs.removal import remove_tree
 from sp_plugin.jobs.running import JobRunner, RunSettings
@@ -30,7 +31,7 @@ from sp_plugin.jobs.spec import JobSpec
 from sp_plugin.jobs.worker import StartCheck, Worker
 from sp_plugin.publishers.base import PublishContext
 
-__all__ = ["Workshop", "open_workshop", "terms_for"]
+__all__ = ["Workshop", "open_workshop", "queue_rules", "terms_for"]
 
 _MIB: Final = 1 << 20
 
@@ -213,3 +214,22 @@ def _limits(most: WasmLimits | DockerLimits, cpus: int) -> EngineLimits:
 
 def _docker_limits(most: DockerLimits) -> EngineLimits:
     return _limits(most, most.cpus)
+
+
+def queue_rules(jobs: JobsConfig) -> QueueRules:
+    """The queue's rules as the configuration has them."""
+
+    def quota(of: QuotaConfig) -> Quota:
+        return Quota(
+            max_queued=of.max_queued,
+            max_running=of.max_running,
+            compute_seconds_per_day=of.compute_seconds_per_day,
+            output_bytes_per_day=of.output_bytes_per_day,
+            weight=of.weight,
+        )
+
+    return QueueRules(
+        float(jobs.lease_seconds),
+        default_quota=quota(jobs.quotas.default),
+        quotas={submitter.name: quota(submitter) for submitter in jobs.quotas.submitters},
+    )
