@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: help demo test check lint bench soak lock clean
+.PHONY: help demo test check lint bench soak fuzz lock clean
 
 help:
 	@echo "make demo        the whole story in one local network: deal, job, blocks, payment, proof (KEEP=1 keeps it up, NV=29 plays Solstice, FLAVOUR=curio)"
@@ -13,6 +13,7 @@ help:
 	@echo "make check       lint, types, import rules and tests: what CI runs"
 	@echo "make bench       speed and memory of the data plane"
 	@echo "make soak        the follower through random forks, drops and kills (SECONDS=3600, SEED=n, DEVNET=1 for a real devnet)"
+	@echo "make fuzz NAME=car  a parser with bytes that atheris chooses (SECONDS=60); without a name, the names; wants: pip install atheris"
 	@echo "make lock        resolve the locked dependencies anew"
 
 $(VENV)/.usable:
@@ -54,6 +55,9 @@ bench: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	@$(BIN)/python -m tests.soak_following --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED)) $(if $(DEVNET),--devnet)
+
+fuzz: $(VENV)/.dev
+	@$(BIN)/python -m tests.fuzz $(if $(NAME),$(NAME) --seconds $(or $(SECONDS),60),--list)
 
 lock: $(VENV)/.dev
 	@$(BIN)/pip-compile -q --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.targets import SEEDS, TARGETS
+from tests.fuzz.worst import CASES
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -48,3 +49,12 @@ def test_the_command_lists_its_targets_and_says_what_it_needs() -> None:
         [sys.executable, "-m", "tests.fuzz", "--list"], capture_output=True, text=True, check=True
     )
     assert listed.stdout.split() == sorted(TARGETS)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_worst_inputs_end_soon_within_a_gigabyte_of_address_space(name: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.worst", name],
+        capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    assert ended.stdout == "ok\n", ended.stderr[-2000:]
