@@ -43,6 +43,7 @@ class Work:
     phase: str = ""
     ended_at: int | None = None
     error: str = ""
+    is_joined: bool = False  # somebody asked for it since it (or its present round) began
     task: asyncio.Task[Any] | None = field(default=None, repr=False)
 
     @property
@@ -67,6 +68,7 @@ class PieceWork:
         """The work of that kind on that piece: what is under way already, or `run`, begun now."""
         work = self._known.get((kind, key))
         if work is not None and work.is_running:
+            work.is_joined = True
             return work
         if self._closed:
             raise WorkStopped("the sidecar is stopping")

@@ -248,7 +248,14 @@ class Pieces:
         )
 
     async def _verify(self, known: KnownPiece, report: Report) -> PieceCheck:
-        check = await self._check(known.piece, report)
+        work = self.work.get(Kind.VERIFY, known.piece.key)
+        while True:
+            if work is not None:
+                work.is_joined = False
+            check = await self._check(known.piece, report)
+            # who asked meanwhile may know of a copy that came when we had looked already
+            if check.state is CheckState.VERIFIED or work is None or not work.is_joined:
+                break
         await self._checks.save(check)
         if check.payload_size is not None:
             await self._index.set_payload_size(self._provider, known.piece.key, check.payload_size)

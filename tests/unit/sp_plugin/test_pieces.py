@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -12,6 +13,8 @@ import pytest
 
 from deals.aggregates import commitment_of_file, plan_aggregate, write_aggregate
 from deals.commp import commp
+from deals.sources import PieceNotHere
+from deals.sources.several import SeveralSources
 from fil_plus.pieces import HeldPiece
 from lotus_client.types import ActorId, Epoch
 from sp_plugin.pieces import Pieces
@@ -114,6 +117,32 @@ async def test_a_file_of_any_car_in_an_aggregate_can_be_given_to_a_job(
         assert found is not None
         volume = await pieces.materialise(found, part.root, "a.txt", tmp_path)
         assert volume.host_path.read_bytes() == name.encode()
+
+
+async def test_who_asks_while_an_older_look_finds_nothing_is_answered_by_a_new_one(
+    store: Store, tmp_path: Path
+):
+    sample = sample_piece(tmp_path / "right", {"a.txt": b"right"})
+    pieces = pieces_of(store, tmp_path, sample)
+    looking, copy_came = asyncio.Event(), asyncio.Event()
+
+    class Slow(Source):
+        async def open(self, piece: HeldPiece) -> BinaryIO:
+            if not looking.is_set():
+                looking.set()
+                await copy_came.wait()
+                raise PieceNotHere(piece.key, "it was not here when we looked")
+            return io.BytesIO(sample.car)
+
+    pieces.where = replace(pieces.where, sources=SeveralSources([Slow()]))
+    older = asyncio.create_task(pieces.verify("claim:12"))
+    await looking.wait()
+    asked = asyncio.create_task(pieces.verify("claim:12"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    copy_came.set()
+    assert (await asked).state is CheckState.VERIFIED
+    assert (await older).state is CheckState.VERIFIED
 
 
 def aggregate_of(folder: Path, *cars: bytes) -> tuple[bytes, bytes]:
