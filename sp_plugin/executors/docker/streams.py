@@ -1,0 +1,119 @@
+"""What a program prints: read as it comes, and read again from the engine's log where the stream broke off."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+import requests
+from docker.errors import APIError, DockerException
+
+from sp_plugin.executors.capture import CappedFile
+
+__all__ = ["Streams", "resume_at"]
+
+_NAMES: Final = ("stdout", "stderr")
+_OVERLAP: Final = 4096
+_JOIN_SECONDS: Final = 30
+_LOST: Final = b"\n[some output before this was not kept]\n"
+
+
+class Streams:
+    """Both streams of one container, written to capped files by threads. `container` is docker-py's."""
+
+    def __init__(self, container: Any, files: Mapping[str, CappedFile]) -> None:
+        self._container = container
+        self._files = files
+        self._threads: list[threading.Thread] = []
+        self._units = 0
+
+    def attach(self) -> None:
+        """Read what comes from now on; called before the start, so that no byte is lost.
+
+        Raises:
+            APIError, requests.RequestException: the engine refuses or is away.
+        """
+        frames = self._container.attach(stdout=True, stderr=True, stream=True, demux=True)
+        self._start(self._copy_frames, frames)
+
+    def resume(self) -> None:
+        """Go on behind what the files have, from the engine's log. Called when `is_reading` is over but the run is not."""
+        for name in _NAMES:
+            self._start(self._copy_log, name)
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the engine still tells what is printed."""
+        return any(thread.is_alive() for thread in self._threads)
+
+    def take_units(self) -> int:
+        """Lines and frames since the last call: what each costs the engine, however short it is."""
+        units, self._units = self._units, 0
+        return units
+
+    def finish(self) -> None:
+        """Wait until all that was printed is written; what was lost meanwhile is read from the log."""
+        for thread in self._threads:
+            thread.join(timeout=_JOIN_SECONDS)
+
+    def _start(self, target: Callable[[Any], None], argument: Any) -> None:
+        thread = threading.Thread(target=target, args=(argument,), daemon=True)
+        self._threads = [known for known in self._threads if known.is_alive()] + [thread]
+        thread.start()
+
+    def _copy_frames(self, frames: Any) -> None:
+        """Write what the program prints until it ends or the connection does."""
+        try:
+            with suppress(OSError, ValueError, DockerException, requests.RequestException):
+                for pair in frames:
+                    for name, data in zip(_NAMES, pair, strict=True):
+                        if data:
+                            self._take(name, data)
+        finally:
+            with suppress(OSError, DockerException):
+                frames.close()
+                frames._response.close()  # else the hijacked socket stays open until it is collected
+
+    def _take(self, name: str, data: bytes) -> None:
+        self._units += 1 + data.count(b"\n")
+        self._files[name].write(data)
+
+    def _copy_log(self, name: str) -> None:
+        file = self._files[name]
+        only = {other: other == name for other in _NAMES}
+        with suppress(OSError, ValueError, APIError, requests.RequestException):
+            if file.truncated:  # nothing more is kept; only counted
+                for data in self._container.logs(**only, stream=True, follow=True, tail=0):
+                    self._take(name, data)
+                return
+            skip, lost = resume_at(file, self._container.logs(**only))
+            if lost:
+                self._take(name, _LOST)
+            for data in _behind(self._container.logs(**only, stream=True, follow=True), skip):
+                self._take(name, data)
+
+
+def resume_at(file: CappedFile, log: bytes) -> tuple[int, bool]:
+    """Where in the engine's log the bytes begin that the file does not have, and whether some before them are lost.
+
+    A log begins with the first byte the program wrote, unless it grew over its size and lost its beginning.
+    """
+    kept = file.path.read_bytes()
+    if log.startswith(kept):
+        return len(kept), False
+    if kept.startswith(log):
+        return len(log), False  # the log was not written to its end: nothing new in it
+    end = kept[-_OVERLAP:]
+    found = log.rfind(end)
+    if found >= 0:
+        return found + len(end), False
+    return 0, True
+
+
+def _behind(chunks: Iterable[bytes], skip: int) -> Iterable[bytes]:
+    for chunk in chunks:
+        if skip < len(chunk):
+            yield chunk[skip:]
+        skip = max(0, skip - len(chunk))
