@@ -32,7 +32,7 @@ from lotus_client.cid import Cid
 from lotus_client.types import ActorId, ClaimId, Epoch
 from sp_plugin.config.sections import ProviderConfig
 from sp_plugin.errors import BadInput, Conflict, NotFound
-from sp_plugin.inputs.base import HeldVolume, InputMissing, PieceRef
+from sp_plugin.inputs.base import HeldVolume, InputMissing, InputSealed, PieceRef
 from sp_plugin.piece_content import PieceContent, content_of, index_place
 from sp_plugin.piece_places import Copy, PiecePlaces, SectorBooks
 from sp_plugin.piece_work import Kind, PieceWork, Report, Work, WorkStopped
@@ -165,7 +165,7 @@ class Pieces:
             return await self._materialise(known, root, path)
         except _CHANGED as error:
             if not verified:
-                raise InputMissing(f"{piece.key} cannot be read: {error}") from error
+                raise InputSealed(f"{piece.key} cannot be read: {error}") from error
             await self.changed(piece.key, error)
             first = error
         try:
@@ -174,17 +174,17 @@ class Pieces:
         except (
             InputMissing
         ) as error:  # the block and byte that were wrong are what a person looks for
-            raise InputMissing(f"{piece.key}: {first}; read again: {error}") from error
+            raise type(error)(f"{piece.key}: {first}; read again: {error}") from error
         except _CHANGED as error:
-            raise InputMissing(f"{piece.key} cannot be read: {error}") from error
+            raise InputSealed(f"{piece.key} cannot be read: {error}") from error
 
     async def _verified(self, key: str) -> KnownPiece:
         try:
             check = await self.verify(key)
         except WorkStopped as error:
-            raise InputMissing(str(error)) from error
+            raise InputSealed(str(error)) from error
         if check.state is not CheckState.VERIFIED:
-            raise InputMissing(f"{key} is {check.state}: {check.detail}")
+            raise InputSealed(f"{key} is {check.state}: {check.detail}")
         return KnownPiece((await self.get(key)).piece, check)
 
     async def _materialise(

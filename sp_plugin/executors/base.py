@@ -75,21 +75,14 @@ class OutcomeKind(StrEnum):
     OUT_OF_TIME = "out_of_time"  # wall time, CPU time or fuel; the message says which
     OUT_OF_DISK = "out_of_disk"  # more output bytes or files than allowed
     CANCELLED = "cancelled"
-    INPUT_MISSING = "input_missing"  # not here, or only in a sealed sector
+    INPUT_MISSING = "input_missing"  # not here
+    INPUT_SEALED = "input_sealed"  # held here, but its bytes cannot be read now
     INPUT_CHANGED = "input_changed"  # an input or the program is not what was approved any more
     IMAGE_MISSING = "image_missing"
     OUTPUT_REFUSED = "output_refused"  # symlinks, devices … among the outputs
     UNVERIFIED = "unverified"  # run again to check, it ended another way; nothing of it counts
     PUBLISH_FAILED = "publish_failed"
     RUNTIME_FAULT = "runtime_fault"  # our side or the host failed
-
-    @property
-    def is_retryable(self) -> bool:
-        """Whether running the same job again may end differently without anybody changing it."""
-        return self in {
-            OutcomeKind.RUNTIME_FAULT,
-            OutcomeKind.PUBLISH_FAILED,
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

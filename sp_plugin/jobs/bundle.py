@@ -215,7 +215,7 @@ async def identify_inputs(
         try:
             identity = await _source(item).identify(_params(item, kinds), context)
         except InputMissing as error:
-            raise InputMissing(f"input {item.target}: {error}") from error
+            raise type(error)(f"input {item.target}: {error}") from error
         found.append(
             BundleInput(
                 source=identity.kind,
@@ -241,7 +241,7 @@ async def materialise_input(
     try:
         return await _source(item).materialise(_params(item, kinds), context, into)
     except InputMissing as error:
-        raise InputMissing(f"input {item.target}: {error}") from error
+        raise type(error)(f"input {item.target}: {error}") from error
 
 
 async def find_program(

@@ -6,7 +6,7 @@ A lease that ran out is given to whoever asks next under a higher token, and eve
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import uuid4
@@ -94,7 +94,7 @@ class Leases:
 
     async def _next(self) -> JobRecord | None:
         async with self._store.reading() as connection:
-            heads = await queue_heads(connection)
+            heads = await queue_heads(connection, self._clock())
             if not heads:
                 return None
             shares = await self._shares(connection, heads)
@@ -155,7 +155,9 @@ class Leases:
                 modified_at=now,
             )
         )
-        await move_job(connection, job, JobState.RUNNING, "running", now, attempts=attempt)
+        await move_job(
+            connection, job, JobState.RUNNING, "running", now, attempts=attempt, not_before=None
+        )
         await add_history(
             connection,
             job.id,
@@ -172,6 +174,7 @@ class Leases:
             state=JobState.RUNNING,
             message="running",
             attempts=attempt,
+            not_before=None,
             revision=job.revision + 1,
             modified_at=now,
             deadline=job.total_deadline,
@@ -208,7 +211,7 @@ class Leases:
         return True
 
     async def set_execution_state(self, lease: Lease, state: ExecutionState, message: str) -> None:
-        """Record that a running execution reached a state that is not its last.
+        """Record that a running execution reached a state that is not its last, or what it does now in the same one.
 
         Raises:
             LeaseLost: stop at once and report nothing.
@@ -217,7 +220,7 @@ class Leases:
         async with self._store.transaction() as connection:
             await find_job(connection, lease.job.id, lock=True)
             execution = await _held(connection, lease, now)
-            if execution.state == state:
+            if execution.state == state and execution.message == message:
                 return
             await connection.execute(
                 update(executions)
@@ -229,15 +232,24 @@ class Leases:
                     revision=executions.c.revision + 1,
                 )
             )
-            await note_execution(connection, execution, state, message, now)
+            if execution.state != state:  # progress would flood the history
+                await note_execution(connection, execution, state, message, now)
 
     async def finish(
-        self, lease: Lease, result: ExecutionResult, *, retry: bool = False, counted: bool = True
+        self,
+        lease: Lease,
+        result: ExecutionResult,
+        *,
+        retry: bool = False,
+        counted: bool = True,
+        most_attempts: int | None = None,
+        wait_seconds: float = 0.0,
     ) -> None:
         """Record how an execution ended, and the job's next state, in one step.
 
-        Reporting the same end twice changes nothing. With `retry` the job is queued again while attempts remain; one that
-        is not `counted` (we were asked to shut down) does not use one up.
+        Reporting the same end twice changes nothing. With `retry` the job is queued again while attempts remain
+        (`most_attempts`, or the rules'), and not taken before `wait_seconds` are over; one that is not `counted` (we were
+        asked to shut down) does not use one up.
 
         Raises:
             LeaseLost: another worker has the job, or it ended under another token.
@@ -255,7 +267,11 @@ class Leases:
                 await add_usage(
                     connection, job.submitter or "", now, compute_ms=compute, output_bytes=written
                 )
-            again = f"again: {result.message}"
+            most = self.rules.max_attempts if most_attempts is None else most_attempts
+            again, not_before = f"again: {result.message}", None
+            if wait_seconds and counted:
+                again = f"again in {wait_seconds:g} s, after attempt {job.attempts} of {most}: {result.message}"
+                not_before = now + int(wait_seconds * _SECOND)
             if result.state is ExecutionState.COMPLETED:
                 await move_job(connection, job, JobState.COMPLETED, result.message, now)
             elif job.stop_requested:
@@ -265,8 +281,8 @@ class Leases:
             elif retry and not counted:
                 attempts = job.attempts - 1
                 await move_job(connection, job, JobState.QUEUED, again, now, attempts=attempts)
-            elif retry and job.attempts < self.rules.max_attempts:
-                await move_job(connection, job, JobState.QUEUED, again, now)
+            elif retry and job.attempts < most:
+                await move_job(connection, job, JobState.QUEUED, again, now, not_before=not_before)
             else:
                 await move_job(connection, job, JobState.FAILED, result.message, now)
         self.ends.give()
@@ -309,17 +325,44 @@ class Leases:
             self.ends.give()
         return ended
 
-    async def release_node(self, node_id: str) -> list[str]:
+    async def adopt(self, node_id: str, runs: Mapping[str, int]) -> list[Lease]:
+        """The leases of executions (by ID, with their tokens) that this node began and that still are its own, renewed.
+
+        One that ran out meanwhile is its own as long as nobody took the job. Call it before `release_node`.
+        """
+        now, leases = self._clock(), []
+        async with self._store.transaction() as connection:
+            for execution_id, token in sorted(runs.items()):
+                found = await find_execution(connection, execution_id)
+                if found is None:
+                    continue
+                job = await find_job(connection, found.job_id, lock=True)
+                found = await find_execution(connection, execution_id)
+                if found is None or not _may_go_on(found, node_id, token):
+                    continue
+                until = now + self._lease_time
+                where = executions.c.id == execution_id
+                await connection.execute(update(executions).where(where).values(lease_until=until))
+                message = f"{node_id} was started again and goes on waiting for it"
+                await add_history(
+                    connection, job.id, now, "Scheduling", message, execution_id=execution_id
+                )
+                began = found.created_at
+                leases.append(Lease(job, execution_id, found.attempt, token, until, began))
+        return leases
+
+    async def release_node(self, node_id: str, keep: Collection[str] = ()) -> list[str]:
         """The jobs this node ran before it was started again, queued at once without waiting for their leases to end.
 
-        Call it before the node's first `take`, and only if no other process works under this name.
+        Executions in `keep` go on. Call it before the node's first `take`, and only if no other process works under
+        this name.
         """
         now = self._clock()
         async with self._store.transaction() as connection:
             query = select(executions).where(
                 executions.c.node_id == node_id, executions.c.lease_until.is_not(None)
             )
-            rows = (await connection.execute(query)).all()
+            rows = [row for row in await connection.execute(query) if row.id not in keep]
             for row in rows:
                 await self._expire(connection, execution_of(row), now)
         self.work.give()
@@ -366,6 +409,16 @@ def _checked(execution: ExecutionRecord | None, lease: Lease, now: int) -> Execu
     ):
         raise LeaseLost(f"the lease of {lease.execution_id} (token {lease.token}) is lost")
     return execution
+
+
+def _may_go_on(execution: ExecutionRecord, node_id: str, token: int) -> bool:
+    """Whether an execution is that node's under that token, and its program was running."""
+    return (
+        execution.node_id == node_id
+        and execution.token == token
+        and execution.lease_until is not None
+        and execution.state is ExecutionState.RUNNING
+    )
 
 
 def _used(result: ExecutionResult) -> tuple[int, int]:

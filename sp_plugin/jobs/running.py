@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -27,12 +27,13 @@ from sp_plugin.executors.base import (
     Executor,
     InputVolume,
     OutcomeKind,
+    OutlivesUs,
     OutputVolume,
     ProgramMissing,
     ResolvedProgram,
 )
 from sp_plugin.executors.capture import write_exit_code
-from sp_plugin.inputs.base import InputContext, InputMissing, Materialised
+from sp_plugin.inputs.base import InputContext, InputMissing, InputSealed, Materialised
 from sp_plugin.jobs.bundle import (
     DEFAULT_PUBLISHER,
     find_program,
@@ -40,6 +41,7 @@ from sp_plugin.jobs.bundle import (
     materialise_input,
     program_identity,
 )
+from sp_plugin.jobs.notes import Notes
 from sp_plugin.jobs.outputs import OutputRefused, PackedResults, check_outputs, pack_results
 from sp_plugin.jobs.reading import Kinds, params_of
 from sp_plugin.jobs.records import RECORD_SCHEMA, run_record, sign_record
@@ -120,27 +122,38 @@ class JobRunner:
         self._head = head
         self._mounted: dict[str, tuple[Path, ...]] = {}
 
-    def clean(self) -> None:
-        """Remove what runs of a killed process left in the work directory. Call it before the first run."""
-        remove_tree(self._settings.work_dir)
-        self._settings.work_dir.mkdir(mode=0o700, parents=True)
+    def clean(self, keep: Collection[str] = ()) -> None:
+        """Remove what runs of a killed process left in the work directory, but those of executions in `keep`.
+
+        Call it before the first run.
+        """
+        work = self._settings.work_dir
+        work.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in work.iterdir():
+            if left.name not in keep:
+                remove_tree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
 
     async def run(self, lease: Lease, cancel: asyncio.Event, on_state: OnState) -> ExecutionResult:
         """How the execution ended; its results are kept and published when it comes back.
 
-        `on_state` hears of `Running` and `Publishing`; what it raises ends the run.
+        `on_state` hears of `Running` and `Publishing`; what it raises ends the run. A lease with `began_at` is one whose
+        program is running already.
         """
         run_dir = self._settings.work_dir / lease.execution_id
-        run_dir.mkdir(mode=0o700, parents=True)
-        started = self._clock()
+        run_dir.mkdir(mode=0o700, parents=True, exist_ok=lease.began_at is not None)
+        started = lease.began_at or self._clock()
+        notes = Notes(lambda text: on_state(ExecutionState.RUNNING, text))
+        is_handed_over = False  # from then on the executor ends what it runs
         try:
-            prepared = await self._prepare(lease, run_dir)
+            prepared = await self._prepare(lease, run_dir, notes.add)
             self._mounted[lease.execution_id] = tuple(
                 volume.host_path for volume in prepared.inputs
             )
             await on_state(ExecutionState.RUNNING, "running")
             executor = self._executors[prepared.spec.task.engine.kind]
+            is_handed_over = True
             outcome = await executor.run(prepared.request, cancel)
+            await notes.close()
             verification = await self._verify(prepared, executor, outcome, cancel)
             await on_state(ExecutionState.PUBLISHING, outcome.message or "publishing results")
             return await self._conclude(lease, prepared, outcome, verification, started)
@@ -160,6 +173,9 @@ class JobRunner:
                 run_record=self._signed(record),
             )
         finally:
+            if lease.began_at is not None and not is_handed_over:
+                await self._abandon(lease)
+            await notes.close()
             self._mounted.pop(lease.execution_id, None)
             await asyncio.to_thread(remove_tree, run_dir)
 
@@ -167,7 +183,15 @@ class JobRunner:
         """The files and directories that are inputs of runs now."""
         return frozenset(path for paths in self._mounted.values() for path in paths)
 
-    async def _prepare(self, lease: Lease, run_dir: Path) -> _Prepared:
+    async def _abandon(self, lease: Lease) -> None:
+        """End a program that runs already and cannot be waited for."""
+        for executor in self._executors.values():
+            if isinstance(executor, OutlivesUs):
+                await executor.abandon(lease.execution_id)
+
+    async def _prepare(
+        self, lease: Lease, run_dir: Path, notify: Callable[[str], None]
+    ) -> _Prepared:
         bundle = lease.job.bundle
         if bundle is None:
             raise _Failed(OutcomeKind.RUNTIME_FAULT, "the job has no bundle; it was never resolved")
@@ -184,6 +208,8 @@ class JobRunner:
                 return volumes[target].host_path
 
             program = await find_program(task, self._kinds, self._executors, find)
+        except InputSealed as error:
+            raise _Failed(OutcomeKind.INPUT_SEALED, str(error)) from error
         except InputMissing as error:
             raise _Failed(OutcomeKind.INPUT_MISSING, str(error)) from error
         except ProgramMissing as error:
@@ -194,7 +220,7 @@ class JobRunner:
         found = [(item.source, str(item.cid), item.target, item.path) for item in identities]
         _compare(found, task.engine.kind, program, bundle)
         result_dir = run_dir / "results"
-        result_dir.mkdir(mode=0o755)
+        result_dir.mkdir(mode=0o755, exist_ok=lease.began_at is not None)
         inputs = [volumes[item.target] for item in task.inputs]
         volumes_by_place = tuple(
             InputVolume(volumes[item.target].host_path, item.target) for item in task.inputs
@@ -209,6 +235,9 @@ class JobRunner:
             inputs=volumes_by_place,
             outputs=tuple(OutputVolume(item["name"], item["path"]) for item in bundle["outputs"]),
             limits=self._limits(bundle),
+            token=lease.token,
+            is_resumed=lease.began_at is not None,
+            notify=notify,
         )
         return _Prepared(spec, bundle, program, inputs, request)
 
@@ -366,13 +395,13 @@ def _compare(
         pairs = zip(found, approved, strict=False)
         changed = [want[2] for have, want in pairs if have != want]
         names = ", ".join(changed) or "their number"
-        raise _Failed(OutcomeKind.INPUT_MISSING, f"inputs changed since the approval: {names}")
+        raise _Failed(OutcomeKind.INPUT_CHANGED, f"inputs changed since the approval: {names}")
     identity = program_identity(engine, program)
     entry_point = tuple(bundle["entry_point"])
     have = (identity.engine, identity.module_sha256, identity.image, identity.entry_point)
     if have != (bundle["engine"], bundle["module_sha256"], bundle["image"], entry_point):
         raise _Failed(
-            OutcomeKind.INPUT_MISSING, "the module or image is not the approved one any more"
+            OutcomeKind.INPUT_CHANGED, "the module or image is not the approved one any more"
         )
 
 

@@ -1,7 +1,8 @@
 """The worker: takes a job from the queue, keeps its lease while it runs, and reports once.
 
-Killed at any moment, the next start finds the lease, gives the job back to the queue under a higher token and removes
-what the run left; a result of the old token is refused. Guests die with the process (see the executors).
+Killed at any moment, the next start finds the lease. A container that runs on is waited for under the same lease (see
+`Workshop.clear`); every other job goes back to the queue under a higher token, what its run left is removed, and a result
+of the old token is refused.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sp_plugin.executors.base import OutcomeKind
 from sp_plugin.jobs.queue import JobQueue
+from sp_plugin.jobs.retries import retry_rule
 from sp_plugin.jobs.running import JobRunner
 from sp_plugin.jobs.signals import wait_for
 from sp_plugin.jobs.states import ExecutionState
@@ -35,7 +37,8 @@ StartCheck = Callable[[JobRecord], Awaitable[str | None]]
 class Worker:
     """Runs one job at a time. `why_not_start` has the last word: a reason sends the job back to `Pending`.
 
-    `on_end` is called when a run's end was recorded.
+    `on_end` is called when a run's end was recorded. `resumed` are runs of an earlier process that go on first; workers
+    may share the list. `wait_scale` shortens the waits before retries, for tests.
     """
 
     def __init__(
@@ -47,6 +50,8 @@ class Worker:
         why_not_start: StartCheck | None = None,
         idle_seconds: float = 1.0,
         on_end: Callable[[], None] = lambda: None,
+        resumed: list[Lease] | None = None,
+        wait_scale: float = 1.0,
     ) -> None:
         self._queue = queue
         self._runner = runner
@@ -54,6 +59,8 @@ class Worker:
         self._why_not_start = why_not_start
         self._idle_seconds = idle_seconds
         self._on_end = on_end
+        self._resumed = [] if resumed is None else resumed
+        self._wait_scale = wait_scale
         self._tidy_at = 0.0
 
     def wake(self) -> None:
@@ -86,7 +93,10 @@ class Worker:
     async def run_once(self) -> bool:
         """Run the next job, if there is one; whether there was."""
         await self._tidy()
-        lease = await self._queue.take(self._node_id, self._why_not_start)
+        if self._resumed:
+            lease: Lease | None = self._resumed.pop()
+        else:
+            lease = await self._queue.take(self._node_id, self._why_not_start)
         if lease is None:
             return False
         log.info("execution_started", job_id=lease.job.id, execution_id=lease.execution_id)
@@ -129,8 +139,15 @@ class Worker:
             # Not cancelled: cut off inside its transaction, a heartbeat would leave SQLite's write lock behind.
             ended.set()
             await beating
-        retry = OutcomeKind(result.outcome).is_retryable
-        await self._queue.finish(lease, result, retry=retry)
+        rule = retry_rule(result.outcome)
+        wait = rule.wait_after(lease.attempt)
+        await self._queue.finish(
+            lease,
+            result,
+            retry=wait is not None,
+            most_attempts=rule.attempts,
+            wait_seconds=(wait or 0) * self._wait_scale,
+        )
         self._on_end()
         log.info(
             "execution_ended",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import tempfile
 import threading
@@ -70,6 +71,8 @@ class DockerExecutor:
         self._abilities: Abilities | None = None
         self._probing = asyncio.Lock()
         self._left: set[str] = set()  # executions whose containers could not be removed yet
+        self._begun: set[str] = set()  # executions of this process
+        self._are_leftovers = False  # those of earlier processes could not be removed yet
         self._sweeping: asyncio.Task[None] | None = None
         self.running: dict[str, RunningContainer] = {}
 
@@ -139,7 +142,20 @@ class DockerExecutor:
 
     async def remove_leftovers(self, keep: Collection[str] = ()) -> list[str]:
         """See `LeavesTraces`: containers, volumes and mounts of this owner."""
-        kept = frozenset(keep)
+        self._begun.update(keep)
+        self._are_leftovers = True
+        try:
+            return await self._remove_all_left()
+        except EngineUnavailable:
+            self._sweep_later()
+            raise
+        finally:
+            if self._settings.runs_dir is not None:
+                runs = self._settings.runs_dir.absolute()
+                await asyncio.to_thread(release_below, runs, frozenset(keep))
+
+    async def _remove_all_left(self) -> list[str]:
+        kept = frozenset(self._begun)
 
         def remove() -> list[str]:
             gone = [found for found in self._owned() if found.labels.get(LABEL) not in kept]
@@ -148,16 +164,19 @@ class DockerExecutor:
             remove_volumes(self._engine, self._settings.owner, kept)
             return sorted({found.labels.get(LABEL, "") for found in gone})
 
-        try:
-            return await asyncio.to_thread(lambda: self._engine.ask(remove))
-        finally:
-            if self._settings.runs_dir is not None:
-                await asyncio.to_thread(release_below, self._settings.runs_dir.absolute(), kept)
+        removed = await asyncio.to_thread(lambda: self._engine.ask(remove))
+        self._are_leftovers = False
+        return removed
 
     async def abandon(self, execution_id: str) -> None:
         """See `OutlivesUs`. An engine that is away is asked again until it answers."""
         self._left.add(execution_id)
         await self._sweep_once()
+        if self._left:
+            self._sweep_later()
+        if self._settings.runs_dir is not None:
+            place = self._settings.runs_dir.absolute() / execution_id
+            await asyncio.to_thread(release_below, place, frozenset())
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -172,6 +191,7 @@ class DockerExecutor:
     ) -> ExecutionOutcome:
         """See `Executor.run`."""
         run = ContainerRun(request, cancel)
+        self._begun.add(request.execution_id)
         try:
             container = await self._container(request, run)
             self.running[request.execution_id] = run.handle_of(container)
@@ -189,7 +209,8 @@ class DockerExecutor:
             self.running.pop(request.execution_id, None)
             # Shielded: a cancelled task must not leave a container running.
             if not await asyncio.shield(asyncio.to_thread(run.clean_up)):
-                self._sweep_later(request.execution_id)
+                self._left.add(request.execution_id)
+                self._sweep_later()
         return await asyncio.to_thread(run.outcome, await self._title())
 
     async def _container(self, request: ExecutionRequest, run: ContainerRun) -> Any:
@@ -289,14 +310,13 @@ class DockerExecutor:
         except EngineUnavailable:
             return "docker (engine away)"
 
-    def _sweep_later(self, execution_id: str) -> None:
-        """A container that could not be removed now is removed when its engine is back."""
-        self._left.add(execution_id)
+    def _sweep_later(self) -> None:
+        """What could not be removed now is removed when the engine is back."""
         if self._sweeping is None or self._sweeping.done():
             self._sweeping = asyncio.create_task(self._sweep())
 
     async def _sweep(self) -> None:
-        while self._left:
+        while self._left or self._are_leftovers:
             await asyncio.sleep(_SWEEP_SECONDS)
             await self._sweep_once()
 
@@ -304,16 +324,17 @@ class DockerExecutor:
         def remove(execution_id: str) -> None:
             for container in self._owned(execution_id):
                 remove_container(container)
+            remove_volumes(self._engine, self._settings.owner, frozenset(), only=execution_id)
 
-        for execution_id in tuple(self._left):
-            try:
-                await asyncio.to_thread(self._engine.ask, lambda which=execution_id: remove(which))
-            except EngineUnavailable as error:
-                log.warning("container_not_removed", execution_id=execution_id, error=str(error))
-                if self._sweeping is None or self._sweeping.done():
-                    self._sweep_later(execution_id)
-                return
-            self._left.discard(execution_id)
+        try:
+            if self._are_leftovers:
+                await self._remove_all_left()
+            for execution_id in tuple(self._left):
+                question = functools.partial(remove, execution_id)
+                await asyncio.to_thread(self._engine.ask, question)
+                self._left.discard(execution_id)
+        except EngineUnavailable as error:
+            log.warning("containers_not_removed", error=str(error))
 
 
 def _forget(task: asyncio.Future[Any]) -> None:

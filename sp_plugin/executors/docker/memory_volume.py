@@ -239,13 +239,16 @@ class _Readable(io.RawIOBase):
         return len(taken)
 
 
-def remove_volumes(engine: DockerEngine, owner: str, keep: frozenset[str]) -> None:
-    """Remove volumes of this owner but those of executions in `keep`.
+def remove_volumes(
+    engine: DockerEngine, owner: str, keep: frozenset[str], only: str | None = None
+) -> None:
+    """Remove volumes of this owner but those of executions in `keep`; with `only`, those of one execution.
 
     Raises:
         APIError, requests.RequestException: the engine fails.
     """
-    filters: dict[str, Any] = {"label": f"{LABEL_OWNER}={owner}"}
+    labelled = [f"{LABEL_OWNER}={owner}"] + ([] if only is None else [f"{LABEL}={only}"])
+    filters: dict[str, Any] = {"label": labelled}
     for volume in engine.client.volumes.list(filters=filters):
         labels = volume.attrs.get("Labels") or {}
         if labels.get(LABEL) not in keep:
