@@ -40,6 +40,7 @@ class DockerEngine:
     def __init__(self, url: str | None = None) -> None:
         self._url = url
         self._client: docker.DockerClient | None = None
+        self._connected_at: str | None = None
         self._facts: EngineFacts | None = None
         self._lock = threading.Lock()
 
@@ -52,8 +53,13 @@ class DockerEngine:
         """
         with self._lock:
             if self._client is None:
-                self._client = _connect(self._url)
+                self._client, self._connected_at = _connect(self._url)
             return self._client
+
+    def probe(self) -> None:
+        """Raise `OSError` when nobody listens any more where we are connected; asked before each thing that may wait."""
+        if self._connected_at is not None:
+            probe_engine(self._connected_at)
 
     def facts(self) -> EngineFacts:
         """What this engine is and can do; asked once, and again after `forget`.
@@ -73,6 +79,7 @@ class DockerEngine:
             EngineUnavailable: it failed.
         """
         try:
+            self.probe()
             return question()
         except (DockerException, requests.RequestException, OSError) as error:
             raise EngineUnavailable(f"the Docker engine failed: {said(error)}") from error
@@ -89,7 +96,7 @@ class DockerEngine:
                 self._client = None
 
 
-def _connect(url: str | None) -> docker.DockerClient:
+def _connect(url: str | None) -> tuple[docker.DockerClient, str]:
     failures = []
     for candidate in candidate_urls(url, os.environ, os.getuid()):
         client = None
@@ -104,7 +111,7 @@ def _connect(url: str | None) -> docker.DockerClient:
                 client.close()
             failures.append(f"{candidate}: {error}")
         else:
-            return client
+            return client, candidate
     raise EngineUnavailable(f"no Docker engine answers at {'; '.join(failures)}")
 
 

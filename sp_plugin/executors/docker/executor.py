@@ -194,7 +194,7 @@ class DockerExecutor:
         self._begun.add(request.execution_id)
         try:
             container = await self._container(request, run)
-            self.running[request.execution_id] = run.handle_of(container)
+            self.running[request.execution_id] = run.handle_of(container, self._engine)
             await run.follow()
         except (CannotStart, EngineUnavailable) as fault:
             kind = fault.kind if isinstance(fault, CannotStart) else OutcomeKind.RUNTIME_FAULT

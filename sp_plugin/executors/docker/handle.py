@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -23,10 +23,14 @@ _OOM_KILLS: Final = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 
 
 class RunningContainer:
-    """A container by its ID, as docker-py gives it. `sample` has its counters when last seen."""
+    """A container as docker-py gives it. `sample` has its counters when last seen.
 
-    def __init__(self, container: Any) -> None:
+    `probe` raises `OSError` while nobody listens at the engine's socket; docker-py would leave its own open on that.
+    """
+
+    def __init__(self, container: Any, probe: Callable[[], None]) -> None:
         self._container = container
+        self._probe = probe
         self.id = str(container.id)
         self.sample = Sample()
         self._reasons: dict[str, bool] = {}  # and whether its time stands still for it
@@ -42,8 +46,9 @@ class RunningContainer:
         """Its `State` now, after bringing `sample` up to date.
 
         Raises:
-            APIError, requests.RequestException: it is gone, or the engine is away.
+            APIError, requests.RequestException, OSError: it is gone, or the engine is away.
         """
+        self._probe()
         self._container.reload()
         state: dict[str, Any] = self._container.attrs["State"]
         if state["Running"]:
@@ -100,6 +105,7 @@ class RunningContainer:
 
     def kill(self) -> None:
         """End it at once, also when it is frozen, and wait for that; one that has ended is fine."""
+        self._probe()
         with suppress(APIError):
             self._container.kill()
         self._container.wait(timeout=REQUEST_SECONDS)
@@ -113,6 +119,7 @@ class RunningContainer:
 
     def remove(self) -> None:
         """Kill and remove it; one that is gone is fine."""
+        self._probe()
         remove_container(self._container)
 
 

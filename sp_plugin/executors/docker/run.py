@@ -106,9 +106,9 @@ class ContainerRun:
             return MemoryVolume(self.request, engine, owner, ids or user)
         return WatchedDirectory(self.request, ids)
 
-    def handle_of(self, container: Any) -> RunningContainer:
+    def handle_of(self, container: Any, engine: DockerEngine) -> RunningContainer:
         """The handle of its container, new or found."""
-        self._handle = RunningContainer(container)
+        self._handle = RunningContainer(container, engine.probe)
         limit, is_resumed = self.request.limits.stream_bytes, self.request.is_resumed
         for name in _NAMES:
             self._files[name] = CappedFile(

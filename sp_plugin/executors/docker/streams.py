@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import requests
-from docker.errors import APIError, DockerException
+from docker.errors import DockerException
 
 from sp_plugin.executors.capture import CappedFile
 
@@ -17,6 +17,7 @@ __all__ = ["Streams", "resume_at"]
 _NAMES: Final = ("stdout", "stderr")
 _OVERLAP: Final = 4096
 _JOIN_SECONDS: Final = 30
+_BROKEN_OFF: Final = (OSError, ValueError, DockerException, requests.RequestException)
 _LOST: Final = b"\n[some output before this was not kept]\n"
 
 
@@ -65,16 +66,11 @@ class Streams:
 
     def _copy_frames(self, frames: Any) -> None:
         """Write what the program prints until it ends or the connection does."""
-        try:
-            with suppress(OSError, ValueError, DockerException, requests.RequestException):
-                for pair in frames:
-                    for name, data in zip(_NAMES, pair, strict=True):
-                        if data:
-                            self._take(name, data)
-        finally:
-            with suppress(OSError, DockerException):
-                frames.close()
-                frames._response.close()  # else the hijacked socket stays open until it is collected
+        with _closing(frames), suppress(*_BROKEN_OFF):
+            for pair in frames:
+                for name, data in zip(_NAMES, pair, strict=True):
+                    if data:
+                        self._take(name, data)
 
     def _take(self, name: str, data: bytes) -> None:
         self._units += 1 + data.count(b"\n")
@@ -83,16 +79,30 @@ class Streams:
     def _copy_log(self, name: str) -> None:
         file = self._files[name]
         only = {other: other == name for other in _NAMES}
-        with suppress(OSError, ValueError, APIError, requests.RequestException):
+        with suppress(*_BROKEN_OFF):
+            tail: int | str = "all"
+            skip, lost = 0, False
             if file.truncated:  # nothing more is kept; only counted
-                for data in self._container.logs(**only, stream=True, follow=True, tail=0):
-                    self._take(name, data)
-                return
-            skip, lost = resume_at(file, self._container.logs(**only))
+                tail = 0
+            else:
+                skip, lost = resume_at(file, self._container.logs(**only))
             if lost:
                 self._take(name, _LOST)
-            for data in _behind(self._container.logs(**only, stream=True, follow=True), skip):
-                self._take(name, data)
+            chunks = self._container.logs(**only, stream=True, follow=True, tail=tail)
+            with _closing(chunks):
+                for data in _behind(chunks, skip):
+                    self._take(name, data)
+
+
+@contextmanager
+def _closing(stream: Any) -> Iterator[None]:
+    """Close docker-py's stream; its response too, else the hijacked socket stays open until it is collected."""
+    try:
+        yield
+    finally:
+        with suppress(OSError, DockerException):
+            stream.close()
+            stream._response.close()
 
 
 def resume_at(file: CappedFile, log: bytes) -> tuple[int, bool]:
