@@ -14,6 +14,7 @@ __all__ = [
     "Ending",
     "Sample",
     "is_cpu_spent",
+    "is_ended_by_engine",
     "judge",
     "ran_seconds",
     "start_failed",
@@ -88,6 +89,11 @@ def judge(
     if code == _KILLED and _was_nearly_full(limits, sample):
         ending.warnings.append("it was killed, and its memory was nearly used up when last seen")
     return ending
+
+
+def is_ended_by_engine(state: Mapping[str, Any]) -> bool:
+    """Whether it ended as an engine ends its containers when it stops or starts."""
+    return int(state["ExitCode"]) in _ENDED_BY_ENGINE and not state.get("OOMKilled")
 
 
 def is_cpu_spent(limits: ExecutionLimits, sample: Sample) -> bool:

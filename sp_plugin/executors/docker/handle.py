@@ -15,6 +15,7 @@ from docker.errors import APIError, NotFound
 
 from sp_plugin.executors.docker.endings import Sample
 from sp_plugin.executors.docker.engine import REQUEST_SECONDS, remove_container
+from sp_plugin.executors.docker.pipes import Pipes, open_pipes, parent_of
 
 __all__ = ["RunningContainer", "oom_kills"]
 
@@ -37,6 +38,7 @@ class RunningContainer:
         self._frozen_at: float | None = None
         self._frozen_seconds = 0.0
         self._lock = threading.Lock()
+        self._pipes: Pipes | None = None
 
     def start(self) -> None:
         """Start it; raises `APIError` with the engine's words."""
@@ -55,9 +57,24 @@ class RunningContainer:
             with suppress(APIError, requests.RequestException):
                 api = self._container.client.api
                 read_counters(api.stats(self.id, stream=False, one_shot=True), self.sample)
+            self._hold_pipes(int(state.get("Pid") or 0))
             kills = oom_kills(int(state.get("Pid") or 0), self.id)
             self.sample.oom_kills = kills if kills is not None else self.sample.oom_kills
         return state
+
+    def last_words(self) -> dict[str, bytes]:
+        """What it printed and no engine read, because it was away when the program ended; by stream, once."""
+        return {} if self._pipes is None else self._pipes.drain()
+
+    def close(self) -> None:
+        """Give back what is held on this host."""
+        if self._pipes is not None:
+            self._pipes.close()
+
+    def _hold_pipes(self, pid: int) -> None:
+        if self._pipes is None and pid and is_container_of(pid, self.id):
+            shim = parent_of(pid)
+            self._pipes = None if shim is None else open_pipes(shim, self.id)
 
     def freeze(self, reason: str, *, stops_clock: bool = True) -> None:
         """Hold all its processes still, until each reason is taken back. A reason given twice counts once.
@@ -103,6 +120,14 @@ class RunningContainer:
             self._frozen_seconds += time.monotonic() - self._frozen_at
             self._frozen_at = None
 
+    def is_start_remembered(self) -> bool:
+        """Whether the engine that runs now is the one that started it: events are kept in its memory only."""
+        self._probe()
+        until = int(time.time()) + 1
+        filters: dict[str, Any] = {"container": self.id, "event": "start"}
+        events = self._container.client.events(since=1, until=until, filters=filters, decode=True)
+        return any(True for _ in events)
+
     def kill(self) -> None:
         """End it at once, also when it is frozen, and wait for that; one that has ended is fine."""
         self._probe()
@@ -132,6 +157,13 @@ def read_counters(stats: Mapping[str, Any], sample: Sample) -> None:
     nanoseconds = ((stats.get("cpu_stats") or {}).get("cpu_usage") or {}).get("total_usage")
     if nanoseconds:
         sample.cpu_seconds = nanoseconds / 1e9
+
+
+def is_container_of(pid: int, container_id: str, proc: Path = Path("/proc")) -> bool:
+    """Whether that process of this host is in that container's cgroup; an engine elsewhere has other numbers."""
+    with suppress(OSError):
+        return container_id in (proc / str(pid) / "cgroup").read_text()
+    return False
 
 
 def oom_kills(

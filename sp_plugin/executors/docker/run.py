@@ -114,7 +114,7 @@ class ContainerRun:
             self._files[name] = CappedFile(
                 self.request.result_dir / name, limit, is_resumed=is_resumed
             )
-        self._streams = Streams(container, self._files)
+        self._streams = Streams(container, self._files, engine.probe)
         return self._handle
 
     async def follow(self) -> None:
@@ -154,18 +154,24 @@ class ContainerRun:
         if self._handle is not None and self._streams is not None:
             with suppress(DockerException, requests.RequestException, OSError):
                 self._handle.kill()
-                if self._watch is not None and self._watch.was_away:
-                    self._streams.resume()  # what it printed while nobody read it
                 # The stream of a container that never ran ends only with the container.
                 if self._handle.has_started():
-                    self._streams.finish()
+                    self._read_to_the_end(self._handle, self._streams)
             removed = self._remove()
             self._streams.finish()
+            self._handle.close()
         for file in self._files.values():
             file.close()
         if self.is_abandoned and self._space is not None:
             self._space.release()
         return removed
+
+    def _read_to_the_end(self, handle: RunningContainer, streams: Streams) -> None:
+        streams.finish()
+        if self._watch is not None and self._watch.was_away:
+            streams.resume()  # what it printed while nobody read it
+            streams.finish()
+            streams.finish(handle.last_words())
 
     def _remove(self) -> bool:
         assert self._handle is not None

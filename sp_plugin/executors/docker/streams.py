@@ -22,10 +22,16 @@ _LOST: Final = b"\n[some output before this was not kept]\n"
 
 
 class Streams:
-    """Both streams of one container, written to capped files by threads. `container` is docker-py's."""
+    """Both streams of one container, written to capped files by threads.
 
-    def __init__(self, container: Any, files: Mapping[str, CappedFile]) -> None:
+    `container` is docker-py's; `probe` raises `OSError` while nobody listens at the engine's socket.
+    """
+
+    def __init__(
+        self, container: Any, files: Mapping[str, CappedFile], probe: Callable[[], None]
+    ) -> None:
         self._container = container
+        self._probe = probe
         self._files = files
         self._threads: list[threading.Thread] = []
         self._units = 0
@@ -54,10 +60,12 @@ class Streams:
         units, self._units = self._units, 0
         return units
 
-    def finish(self) -> None:
-        """Wait until all that was printed is written; what was lost meanwhile is read from the log."""
+    def finish(self, last_words: Mapping[str, bytes] | None = None) -> None:
+        """Wait until all that was printed is written, and then these."""
         for thread in self._threads:
             thread.join(timeout=_JOIN_SECONDS)
+        for name, data in (last_words or {}).items():
+            self._take(name, data)
 
     def _start(self, target: Callable[[Any], None], argument: Any) -> None:
         thread = threading.Thread(target=target, args=(argument,), daemon=True)
@@ -80,6 +88,7 @@ class Streams:
         file = self._files[name]
         only = {other: other == name for other in _NAMES}
         with suppress(*_BROKEN_OFF):
+            self._probe()
             tail: int | str = "all"
             skip, lost = 0, False
             if file.truncated:  # nothing more is kept; only counted
@@ -88,8 +97,7 @@ class Streams:
                 skip, lost = resume_at(file, self._container.logs(**only))
             if lost:
                 self._take(name, _LOST)
-            chunks = self._container.logs(**only, stream=True, follow=True, tail=tail)
-            with _closing(chunks):
+            with _following(self._container, only, tail) as chunks:
                 for data in _behind(chunks, skip):
                     self._take(name, data)
 
@@ -103,6 +111,22 @@ def _closing(stream: Any) -> Iterator[None]:
         with suppress(OSError, DockerException):
             stream.close()
             stream._response.close()
+
+
+@contextmanager
+def _following(
+    container: Any, only: Mapping[str, bool], tail: int | str
+) -> Iterator[Iterable[bytes]]:
+    """A stream of the engine's log as it grows. Not docker-py's own, which leaves its socket open when it is refused."""
+    api = container.client.api
+    response = api._get(
+        api._url("/containers/{0}/logs", container.id),
+        params={**{name: int(on) for name, on in only.items()}, "follow": 1, "tail": tail},
+        stream=True,
+    )
+    with response:
+        api._raise_for_status(response)
+        yield api._multiplexed_response_stream_helper(response)
 
 
 def resume_at(file: CappedFile, log: bytes) -> tuple[int, bool]:

@@ -12,7 +12,13 @@ import requests
 from docker.errors import APIError, DockerException, NotFound
 
 from sp_plugin.executors.base import ExecutionLimits, OutcomeKind
-from sp_plugin.executors.docker.endings import Ending, is_cpu_spent, judge, start_failed
+from sp_plugin.executors.docker.endings import (
+    Ending,
+    is_cpu_spent,
+    is_ended_by_engine,
+    judge,
+    start_failed,
+)
 from sp_plugin.executors.docker.engine import is_away, said
 from sp_plugin.executors.docker.handle import RunningContainer
 from sp_plugin.executors.docker.spaces import OutputSpace
@@ -73,6 +79,9 @@ class Watch:
         if self._away_since is not None:
             self._away_since, self.was_away = None, True
         if not state["Running"]:
+            if is_ended_by_engine(state) and not self.was_away:
+                # It may have been away between two looks.
+                self.was_away = not await asyncio.to_thread(self.handle.is_start_remembered)
             return judge(state, self.limits, self.handle.sample, was_away=self.was_away)
         if (ending := self._must_end()) is not None:
             await asyncio.to_thread(self.handle.kill)
