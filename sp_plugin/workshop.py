@@ -157,7 +157,14 @@ def open_workshop(
     kinds = load_kinds(without_engines=switched_off)
     executors = {
         name: executor
-        for name, executor in make_executors(executor_settings(config, data))
+        for name, executor in make_executors(
+            executor_settings(
+                config,
+                cache_dir=data.compiled,
+                runs_dir=data.runs,
+                owner=f"sp-plugin-{data.identity()}",
+            )
+        )
         if name not in switched_off
     }
     context = InputContext(
@@ -204,13 +211,15 @@ def open_workshop(
     return Workshop(kinds, bundler, runner, executors, data=data, workers=config.jobs.workers)
 
 
-def executor_settings(config: Config, data: DataDir) -> ExecutorSettings:
+def executor_settings(
+    config: Config, *, cache_dir: Path, runs_dir: Path, owner: str
+) -> ExecutorSettings:
     """What the configuration says to executors."""
     docker = config.jobs.docker
     return ExecutorSettings(
-        cache_dir=data.compiled,
-        runs_dir=data.runs,
-        owner=f"sp-plugin-{data.identity()}",
+        cache_dir=cache_dir,
+        runs_dir=runs_dir,
+        owner=owner,
         docker_url=docker.socket,
         docker=DockerOptions(
             runtime=docker.runtime,

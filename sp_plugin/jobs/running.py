@@ -42,7 +42,13 @@ from sp_plugin.jobs.bundle import (
     program_identity,
 )
 from sp_plugin.jobs.notes import Notes
-from sp_plugin.jobs.outputs import OutputRefused, PackedResults, check_outputs, pack_results
+from sp_plugin.jobs.outputs import (
+    OutputRefused,
+    OutputTooLarge,
+    PackedResults,
+    check_outputs,
+    pack_results,
+)
 from sp_plugin.jobs.reading import Kinds, params_of
 from sp_plugin.jobs.records import RECORD_SCHEMA, run_record, sign_record
 from sp_plugin.jobs.removal import remove_tree
@@ -290,6 +296,8 @@ class JobRunner:
             packed = await asyncio.to_thread(self._keep, lease.execution_id, prepared.request)
             if kind is OutcomeKind.FINISHED:
                 published = await self._publish(lease, prepared.spec, packed)
+        except OutputTooLarge as error:
+            kind, message = _first_fault(kind, message, OutcomeKind.OUT_OF_DISK, str(error))
         except OutputRefused as error:
             kind, message = _first_fault(kind, message, OutcomeKind.OUTPUT_REFUSED, str(error))
         except (PublishError, OSError) as error:

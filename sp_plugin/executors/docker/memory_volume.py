@@ -25,7 +25,7 @@ from sp_plugin.executors.docker.engine import DockerEngine, remove_container, sa
 from sp_plugin.executors.docker.holder import holder_image
 from sp_plugin.executors.docker.spaces import SpaceKind, SpaceUnavailable, fullness
 from sp_plugin.executors.docker.spec import LABEL, LABEL_OWNER, LABEL_ROLE, labels_of
-from sp_plugin.jobs.outputs import OutputRefused
+from sp_plugin.jobs.outputs import OutputRefused, OutputTooLarge
 from sp_plugin.jobs.removal import remove_tree
 
 __all__ = ["MemoryVolume", "remove_volumes"]
@@ -200,7 +200,7 @@ class _ArchiveReader:
         except UnicodeEncodeError as error:
             raise OutputRefused(f"the name of output {name!r} is not UTF-8") from error
         if ".." in inside or len(inside) > _MAX_DEPTH:
-            raise OutputRefused(f"the outputs are nested deeper than {_MAX_DEPTH} directories")
+            raise OutputTooLarge(f"the outputs are nested deeper than {_MAX_DEPTH} directories")
         if member.issym():
             raise OutputRefused(
                 f"output {name!r} is a symbolic link; write a copy of the file instead"
@@ -212,9 +212,9 @@ class _ArchiveReader:
         self._entries += 1
         self._bytes += member.size if member.isreg() else 0
         if self._bytes > self._limits.output_bytes:
-            raise OutputRefused(f"the outputs exceed {self._limits.output_bytes} bytes")
+            raise OutputTooLarge(f"the outputs exceed {self._limits.output_bytes} bytes")
         if self._entries > self._limits.output_files:
-            raise OutputRefused(f"the outputs exceed {self._limits.output_files} files")
+            raise OutputTooLarge(f"the outputs exceed {self._limits.output_files} files")
 
 
 class _Readable(io.RawIOBase):

@@ -29,7 +29,7 @@ from sp_plugin.executors.docker.spaces import (
 from sp_plugin.executors.docker.spec import Place
 from sp_plugin.executors.docker.streams import Streams
 from sp_plugin.executors.docker.watching import Watch
-from sp_plugin.jobs.outputs import OutputRefused
+from sp_plugin.jobs.outputs import OutputRefused, OutputTooLarge
 
 __all__ = ["ContainerRun"]
 
@@ -223,6 +223,8 @@ class ContainerRun:
         try:
             full = self._space.excess() if self.ending.kind is OutcomeKind.FINISHED else None
             self._space.collect()
+        except OutputTooLarge as error:
+            self._fault(OutcomeKind.OUT_OF_DISK, str(error))
         except OutputRefused as error:
             self._fault(OutcomeKind.OUTPUT_REFUSED, str(error))
         except (SpaceUnavailable, OSError) as error:
