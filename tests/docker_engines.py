@@ -48,6 +48,7 @@ address = "{home}/containerd.sock"
             self._run("containerd", "--config", f"{self.home}/containerd.toml")
             self._until((self.home / "containerd.sock").exists)
         if "dockerd" not in self._processes:
+            # In a network namespace of its own: without a bridge it would take down that of the host's engine.
             self._run(
                 "dockerd",
                 f"--config-file={self.home}/daemon.json",
@@ -102,7 +103,8 @@ address = "{home}/containerd.sock"
 
     def _run(self, *command: str) -> None:
         with (self.home / f"{command[0]}.log").open("ab") as log:
-            self._processes[command[0]] = subprocess.Popen(command, stdout=log, stderr=log)
+            own = ("unshare", "--net", *command)
+            self._processes[command[0]] = subprocess.Popen(own, stdout=log, stderr=log)
 
     def _answers(self) -> bool:
         try:

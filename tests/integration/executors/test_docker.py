@@ -204,11 +204,15 @@ async def test_a_cancelled_task_leaves_no_container(executor, image, tmp_path):
         shutil.rmtree(tmp_path / "results")
 
 
+async def made(executor: DockerExecutor, image: str, request: ExecutionRequest):
+    """A container as a sidecar leaves it that is killed between making and starting it."""
+    run, abilities = ContainerRun(request, None), await executor.abilities()
+    return await asyncio.to_thread(executor._create, request, run, abilities, image)
+
+
 async def test_containers_of_a_killed_sidecar_are_found_and_removed(executor, image, tmp_path):
     request = script(image, "sleep 1000", tmp_path)
-    abilities = await executor.abilities()
-    run = ContainerRun(request, None)
-    left = await asyncio.to_thread(executor._create, request, run, abilities, image)
+    left = await made(executor, image, request)
     assert left.labels["sp-plugin.job"] == "j-1"
     assert await executor.remove_leftovers() == [request.execution_id]
     assert containers_of(tmp_path) == []
