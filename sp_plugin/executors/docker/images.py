@@ -13,7 +13,7 @@ from docker.errors import APIError, ImageNotFound
 
 from sp_plugin.executors.base import DockerOptions, EngineUnavailable, OutcomeKind
 from sp_plugin.executors.docker.endings import CannotStart
-from sp_plugin.executors.docker.engine import REQUEST_SECONDS, DockerEngine, is_away, said
+from sp_plugin.executors.docker.engine import REQUEST_SECONDS, DockerEngine, said
 
 __all__ = ["find_image", "is_by_digest", "may_pull", "pull_image"]
 
@@ -93,7 +93,9 @@ def pull_image(
         with response:
             _follow(api._stream_helper(response, decode=True), reference, options, notify, stop)
     except (APIError, requests.RequestException) as error:
-        kind = OutcomeKind.RUNTIME_FAULT if is_away(error) else OutcomeKind.IMAGE_MISSING
+        # What a registry refuses, and a registry that is away, the engine answers alike.
+        is_told = isinstance(error, APIError)
+        kind = OutcomeKind.IMAGE_MISSING if is_told else OutcomeKind.RUNTIME_FAULT
         raise CannotStart(kind, f"pulling {reference} failed: {said(error)}") from error
     found = find_image(engine, reference)
     if found is None:
