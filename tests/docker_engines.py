@@ -21,14 +21,18 @@ _WAIT_SECONDS = 60
 
 
 class OwnEngine:
-    """Both daemons, and where they listen. `options` are added to dockerd's command line."""
+    """Both daemons, and where they listen. `options` are added to dockerd's command line.
 
-    def __init__(self, home: Path, *options: str) -> None:
+    `subordinate` is a directory with the `subuid` and `subgid` that dockerd shall see in place of those in /etc.
+    """
+
+    def __init__(self, home: Path, *options: str, subordinate: Path | None = None) -> None:
         if not (shutil.which("dockerd") and shutil.which("containerd")):
             pytest.skip("needs dockerd and containerd (Debian: docker.io), and root")
         self.home = home
         self.url = f"unix://{home}/docker.sock"
         self._options = options
+        self._subordinate = subordinate
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         home.mkdir(parents=True)
         (home / "containerd.toml").write_text(
@@ -103,8 +107,21 @@ address = "{home}/containerd.sock"
 
     def _run(self, *command: str) -> None:
         with (self.home / f"{command[0]}.log").open("ab") as log:
-            own = ("unshare", "--net", *command)
+            own = ("unshare", "--net", *self._with_subordinate(command))
             self._processes[command[0]] = subprocess.Popen(own, stdout=log, stderr=log)
+
+    def _with_subordinate(self, command: tuple[str, ...]) -> tuple[str, ...]:
+        if self._subordinate is None:
+            return command
+        if command[0] == "dockerd":  # it must see what containerd mounts, and the other way round
+            pid = self._processes["containerd"].pid
+            return ("nsenter", f"--mount=/proc/{pid}/ns/mnt", *command)
+        binds = " && ".join(
+            f"mount --bind {self._subordinate}/{name} /etc/{name}" for name in ("subuid", "subgid")
+        )
+        # Mounts made on the host still arrive there.
+        space = ("--mount", "--propagation=slave", "sh", "-c", f'{binds} && exec "$@"', "sh")
+        return (*space, *command)
 
     def _answers(self) -> bool:
         try:

@@ -49,6 +49,9 @@ def import_busybox(client: docker.DockerClient) -> str:
         pytest.skip("needs a static busybox (Debian: busybox-static)")
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
+        folder = tarfile.TarInfo("bin")  # else an engine that remaps users makes it root's alone
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(folder)
         tar.add(_BUSYBOX, "bin/busybox")
         for name in _COMMANDS:
             link = tarfile.TarInfo(f"bin/{name}")
