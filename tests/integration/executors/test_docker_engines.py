@@ -125,6 +125,16 @@ async def test_an_engine_that_remaps_users_is_seen_and_its_outputs_are_ours(engi
     assert "the user 200000 of this host" in findings["docker users"].detail
 
 
+async def test_doctors_findings_are_those_of_the_documentation(image, home):
+    executor = DockerExecutor(ExecutorSettings(cache_dir=home, runs_dir=home / "runs"))
+    findings = await report(executor, None, 50_000_000)
+    await executor.close()
+    page = (Path(__file__).parents[3] / "docs/operating.md").read_text()
+    shown = page.split("```text\ndocker engine")[1].split("```")[0]
+    documented = [line.split(": ")[0] for line in f"docker engine{shown}".splitlines() if line]
+    assert [found.name for found in findings] == documented
+
+
 async def test_an_engine_that_does_not_answer_is_a_finding_that_says_what_to_do(home):
     settings = ExecutorSettings(cache_dir=home, docker_url=f"unix://{home}/none.sock")
     executor = DockerExecutor(settings)
