@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Final
 
-from deals.blocks import BadBlock, MissingBlock, UnknownHash, check_block
+from deals.blocks import MissingBlock, check_block
 from deals.car_errors import CarCorrupt, CarError, CarLimitExceeded, CarLimits, NotACar
 from deals.car_sections import MAX_HEAD, BlockPlace, SectionHead, walk_sections
 from deals.fr32 import read_up_to
+from deals.hash_ahead import hashed_ahead
 from deals.ranges import ranges_of
 from lotus_client import cbor
 from lotus_client.cid import IDENTITY, Cid, CidError
@@ -87,29 +88,14 @@ class CarReader:
             CarCorrupt: a section is cut short, has no CID, a wrong hash or an unknown hash function.
             CarLimitExceeded: a block or their number is above the limits.
         """
+        return hashed_ahead(self._unchecked(), _check_at, _refuse)
+
+    def _unchecked(self) -> Iterator[tuple[BlockPlace, bytes]]:
         for start, length in self._sections():
             cid = self._cid(start, length)
             place = BlockPlace(cid, self._offset, length - (self._offset - start))
             self._check_size(place)
-            data = self._read(place.size, cid)
-            _check_at(place, data)
-            yield place, data
-
-    def checked_places(self) -> Iterator[BlockPlace]:
-        """Every block's place when its bytes were hashed, for who does not want them: one buffer serves all blocks.
-
-        Raises:
-            CarCorrupt, CarLimitExceeded: as iterating.
-        """
-        room = memoryview(bytearray(self.limits.max_block))
-        for start, length in self._sections():
-            cid = self._cid(start, length)
-            place = BlockPlace(cid, self._offset, length - (self._offset - start))
-            self._check_size(place)
-            data = room[: place.size]
-            self._fill(data, cid)
-            _check_at(place, data)
-            yield place
+            yield place, self._read(place.size, cid)
 
     def places(self) -> Iterator[BlockPlace]:
         """Every block's place without reading or checking its bytes; the stream must be seekable.
@@ -227,22 +213,6 @@ class CarReader:
             raise CarCorrupt(f"{named} is cut short: {len(data)} of {size} bytes", self._offset)
         return data
 
-    def _fill(self, view: memoryview, cid: Cid) -> None:
-        """`_read` into a buffer."""
-        done = min(len(view), len(self._ahead))
-        view[:done], self._ahead = self._ahead[:done], self._ahead[done:]
-        read_into = getattr(self._stream, "readinto", None)
-        while done < len(view) and read_into is not None and (size := read_into(view[done:])):
-            done += size
-        if read_into is None:
-            rest = read_up_to(self._stream, len(view) - done)
-            view[done : done + len(rest)] = rest
-            done += len(rest)
-        if done != len(view):
-            text = f"block {cid} is cut short: {done} of {len(view)} bytes"
-            raise CarCorrupt(text, self._offset)
-        self._offset += done
-
     def _take(self, size: int) -> bytes:
         """Up to `size` bytes; fewer only at the end."""
         ahead, self._ahead = self._ahead[:size], self._ahead[size:]
@@ -270,11 +240,12 @@ class CarReader:
         raise CarCorrupt("a length exceeds 64 bits", start)
 
 
-def _check_at(place: BlockPlace, data: bytes | memoryview) -> None:
-    try:
-        check_block(place.cid, data)
-    except (BadBlock, UnknownHash) as error:
-        raise CarCorrupt(str(error), place.offset) from error
+def _check_at(place: BlockPlace, data: bytes) -> None:
+    check_block(place.cid, data)
+
+
+def _refuse(place: BlockPlace, error: Exception) -> bytes:
+    raise CarCorrupt(str(error), place.offset) from error
 
 
 class CarBlocks:
@@ -307,15 +278,31 @@ class CarBlocks:
             MissingBlock: it is not in the CAR.
             BadBlock, UnknownHash: its bytes do not match, or cannot be checked; names the byte offset.
         """
+        data = self._unchecked(cid)
+        self._check(cid, data)
+        return data
+
+    def get_many(self, cids: Iterable[Cid]) -> Iterator[tuple[Cid, bytes]]:
+        """See `BlockStore.get_many`; hashed in a second thread while the next ones are read."""
+        read = ((cid, self._unchecked(cid)) for cid in cids)
+        return hashed_ahead(read, self._check, _raise)
+
+    def _unchecked(self, cid: Cid) -> bytes:
         if cid.hash_code == IDENTITY:
             return cid.digest
         place = self.places.get(cid)
         if place is None:
             raise MissingBlock(cid)
         self._stream.seek(place.offset)
-        data = read_up_to(self._stream, place.size)
-        check_block(cid, data, f" at byte {place.offset}")
-        return data
+        return read_up_to(self._stream, place.size)
+
+    def _check(self, cid: Cid, data: bytes) -> None:
+        if cid.hash_code != IDENTITY:
+            check_block(cid, data, f" at byte {self.places[cid].offset}")
+
+
+def _raise(_: Cid, error: Exception) -> bytes:
+    raise error
 
 
 class CarWriter:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from deals.aggregates import decode_proof
-from deals.blocks import BadBlock, MissingBlock, UnknownHash
+from deals.blocks import BadBlock, MissingBlock, UnknownHash, each_of
 from deals.car import CarBlocks, CarError, CarLimits, CarReader, CarWriter
 from deals.car_index import load_index
 from deals.dag_pb import DagPbError, PbNode, UnixFsData
@@ -85,7 +85,7 @@ def _json(data: bytes) -> None:
 
 
 def _car(data: bytes) -> None:
-    for walk in (CarReader.__iter__, CarReader.checked_places, CarReader.heads):
+    for walk in (CarReader.__iter__, CarReader.heads):
         with suppress(CarError):
             for _ in walk(CarReader(io.BytesIO(data), _LIMITS)):
                 pass
@@ -147,6 +147,9 @@ class _Inline:
         if cid.hash_code != IDENTITY:
             raise MissingBlock(cid)
         return cid.digest
+
+    def get_many(self, cids: Iterable[Cid]) -> Iterator[tuple[Cid, bytes]]:
+        return each_of(self, cids)
 
 
 def _unixfs(data: bytes) -> None:
