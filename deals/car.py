@@ -1,7 +1,7 @@
 """CAR files (CARv1, and the CARv1 inside a CARv2), read in bounded memory with every block hashed, and written.
 
 A CARv1 is uvarint-prefixed: a DAG-CBOR header {roots, version 1}, then sections of CID and block bytes. A CARv2 wraps one
-behind an 11-byte pragma and a 40-byte header; its index is not used, since an index is only a claim about the data.
+behind an 11-byte pragma and a 40-byte header; its index is only a claim about the data (`deals/car_own_index.py`).
 In a piece the CAR is followed by zeros, so a section of length 0 is the end.
 Source: https://ipld.io/specs/transport/car/carv1/ and carv2/.
 """
@@ -64,7 +64,8 @@ class CarReader:
         self._offset = 0
         self._ahead = b""  # read of the stream, but not used yet
         self._data_end: int | None = None
-        self._has_index = False
+        self.data_start = 0  # of the CARv1 inside
+        self.index_start = 0  # of a CARv2's index; 0 without one
         self.end: int | None = None
         self.version = 1
         header = self._header()
@@ -77,7 +78,7 @@ class CarReader:
     @property
     def payload_end(self) -> int | None:
         """How many bytes the CAR file has; None before the last block was read, or where an index of unknown length ends it."""
-        if self.end is None or self._has_index:
+        if self.end is None or self.index_start:
             return None
         return self.end if self._data_end is None else self._data_end
 
@@ -182,7 +183,8 @@ class CarReader:
         while self._offset < data_offset:  # padding between header and data
             self._read(min(_SKIP, data_offset - self._offset), "CARv2 padding")
         self._data_end = data_offset + data_size
-        self._has_index = header[32:40] != bytes(8)
+        self.data_start = data_offset
+        self.index_start = int.from_bytes(header[32:40], "little")
 
     def _cid(self, start: int, length: int) -> Cid:
         """The CID at the start of a section's body, and not a byte more, so that the block can be read in one piece."""

@@ -1,7 +1,8 @@
 """Blocks of a piece's CAR, found through an index: only the sections asked for are read, and each is checked before it is given.
 
 What is checked: the section's head (its length and the whole CID) and the hash of the block's bytes. The index may lie, be old or be
-incomplete; when one that was found on disk does not lead to the block, it is made anew by a walk over the heads, once.
+incomplete; when one that was found (on disk, or at the end of a CARv2) does not lead to the block, it is made anew by a walk over
+the heads, once.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import BinaryIO, Final, Self
 from deals.blocks import BadBlock, BlockMismatch, MissingBlock, check_block
 from deals.car_errors import CarCorrupt, CarError, CarLimits
 from deals.car_index import CarIndex, IndexEntry, entries_of, load_index, save_index
+from deals.car_own_index import own_index
 from deals.car_sections import BlockPlace, SectionHead, read_head
 from deals.hash_ahead import hashed_ahead
 from deals.piece_cars import PieceCars
@@ -71,7 +73,7 @@ class IndexedBlocks:
         self._place = place
         self._limits = limits or _LIMITS
         self._source: RangeSource = ranges_of(stream)
-        index = place.load()
+        index = place.load() or self._from_its_own()
         self._is_fresh = index is None
         self._index = index or self._build()
 
@@ -138,7 +140,7 @@ class IndexedBlocks:
             head = read_head(self._source, entry.start, self._limits)
         except CarError as error:
             raise BlockMismatch(cid, f" at byte {entry.start}: {error}") from error
-        if head is None or head.end - head.start != entry.length:
+        if head is None or entry.length not in (0, head.end - head.start):
             raise BlockMismatch(cid, f" at byte {entry.start}: no section of its length is there")
         if head.place.cid != cid:
             text = f" at byte {entry.start}: the section there is of {head.place.cid}"
@@ -154,6 +156,17 @@ class IndexedBlocks:
         self._index.close()
         self._index, self._is_fresh = index, True
         return True
+
+    def _from_its_own(self) -> CarIndex | None:
+        """The index that a CARv2 brings, kept as one that was found; None if there is none to be used."""
+        try:
+            pairs = own_index(self._stream, self._limits)
+            if pairs is None:
+                return None
+            save_index(self._place.folder, self._place.name, self._place.commitment, pairs)
+        except CarError:
+            return None
+        return self._place.load()
 
     def _build(self) -> CarIndex:
         build_index(self._stream, self._place, self._limits)

@@ -29,7 +29,7 @@ from deals.sources.base import (
 )
 from fil_plus.pieces import HeldPiece
 
-__all__ = ["HttpPieceSource"]
+__all__ = ["HttpPieceSource", "range_of"]
 
 _CONNECT_SECONDS: Final = 10.0
 _READ_SECONDS: Final = 60.0
@@ -223,7 +223,7 @@ class _PieceOverHttp(SeekableReader):
         if self._etag is not None and etag != self._etag:
             raise OSError(f"{self._url} changed while it was read")
         self._etag = etag
-        start, end, total = _range_of(answer)
+        start, end, total = range_of(answer)
         self._open_ended = end is None
         if end is None:
             end = stop = self._size
@@ -263,8 +263,12 @@ class _Short(Exception):
     """Fewer bytes came than were announced."""
 
 
-def _range_of(answer: requests.Response) -> tuple[int, int | None, int | None]:
-    """First byte, end and whole length of an answer, as far as it says."""
+def range_of(answer: requests.Response) -> tuple[int, int | None, int | None]:
+    """First byte, end and whole length of an answer, as far as it says.
+
+    Raises:
+        OSError: it is a part and does not say which.
+    """
     if answer.status_code == 200:  # the range was ignored: only of use from the start
         length = answer.headers.get("Content-Length", "")
         total = int(length) if length.isdecimal() and len(length) < 20 else None
