@@ -24,6 +24,10 @@ def _data_plane() -> None:
     importlib.import_module("benchmarks.data_plane").data_rows()
 
 
+def _jobs() -> None:
+    importlib.import_module("benchmarks.jobs").job_rows()
+
+
 _ALL: dict[str, Callable[[], None]] = {
     "kernels": _kernels,
     "data": _data_plane,
@@ -32,6 +36,7 @@ _ALL: dict[str, Callable[[], None]] = {
     "following": _rows_of("following"),
     "claims": _rows_of("claims_stream"),
     "executors": _rows_of("executors"),
+    "jobs": _jobs,
 }
 
 
