@@ -31,7 +31,11 @@ async def fill_queue(config: Path, count: int) -> None:
         async with store.transaction() as connection:
             row = (await connection.execute(select(jobs).where(jobs.c.id == first.id))).one()
             copies = [
-                {**row._mapping, "id": f"{first.id}-{number}", "created_at": row.created_at + number}
+                {
+                    **row._mapping,
+                    "id": f"{first.id}-{number}",
+                    "created_at": row.created_at + number,
+                }
                 for number in range(1, count)
             ]
             await connection.execute(insert(jobs), copies)

@@ -140,4 +140,3 @@ async def open_stand(process: SidecarProcess) -> AsyncIterator[Stand]:
             yield Stand(process, http)
     finally:
         await process.stop()
-

@@ -80,7 +80,7 @@ class Leases:
         while (candidate := await self._next()) is not None:
             # Asked outside the transaction: it may ask a node, and must not hold the database meanwhile.
             reason = None if why_not_start is None else await why_not_start(candidate)
-            async with self._store.transaction() as connection:
+            async with self._store.transaction(durable=False, brief=True) as connection:
                 job = await find_job(connection, candidate.id, lock=True)
                 if job.state is not JobState.QUEUED or job.revision != candidate.revision:
                     continue  # another worker was faster
@@ -93,7 +93,7 @@ class Leases:
         return None
 
     async def _next(self) -> JobRecord | None:
-        async with self._store.reading() as connection:
+        async with self._store.reading(brief=True) as connection:
             heads = await queue_heads(connection)
             if not heads:
                 return None
@@ -116,7 +116,7 @@ class Leases:
         return await shares_of(connection, self._clock())
 
     async def _tell_why(self, job_id: str, message: str) -> None:
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(durable=False, brief=True) as connection:
             job = await find_job(connection, job_id, lock=True)
             if job.state is JobState.QUEUED and job.message != message:
                 now = self._clock()
@@ -185,7 +185,7 @@ class Leases:
             LeaseLost: stop at once and report nothing.
         """
         now = self._clock()
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(durable=False, brief=True) as connection:
             job = await find_job(connection, lease.job.id, lock=True)
             execution = await _held(connection, lease, now)
             await connection.execute(
@@ -214,7 +214,7 @@ class Leases:
             LeaseLost: stop at once and report nothing.
         """
         now = self._clock()
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(durable=False, brief=True) as connection:
             await find_job(connection, lease.job.id, lock=True)
             execution = await _held(connection, lease, now)
             if execution.state == state:
@@ -243,7 +243,7 @@ class Leases:
             LeaseLost: another worker has the job, or it ended under another token.
         """
         now = self._clock()
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(brief=True) as connection:
             job = await find_job(connection, lease.job.id, lock=True)
             execution = await find_execution(connection, lease.execution_id)
             if execution is not None and execution.state == result.state:
@@ -276,10 +276,10 @@ class Leases:
         """The jobs whose worker went silent, queued again (or failed when their attempts are used up)."""
         now = self._clock()
         query = select(executions).where(executions.c.lease_until <= now)
-        async with self._store.reading() as connection:
+        async with self._store.reading(brief=True) as connection:
             if (await connection.execute(query.limit(1))).first() is None:
                 return []
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(durable=False, brief=True) as connection:
             rows = (await connection.execute(query)).all()
             for row in rows:
                 await self._expire(connection, execution_of(row), now)
@@ -290,11 +290,11 @@ class Leases:
         """The jobs that ran into their queue or total timeout: queued ones have failed, running ones are told to end."""
         now = self._clock()
         query = select(jobs.c.id).where(jobs.c.deadline <= now).limit(1000)
-        async with self._store.reading() as connection:
+        async with self._store.reading(brief=True) as connection:
             late = [row.id for row in await connection.execute(query)]
         ended = []
         for job_id in late:
-            async with self._store.transaction() as connection:
+            async with self._store.transaction(durable=False, brief=True) as connection:
                 job = await find_job(connection, job_id, lock=True)
                 if job.deadline is None or job.deadline > now:
                     continue
@@ -315,7 +315,7 @@ class Leases:
         Call it before the node's first `take`, and only if no other process works under this name.
         """
         now = self._clock()
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(durable=False, brief=True) as connection:
             query = select(executions).where(
                 executions.c.node_id == node_id, executions.c.lease_until.is_not(None)
             )

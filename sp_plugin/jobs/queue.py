@@ -29,6 +29,7 @@ from sp_plugin.store.jobs import (
     find_history,
     find_job,
     find_jobs,
+    find_untraced,
     job_labels,
     job_of,
     jobs,
@@ -61,7 +62,7 @@ class JobQueue(Leases):
         With `job_id`, submitting again gives back the job that is there, so that a retried request makes no second one.
         """
         now = self._clock()
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(brief=True) as connection:
             if job_id is not None:
                 row = (
                     await connection.execute(select(jobs).where(jobs.c.id == job_id))
@@ -110,7 +111,7 @@ class JobQueue(Leases):
 
     async def job(self, job_id: str) -> JobRecord:
         """The job; raises `JobNotFound`."""
-        async with self._store.reading() as connection:
+        async with self._store.reading(brief=True) as connection:
             return await find_job(connection, job_id)
 
     async def named(self, wanted: str) -> JobRecord:
@@ -120,7 +121,7 @@ class JobQueue(Leases):
             JobNotFound: there is none.
             SeveralJobs: several IDs begin so.
         """
-        async with self._store.reading() as connection:
+        async with self._store.reading(brief=True) as connection:
             if (found := await find_named(connection, wanted)) is not None:
                 return found
             begun = await find_by_prefix(connection, wanted)
@@ -182,17 +183,22 @@ class JobQueue(Leases):
 
     async def executions_of(self, job_id: str) -> list[ExecutionRecord]:
         """A job's executions, oldest first."""
-        async with self._store.reading() as connection:
+        async with self._store.reading(brief=True) as connection:
             return await find_executions(connection, job_id)
 
     async def execution(self, execution_id: str) -> ExecutionRecord | None:
         """The execution with exactly this ID, or None."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading(brief=True) as connection:
             return await find_execution(connection, execution_id)
+
+    async def untraced(self, after: tuple[int, str], limit: int) -> list[ExecutionRecord]:
+        """Completed executions whose results nobody looked at yet, oldest end first, behind that time and ID."""
+        async with self._store.reading() as connection:
+            return await find_untraced(connection, after, limit)
 
     async def history(self, job_id: str, after: int = 0, limit: int = 1000) -> list[HistoryItem]:
         """A job's history behind a sequence number, oldest first."""
-        async with self._store.reading() as connection:
+        async with self._store.reading(brief=True) as connection:
             return await find_history(connection, job_id, after=after, limit=limit)
 
     async def stop(self, job_id: str, reason: str) -> JobRecord:
@@ -202,7 +208,7 @@ class JobQueue(Leases):
             InvalidTransition: it ended before with a result.
         """
         now = self._clock()
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(brief=True) as connection:
             job = await find_job(connection, job_id, lock=True)
             if job.state is JobState.STOPPED or job.stop_requested:
                 return job
@@ -239,7 +245,7 @@ class JobQueue(Leases):
         Raises:
             InvalidTransition: the job left `Pending`.
         """
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(durable=False, brief=True) as connection:
             job = await find_job(connection, job_id, lock=True)
             if job.state is not JobState.PENDING:
                 raise InvalidTransition(f"job {job_id} is {job.state}; its bundle is fixed")
@@ -266,7 +272,7 @@ class JobQueue(Leases):
 
     async def set_message(self, job_id: str, message: str) -> None:
         """Say why a job waits; recorded in the history only when it changes."""
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(durable=False, brief=True) as connection:
             job = await find_job(connection, job_id, lock=True)
             if job.message == message or job.state is not JobState.PENDING:
                 return  # it waits no more
@@ -291,7 +297,7 @@ class JobQueue(Leases):
         return await self._decide(job_id, JobState.FAILED, message)
 
     async def _decide(self, job_id: str, state: JobState, message: str) -> JobRecord:
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(durable=False, brief=True) as connection:
             job = await find_job(connection, job_id, lock=True)
             if state is JobState.QUEUED and job.bundle_digest is None:
                 raise InvalidTransition(f"job {job_id} has no bundle yet, so nothing was approved")

@@ -60,7 +60,7 @@ class ApprovalRepository:
             approvals.c.approver == approval.approver,
             approvals.c.role == approval.role,
         )
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(brief=True) as connection:
             if (await connection.execute(select(approvals.c.id).where(*key))).first():
                 return False
             await connection.execute(
@@ -77,7 +77,7 @@ class ApprovalRepository:
     async def of_digest(self, digest: bytes) -> tuple[Approval, ...]:
         """The approvals of a digest, oldest first."""
         query = select(approvals).where(approvals.c.digest == digest).order_by(approvals.c.id)
-        async with self._store.reading() as connection:
+        async with self._store.reading(brief=True) as connection:
             rows = (await connection.execute(query)).all()
         return tuple(
             Approval(row.digest, row.approver, Signature.from_bytes(row.signature), row.role)
@@ -91,7 +91,7 @@ class ApprovalRepository:
             revocations.c.approver == revocation.approver,
             revocations.c.reason == revocation.reason.value,
         )
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(brief=True) as connection:
             if (await connection.execute(select(revocations.c.id).where(*key))).first():
                 return False
             await connection.execute(
@@ -109,7 +109,7 @@ class ApprovalRepository:
     async def revocations_of(self, digest: bytes) -> tuple[Revocation, ...]:
         """The revocations of a digest, oldest first."""
         query = select(revocations).where(revocations.c.digest == digest).order_by(revocations.c.id)
-        async with self._store.reading() as connection:
+        async with self._store.reading(brief=True) as connection:
             rows = (await connection.execute(query)).all()
         return tuple(
             Revocation(

@@ -24,6 +24,8 @@ from sqlalchemy import (
     UniqueConstraint,
     insert,
     select,
+    text,
+    tuple_,
 )
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -46,6 +48,7 @@ __all__ = [
     "find_history",
     "find_job",
     "find_jobs",
+    "find_untraced",
     "job_history",
     "job_labels",
     "job_of",
@@ -111,12 +114,22 @@ executions = Table(
     Column("run_output", _JSON),  # Bacalhau's RunOutput
     Column("published", _JSON),  # Bacalhau's PublishedResult
     Column("run_record", _JSON),
+    Column("traced", Boolean, nullable=False, default=False),  # what it brought is in `outputs`
     Column("revision", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("modified_at", BigInteger, nullable=False),
     UniqueConstraint("job_id", "token"),
 )
 Index("ix_executions_lease", executions.c.lease_until)
+# Literal, since a partial index serves only queries that say the same.
+_UNTRACED: Final = text(f"state = {ExecutionState.COMPLETED.value} AND NOT traced")
+Index(
+    "ix_executions_untraced",
+    executions.c.modified_at,
+    executions.c.id,
+    sqlite_where=_UNTRACED,
+    postgresql_where=_UNTRACED,
+)
 
 job_history = Table(
     "job_history",
@@ -276,6 +289,16 @@ async def find_execution(connection: AsyncConnection, execution_id: str) -> Exec
     return None if row is None else execution_of(row)
 
 
+async def find_untraced(
+    connection: AsyncConnection, after: tuple[int, str], limit: int
+) -> list[ExecutionRecord]:
+    """Completed executions that are not in `outputs` yet, by the time of their end, behind (time, ID)."""
+    order = tuple_(executions.c.modified_at, executions.c.id)
+    query = select(executions).where(_UNTRACED, order > tuple_(*after))
+    query = query.order_by(executions.c.modified_at, executions.c.id).limit(limit)
+    return [execution_of(row) for row in (await connection.execute(query)).all()]
+
+
 async def find_history(
     connection: AsyncConnection, job_id: str, *, after: int = 0, limit: int = 1000
 ) -> list[HistoryItem]:
@@ -330,6 +353,7 @@ def job_of(row: Row[Any]) -> JobRecord:
 def execution_of(row: Row[Any]) -> ExecutionRecord:
     """The value of a row of `executions`."""
     values = dict(row._mapping)
+    del values["traced"]
     values["state"] = ExecutionState(values["state"])
     values["desired_state"] = DesiredState(values["desired_state"])
     for name in ("run_output", "published", "run_record"):

@@ -65,7 +65,7 @@ class TokenRepository:
     async def find(self, token: Secret) -> TokenRecord | None:
         """Whose token this is, or None."""
         query = select(api_tokens).where(api_tokens.c.sha256 == _hash(token))
-        async with self._store.reading() as connection:
+        async with self._store.reading(brief=True) as connection:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else _record(row.name, row.scopes, row.created_at)
 
