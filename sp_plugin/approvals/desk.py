@@ -23,7 +23,7 @@ from fil_plus.bundle import Bundle
 from lotus_client.address import Address
 from lotus_client.crypto import Signature, SignatureError, envelope, verify_signature
 from lotus_client.types import ActorId, Epoch
-from sp_plugin.approvals.identities import IdentityReader, gather_conflicts
+from sp_plugin.approvals.identities import Identities, IdentityReader
 from sp_plugin.approvals.recorded import bundle_from_json
 from sp_plugin.config import ApprovalsConfig
 from sp_plugin.errors import BadInput, Conflict
@@ -74,8 +74,7 @@ class ApprovalDesk:
     ) -> None:
         self._queue = queue
         self._book = book
-        self._chain = chain
-        self._provider = provider
+        self._identities = Identities(chain, provider)
         self._policy = policy
         self._clock = clock
 
@@ -137,9 +136,8 @@ class ApprovalDesk:
             )
             return ApprovalDecision(digest, at_epoch, (), (), (finding,))
         approvals = await self._book.of_digest(digest)
-        conflicts = await gather_conflicts(
-            self._chain, self._provider, bundle.payee, {item.approver for item in approvals}
-        )
+        approvers = {item.approver for item in approvals}
+        conflicts = await self._identities.conflicts(bundle.payee, approvers, at_epoch)
         return decide_approval(
             bundle,
             approvals,

@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from lotus_client.errors import LotusError
 from sp_plugin.executors.base import OutcomeKind
 from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.jobs.running import JobRunner
@@ -81,6 +82,8 @@ class Worker:
                 return
         except SQLAlchemyError as error:  # the database is away for a moment
             log.warning("queue_unavailable", error=str(error))
+        except LotusError as error:  # nobody can say whether a job may start: it stays queued
+            log.warning("start_not_decided", error=str(error))
         await wait_for(work, self._idle_seconds)
 
     async def run_once(self) -> bool:

@@ -16,6 +16,7 @@ from lotus_client.address import Address
 from lotus_client.cid import Cid
 from lotus_client.types import AttoFil
 from sp_plugin.store.sqlite import BEGIN_READING, BEGIN_WRITING, sqlite_engine
+from sp_plugin.store.sqlite_brief import BriefPool
 
 __all__ = ["AddressType", "AttoFilType", "CidType", "Store", "metadata", "unless_there"]
 
@@ -87,9 +88,9 @@ class Store:
         self.url = url
         self._writing = asyncio.Lock()
         self._reading: AbstractAsyncContextManager[object] = nullcontext()
-        self._engines = _sqlite(url) if _is_sqlite(url) else _postgres(url)
-        self.engine: AsyncEngine = self._engines.writer
-        if self._engines.reader is self._engines.writer:
+        self._pools = _sqlite(url) if _is_sqlite(url) else _postgres(url)
+        self.engine: AsyncEngine = self._pools.writer
+        if self._pools.reader is self._pools.writer:
             self._reading = self._writing
 
     @asynccontextmanager
@@ -107,69 +108,74 @@ class Store:
         what would be done again anyway, and never for money or for what somebody was told is safe. `brief` is for a few
         rows found by their keys: on SQLite its statements run in the event loop's thread.
         """
-        engines = self._engines
-        if brief:
-            engine = engines.brief if durable else engines.brief_relaxed
-        else:
-            engine = engines.writer if durable else engines.relaxed
-        async with self._writing, engine.begin() as connection:
+        async with self._writing, self._writer(durable, brief) as connection:
             yield connection
         await asyncio.sleep(0)  # where a cancellation that came meanwhile is felt
+
+    def _writer(self, durable: bool, brief: bool) -> AbstractAsyncContextManager[AsyncConnection]:
+        pools = self._pools
+        pool = pools.brief if durable else pools.brief_relaxed
+        if brief and pool is not None:
+            return pool.writing()
+        return (pools.writer if durable else pools.relaxed).begin()
 
     @asynccontextmanager
     async def reading(self, *, brief: bool = False) -> AsyncIterator[AsyncConnection]:
         """A connection that sees the database as it is at its first read, whatever others write, and cannot write."""
-        engine = self._engines.brief_reader if brief else self._engines.reader
-        async with self._reading, engine.begin() as connection:
+        pool = self._pools.brief_reader if brief else None
+        opened = self._pools.reader.begin() if pool is None else pool.reading()
+        async with self._reading, opened as connection:
             yield connection
         await asyncio.sleep(0)
 
     async def close(self) -> None:
         """Give the connections back; the store cannot be used afterwards."""
-        for engine in self._engines.all():
-            await engine.dispose()
+        for pool in self._pools.all():
+            await pool.dispose()
 
 
 @dataclass(frozen=True, slots=True)
-class _Engines:
+class _Pools:
     """Pools of connections; they connect when they are first used, and some may be the same."""
 
     writer: AsyncEngine
     relaxed: AsyncEngine
-    brief: AsyncEngine
-    brief_relaxed: AsyncEngine
     reader: AsyncEngine
-    brief_reader: AsyncEngine
+    brief: BriefPool | None = None
+    brief_relaxed: BriefPool | None = None
+    brief_reader: BriefPool | None = None
 
-    def all(self) -> list[AsyncEngine]:
+    def all(self) -> list[AsyncEngine | BriefPool]:
         """Each once."""
         found = (getattr(self, field.name) for field in fields(self))
-        return list({id(engine): engine for engine in found}.values())
+        return list({id(pool): pool for pool in found if pool is not None}.values())
 
 
 def _is_sqlite(url: str) -> bool:
     return make_url(url).get_backend_name() == "sqlite"
 
 
-def _sqlite(url: str) -> _Engines:
+def _sqlite(url: str) -> _Pools:
     full, normal = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
     writer = sqlite_engine(url, BEGIN_WRITING, full)
     if make_url(url).database in (None, "", ":memory:"):  # another engine has another memory
-        return _Engines(*(writer,) * len(fields(_Engines)))
+        return _Pools(writer, writer, writer)
     only = "PRAGMA query_only=ON"
-    return _Engines(
+    relaxed = sqlite_engine(url, BEGIN_WRITING, normal)
+    reader = sqlite_engine(url, BEGIN_READING, full, only)
+    return _Pools(
         writer,
-        sqlite_engine(url, BEGIN_WRITING, normal),
-        sqlite_engine(url, BEGIN_WRITING, full, brief=True),
-        sqlite_engine(url, BEGIN_WRITING, normal, brief=True),
-        sqlite_engine(url, BEGIN_READING, full, only),
-        sqlite_engine(url, BEGIN_READING, full, only, brief=True),
+        relaxed,
+        reader,
+        BriefPool(writer, full),
+        BriefPool(relaxed, normal),
+        BriefPool(reader, only),
     )
 
 
-def _postgres(url: str) -> _Engines:
+def _postgres(url: str) -> _Pools:
     writer = create_async_engine(url)
     settings = {"server_settings": {"synchronous_commit": "off"}}
     relaxed = create_async_engine(url, connect_args=settings)
     reader = writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    return _Engines(writer, relaxed, writer, relaxed, reader, reader)
+    return _Pools(writer, relaxed, reader)
