@@ -113,7 +113,6 @@ class Sidecar:
         )
         self.queue = JobQueue(store, time.time_ns, queue_rules(config.jobs))
         self.desk = ApprovalDesk(
-            queue=self.queue,
             book=ApprovalRepository(store),
             chain=node,
             provider=self.provider,
@@ -257,7 +256,7 @@ class Sidecar:
                     self.queue,
                     self.admission.why_not_start,
                     stop,
-                    on_end=lambda: self.steps.wake("trace"),
+                    on_end=lambda: self.steps.wake_within("trace", 0.5),
                 )
             await stop.wait()
             log.info("sidecar_stopping")

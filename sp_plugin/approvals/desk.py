@@ -24,10 +24,9 @@ from lotus_client.address import Address
 from lotus_client.crypto import Signature, SignatureError, envelope, verify_signature
 from lotus_client.types import ActorId, Epoch
 from sp_plugin.approvals.identities import Identities, IdentityReader
-from sp_plugin.approvals.recorded import bundle_from_json
+from sp_plugin.approvals.recorded import recorded_bundle
 from sp_plugin.config import ApprovalsConfig
 from sp_plugin.errors import BadInput, Conflict
-from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.store.approvals import ApprovalRepository
 from sp_plugin.store.jobs import JobRecord
 
@@ -65,33 +64,31 @@ class ApprovalDesk:
     def __init__(
         self,
         *,
-        queue: JobQueue,
         book: ApprovalRepository,
         chain: IdentityReader,
         provider: ActorId,
         policy: ApprovalPolicy | None,
         clock: Callable[[], int],
     ) -> None:
-        self._queue = queue
         self._book = book
         self._identities = Identities(chain, provider)
         self._policy = policy
         self._clock = clock
 
-    async def request(self, job_id: str) -> SigningRequest:
+    def request(self, job: JobRecord) -> SigningRequest:
         """What there is to sign for a job."""
-        bundle = bundle_of(await self._queue.job(job_id))
-        return SigningRequest(job_id, bundle, approval_payload(bundle))
+        bundle = bundle_of(job)
+        return SigningRequest(job.id, bundle, approval_payload(bundle))
 
     async def add(
-        self, job_id: str, approver: Address, signature: Signature, role: str | None = None
+        self, job: JobRecord, approver: Address, signature: Signature, role: str | None = None
     ) -> bool:
         """Whether the approval is new; it is verified first. `role` may be left out if the approver has one.
 
         Raises:
             BadInput: not listed, not that role, or not that approver's signature over this bundle.
         """
-        bundle = (await self.request(job_id)).bundle
+        bundle = bundle_of(job)
         approval = Approval(bundle.digest(), approver, signature, self._role_of(approver, role))
         try:
             verify_approval(bundle, approval)
@@ -101,7 +98,7 @@ class ApprovalDesk:
 
     async def revoke(
         self,
-        job_id: str,
+        job: JobRecord,
         approver: Address,
         signature: Signature,
         reason: RevocationReason,
@@ -112,7 +109,7 @@ class ApprovalDesk:
         Raises:
             BadInput: not listed, or not that approver's signature.
         """
-        bundle = (await self.request(job_id)).bundle
+        bundle = bundle_of(job)
         self._role_of(approver, None, any_role=True)
         payload = revocation_payload(bundle.digest(), reason, at_epoch, bundle.network_name)
         try:
@@ -170,4 +167,4 @@ def bundle_of(job: JobRecord) -> Bundle:
     """
     if job.bundle is None or job.bundle_digest is None:
         raise Conflict(f"job {job.id} is not resolved yet: {job.message}")
-    return bundle_from_json(job.bundle, bytes.fromhex(job.bundle_digest))
+    return recorded_bundle(job.bundle, bytes.fromhex(job.bundle_digest))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -10,6 +12,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    bindparam,
     insert,
     select,
 )
@@ -46,6 +49,13 @@ revocations = Table(
     UniqueConstraint("digest", "approver", "reason"),
 )
 
+_APPROVALS: Final = (
+    select(approvals).where(approvals.c.digest == bindparam("of")).order_by(approvals.c.id)
+)
+_REVOCATIONS: Final = (
+    select(revocations).where(revocations.c.digest == bindparam("of")).order_by(revocations.c.id)
+)
+
 
 class ApprovalRepository:
     """The signatures in the store. Nothing is verified here: whoever adds has verified."""
@@ -76,9 +86,8 @@ class ApprovalRepository:
 
     async def of_digest(self, digest: bytes) -> tuple[Approval, ...]:
         """The approvals of a digest, oldest first."""
-        query = select(approvals).where(approvals.c.digest == digest).order_by(approvals.c.id)
         async with self._store.reading(brief=True) as connection:
-            rows = (await connection.execute(query)).all()
+            rows = (await connection.execute(_APPROVALS, {"of": digest})).all()
         return tuple(
             Approval(row.digest, row.approver, Signature.from_bytes(row.signature), row.role)
             for row in rows
@@ -108,9 +117,8 @@ class ApprovalRepository:
 
     async def revocations_of(self, digest: bytes) -> tuple[Revocation, ...]:
         """The revocations of a digest, oldest first."""
-        query = select(revocations).where(revocations.c.digest == digest).order_by(revocations.c.id)
         async with self._store.reading(brief=True) as connection:
-            rows = (await connection.execute(query)).all()
+            rows = (await connection.execute(_REVOCATIONS, {"of": digest})).all()
         return tuple(
             Revocation(
                 row.digest,

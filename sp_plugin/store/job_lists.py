@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, exists, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, select, tuple_
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -32,6 +32,14 @@ _SHOWN: Final = (
     jobs.c.created_at,
     jobs.c.modified_at,
 )
+
+_BY_NAME: Final = (
+    select(jobs)
+    .where(jobs.c.name == bindparam("wanted"))
+    .order_by(jobs.c.created_at.desc())
+    .limit(1)
+)
+_BY_ID: Final = select(jobs).where(jobs.c.id == bindparam("wanted"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +79,8 @@ class JobPage:
 
 async def find_named(connection: AsyncConnection, wanted: str) -> JobRecord | None:
     """The job with this name (the newest of several), else with this ID."""
-    by_name = select(jobs).where(jobs.c.name == wanted).order_by(jobs.c.created_at.desc()).limit(1)
-    for query in (by_name, select(jobs).where(jobs.c.id == wanted)):
-        if (row := (await connection.execute(query)).first()) is not None:
+    for query in (_BY_NAME, _BY_ID):
+        if (row := (await connection.execute(query, {"wanted": wanted})).first()) is not None:
             return job_of(row)
     return None
 

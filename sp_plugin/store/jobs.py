@@ -22,10 +22,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    bindparam,
     insert,
     select,
     text,
     tuple_,
+    update,
 )
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -37,11 +39,14 @@ __all__ = [
     "ExecutionRecord",
     "ExecutionResult",
     "HistoryItem",
+    "HistoryRow",
     "JobNotFound",
     "JobRecord",
     "Lease",
     "LeaseLost",
     "add_history",
+    "change_execution",
+    "change_job",
     "executions",
     "find_execution",
     "find_executions",
@@ -49,6 +54,7 @@ __all__ = [
     "find_job",
     "find_jobs",
     "find_untraced",
+    "history_item",
     "job_history",
     "job_labels",
     "job_of",
@@ -146,12 +152,33 @@ job_history = Table(
 )
 
 
+# Made once: to make a statement takes longer than to run it.
+_JOB: Final = select(jobs).where(jobs.c.id == bindparam("job"))
+_JOB_LOCKED: Final = _JOB.with_for_update()
+_EXECUTION: Final = select(executions).where(executions.c.id == bindparam("execution"))
+_EXECUTIONS: Final = (
+    select(executions).where(executions.c.job_id == bindparam("job")).order_by(executions.c.token)
+)
+_CHANGE_JOB: Final = (
+    update(jobs).where(jobs.c.id == bindparam("job")).values(revision=jobs.c.revision + 1)
+)
+_CHANGE_EXECUTION: Final = (
+    update(executions)
+    .where(executions.c.id == bindparam("execution"))
+    .values(revision=executions.c.revision + 1)
+)
+_ADD_HISTORY: Final = insert(job_history)
+
+
 class JobNotFound(LookupError):
     """No job has this ID."""
 
 
 class LeaseLost(Exception):
     """The lease expired or was given to another worker; what this worker did must not be recorded."""
+
+
+HistoryRow = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,10 +274,9 @@ async def find_job(connection: AsyncConnection, job_id: str, *, lock: bool = Fal
     Raises:
         JobNotFound: there is none.
     """
-    query = select(jobs).where(jobs.c.id == job_id)
-    if lock:  # for PostgreSQL; on SQLite every transaction of ours locks the whole database
-        query = query.with_for_update()
-    row = (await connection.execute(query)).one_or_none()
+    # locked for PostgreSQL; on SQLite every transaction of ours locks the whole database
+    query = _JOB_LOCKED if lock else _JOB
+    row = (await connection.execute(query, {"job": job_id})).one_or_none()
     if row is None:
         raise JobNotFound(f"job not found: {job_id}")
     return job_of(row)
@@ -278,14 +304,13 @@ async def find_jobs(
 
 async def find_executions(connection: AsyncConnection, job_id: str) -> list[ExecutionRecord]:
     """A job's executions, oldest first."""
-    query = select(executions).where(executions.c.job_id == job_id).order_by(executions.c.token)
-    return [execution_of(row) for row in (await connection.execute(query)).all()]
+    rows = (await connection.execute(_EXECUTIONS, {"job": job_id})).all()
+    return [execution_of(row) for row in rows]
 
 
 async def find_execution(connection: AsyncConnection, execution_id: str) -> ExecutionRecord | None:
     """The execution with this ID, or `None`."""
-    query = select(executions).where(executions.c.id == execution_id)
-    row = (await connection.execute(query)).one_or_none()
+    row = (await connection.execute(_EXECUTION, {"execution": execution_id})).one_or_none()
     return None if row is None else execution_of(row)
 
 
@@ -312,8 +337,17 @@ async def find_history(
     return [_history_of(row) for row in (await connection.execute(query)).all()]
 
 
-async def add_history(
-    connection: AsyncConnection,
+async def change_job(connection: AsyncConnection, job_id: str, **values: Any) -> None:
+    """Give columns of a job other values; its revision rises."""
+    await connection.execute(_CHANGE_JOB, {"job": job_id, **values})
+
+
+async def change_execution(connection: AsyncConnection, execution_id: str, **values: Any) -> None:
+    """The same of an execution."""
+    await connection.execute(_CHANGE_EXECUTION, {"execution": execution_id, **values})
+
+
+def history_item(
     job_id: str,
     now: int,
     topic: str,
@@ -323,20 +357,23 @@ async def add_history(
     details: Mapping[str, str] | None = None,
     previous: JobState | ExecutionState | None = None,
     new: JobState | ExecutionState | None = None,
-) -> None:
-    """Append one item to a job's history."""
-    await connection.execute(
-        insert(job_history).values(
-            job_id=job_id,
-            execution_id=execution_id,
-            at=now,
-            topic=topic,
-            message=message,
-            details=json.dumps(dict(details or {}), sort_keys=True),
-            previous_state=_state_text(previous),
-            new_state=_state_text(new),
-        )
-    )
+) -> HistoryRow:
+    """One item of a job's history as `add_history` takes it."""
+    return {
+        "job_id": job_id,
+        "execution_id": execution_id,
+        "at": now,
+        "topic": topic,
+        "message": message,
+        "details": json.dumps(dict(details), sort_keys=True) if details else "{}",
+        "previous_state": _state_text(previous),
+        "new_state": _state_text(new),
+    }
+
+
+async def add_history(connection: AsyncConnection, *items: HistoryRow) -> None:
+    """Append items to the histories of their jobs, in their order."""
+    await connection.execute(_ADD_HISTORY, items[0] if len(items) == 1 else list(items))
 
 
 def job_of(row: Row[Any]) -> JobRecord:
