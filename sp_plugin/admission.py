@@ -110,7 +110,7 @@ class Admission:
     async def _what_it_waits_for(self, bundle: Bundle) -> str:
         """For the submitter: the approvals missing, or nothing."""
         try:
-            return _missing(await self._desk.decide(bundle, await self._head())) or ""
+            return _missing(await self._desk.decide_unsigned(bundle, await self._head())) or ""
         except LotusError:
             return "waits for approvals"  # which ones, the node will tell
 

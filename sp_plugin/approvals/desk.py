@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fil_plus.approvals import (
@@ -125,6 +125,20 @@ class ApprovalDesk:
 
     async def decide(self, bundle: Bundle, at_epoch: Epoch) -> ApprovalDecision:
         """Whether a run of `bundle` may start at `at_epoch`, by the signatures at hand and the chain of now."""
+        approvals, revocations = await self._book.signed(bundle.digest())
+        return await self._decide(bundle, at_epoch, approvals, revocations)
+
+    async def decide_unsigned(self, bundle: Bundle, at_epoch: Epoch) -> ApprovalDecision:
+        """The same of a bundle that is new, so that nobody can have signed it."""
+        return await self._decide(bundle, at_epoch, (), ())
+
+    async def _decide(
+        self,
+        bundle: Bundle,
+        at_epoch: Epoch,
+        approvals: Sequence[Approval],
+        revocations: Sequence[Revocation],
+    ) -> ApprovalDecision:
         digest = bundle.digest()
         if self._policy is None:
             finding = ApprovalFinding(
@@ -132,7 +146,6 @@ class ApprovalDesk:
                 "no approvers are listed in the configuration (approvals.approvers)",
             )
             return ApprovalDecision(digest, at_epoch, (), (), (finding,))
-        approvals = await self._book.of_digest(digest)
         approvers = {item.approver for item in approvals}
         conflicts = await self._identities.conflicts(bundle.payee, approvers, at_epoch)
         return decide_approval(
@@ -141,7 +154,7 @@ class ApprovalDesk:
             self._policy,
             at_epoch,
             conflicts,
-            revocations=await self._book.revocations_of(digest),
+            revocations=revocations,
         )
 
     def _role_of(self, approver: Address, role: str | None, *, any_role: bool = False) -> str:

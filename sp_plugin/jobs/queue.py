@@ -36,6 +36,7 @@ from sp_plugin.store.jobs import (
     find_untraced,
     history_item,
     job_labels,
+    job_of_values,
     jobs,
 )
 from sp_plugin.store.submitters import count_waiting
@@ -81,8 +82,15 @@ class JobQueue(Leases):
             "state": JobState.PENDING,
             "message": message or "submitted",
             "priority": spec.get("Priority") or 0,
+            "stop_requested": False,
+            "timed_out": False,
+            "first_queued_at": None,
+            "total_deadline": None,
+            "deadline": None,
             "bundle_digest": digest,
             "bundle": None if values is None else json.dumps(values, sort_keys=True),
+            "attempts": 0,
+            "revision": 1,
             "created_at": now,
             "modified_at": now,
         }
@@ -92,13 +100,14 @@ class JobQueue(Leases):
         )
         async with self._store.transaction(brief=True) as connection:
             taken = await connection.execute(_submitting(connection), row)
-            if taken.rowcount:
-                waits = history_item(new_id, now, "Waiting", message)
-                if labels := wire["Labels"]:
-                    rows = [{"job_id": new_id, "key": k, "value": v} for k, v in labels.items()]
-                    await connection.execute(insert(job_labels), rows)
-                await add_history(connection, item, *([waits] if message else []))
-            return await find_job(connection, new_id)
+            if not taken.rowcount:
+                return await find_job(connection, new_id)
+            waits = history_item(new_id, now, "Waiting", message)
+            if labels := wire["Labels"]:
+                rows = [{"job_id": new_id, "key": k, "value": v} for k, v in labels.items()]
+                await connection.execute(insert(job_labels), rows)
+            await add_history(connection, item, *([waits] if message else []))
+        return job_of_values(row)
 
     async def job(self, job_id: str) -> JobRecord:
         """The job; raises `JobNotFound`."""
@@ -279,9 +288,8 @@ class JobQueue(Leases):
 
 @cache
 def _insert(dialect: str) -> Any:
-    new = {"stop_requested": False, "timed_out": False, "attempts": 0, "revision": 1}
     make: Any = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    return make(jobs).values(**new).on_conflict_do_nothing()
+    return make(jobs).on_conflict_do_nothing()
 
 
 def _submitting(connection: AsyncConnection) -> Any:

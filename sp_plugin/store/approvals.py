@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -16,11 +16,12 @@ from sqlalchemy import (
     insert,
     select,
 )
+from sqlalchemy.engine import Row
 
 from fil_plus.approvals import Approval, Revocation, RevocationReason
 from lotus_client.crypto import Signature
 from lotus_client.types import Epoch
-from sp_plugin.store.base import AddressType, Store, metadata
+from sp_plugin.store.base import AddressType, Store, metadata, unless_there
 
 __all__ = ["ApprovalRepository", "approvals", "revocations"]
 
@@ -65,33 +66,27 @@ class ApprovalRepository:
 
     async def add(self, approval: Approval, now: int) -> bool:
         """Whether the approval is new; the same approver's older one in that role stays as it is."""
-        key = (
-            approvals.c.digest == approval.digest,
-            approvals.c.approver == approval.approver,
-            approvals.c.role == approval.role,
-        )
+        values = {
+            "digest": approval.digest,
+            "approver": approval.approver,
+            "role": approval.role,
+            "signature": approval.signature.to_bytes(),
+            "received_at": now,
+        }
         async with self._store.transaction(brief=True) as connection:
-            if (await connection.execute(select(approvals.c.id).where(*key))).first():
-                return False
-            await connection.execute(
-                insert(approvals).values(
-                    digest=approval.digest,
-                    approver=approval.approver,
-                    role=approval.role,
-                    signature=approval.signature.to_bytes(),
-                    received_at=now,
-                )
-            )
-            return True
+            query = unless_there(connection, approvals)
+            return bool((await connection.execute(query, values)).rowcount)
 
     async def of_digest(self, digest: bytes) -> tuple[Approval, ...]:
         """The approvals of a digest, oldest first."""
+        return (await self.signed(digest))[0]
+
+    async def signed(self, digest: bytes) -> tuple[tuple[Approval, ...], tuple[Revocation, ...]]:
+        """The approvals and the revocations of a digest, each oldest first."""
         async with self._store.reading(brief=True) as connection:
-            rows = (await connection.execute(_APPROVALS, {"of": digest})).all()
-        return tuple(
-            Approval(row.digest, row.approver, Signature.from_bytes(row.signature), row.role)
-            for row in rows
-        )
+            given = (await connection.execute(_APPROVALS, {"of": digest})).all()
+            taken_back = (await connection.execute(_REVOCATIONS, {"of": digest})).all()
+        return tuple(map(_approval, given)), tuple(map(_revocation, taken_back))
 
     async def add_revocation(self, revocation: Revocation, now: int) -> bool:
         """Whether the revocation is new."""
@@ -117,15 +112,13 @@ class ApprovalRepository:
 
     async def revocations_of(self, digest: bytes) -> tuple[Revocation, ...]:
         """The revocations of a digest, oldest first."""
-        async with self._store.reading(brief=True) as connection:
-            rows = (await connection.execute(_REVOCATIONS, {"of": digest})).all()
-        return tuple(
-            Revocation(
-                row.digest,
-                row.approver,
-                Signature.from_bytes(row.signature),
-                RevocationReason(row.reason),
-                Epoch(row.at_epoch),
-            )
-            for row in rows
-        )
+        return (await self.signed(digest))[1]
+
+
+def _approval(row: Row[Any]) -> Approval:
+    return Approval(row.digest, row.approver, Signature.from_bytes(row.signature), row.role)
+
+
+def _revocation(row: Row[Any]) -> Revocation:
+    signature, reason = Signature.from_bytes(row.signature), RevocationReason(row.reason)
+    return Revocation(row.digest, row.approver, signature, reason, Epoch(row.at_epoch))

@@ -110,7 +110,8 @@ class Store:
         """
         async with self._writing, self._writer(durable, brief) as connection:
             yield connection
-        await asyncio.sleep(0)  # where a cancellation that came meanwhile is felt
+        if durable or not brief:  # else it waited for no thread
+            await asyncio.sleep(0)  # where a cancellation that came meanwhile is felt
 
     def _writer(self, durable: bool, brief: bool) -> AbstractAsyncContextManager[AsyncConnection]:
         pools = self._pools
@@ -119,12 +120,14 @@ class Store:
             return pool.writing()
         return (pools.writer if durable else pools.relaxed).begin()
 
-    @asynccontextmanager
-    async def reading(self, *, brief: bool = False) -> AsyncIterator[AsyncConnection]:
+    def reading(self, *, brief: bool = False) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection that sees the database as it is at its first read, whatever others write, and cannot write."""
         pool = self._pools.brief_reader if brief else None
-        opened = self._pools.reader.begin() if pool is None else pool.reading()
-        async with self._reading, opened as connection:
+        return self._reading_long() if pool is None else pool.reading()
+
+    @asynccontextmanager
+    async def _reading_long(self) -> AsyncIterator[AsyncConnection]:
+        async with self._reading, self._pools.reader.begin() as connection:
             yield connection
         await asyncio.sleep(0)
 
@@ -168,7 +171,7 @@ def _sqlite(url: str) -> _Pools:
         relaxed,
         reader,
         BriefPool(writer, full),
-        BriefPool(relaxed, normal),
+        BriefPool(relaxed, normal, waits_for_disk=False),
         BriefPool(reader, only),
     )
 

@@ -58,6 +58,7 @@ __all__ = [
     "job_history",
     "job_labels",
     "job_of",
+    "job_of_values",
     "jobs",
 ]
 
@@ -378,7 +379,12 @@ async def add_history(connection: AsyncConnection, *items: HistoryRow) -> None:
 
 def job_of(row: Row[Any]) -> JobRecord:
     """The value of a row of `jobs`."""
-    values = dict(row._mapping)
+    return job_of_values(row._asdict())
+
+
+def job_of_values(row: Mapping[str, Any]) -> JobRecord:
+    """The value of a row's columns."""
+    values = dict(row)
     del values["spec_bytes"]
     values["submitter"] = values["submitter"] or None
     values["spec"] = json.loads(values["spec"])

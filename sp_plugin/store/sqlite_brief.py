@@ -11,10 +11,10 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Final
 
-from sqlalchemy import Connection, create_engine, make_url
+from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import NullPool
@@ -31,6 +31,8 @@ _MOST_IDLE: Final = 4
 class BriefConnection(AsyncConnection):
     """A connection whose `execute` and `scalar` are done when they are called."""
 
+    driver: sqlite3.Connection
+
     async def execute(self, *args: Any, **kwargs: Any) -> Any:
         """See `AsyncConnection.execute`."""
         assert self.sync_connection is not None
@@ -45,9 +47,12 @@ class BriefConnection(AsyncConnection):
 class BriefPool:
     """Connections of one kind to one database; `engine` is the asynchronous one that stands for the same database."""
 
-    def __init__(self, engine: AsyncEngine, *pragmas: str) -> None:
+    def __init__(self, engine: AsyncEngine, *pragmas: str, waits_for_disk: bool = True) -> None:
         self._async_engine = engine
-        self._pragmas = (*PRAGMAS, *pragmas)
+        self._waits_for_disk = waits_for_disk
+        # Whose commits do not wait for the disk leaves it to others to bring the log back into the database.
+        extra = () if waits_for_disk else ("PRAGMA wal_autocheckpoint=0",)
+        self._pragmas = (*PRAGMAS, *pragmas, *extra)
         url = make_url(engine.url).set(drivername="sqlite")
         self._engine = create_engine(
             url, poolclass=NullPool, connect_args={"check_same_thread": False}
@@ -57,61 +62,70 @@ class BriefPool:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A connection that has the write lock; committed on leaving. A cancelled task commits first."""
-        taken = self._take()
+        taken = self.take()
         try:
-            await _lock(_driver(taken))
+            await _lock(taken.driver)
             try:
                 yield taken
             except BaseException:
-                _driver(taken).rollback()
+                taken.driver.rollback()
                 raise
-            await _committed(_driver(taken))
+            if self._waits_for_disk:
+                await _committed(taken.driver)
+            else:
+                taken.driver.commit()
         finally:
-            self._give(taken)
+            self.give(taken)
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
+    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection that sees the database as it is at its first read."""
-        taken = self._take()
-        try:
-            _driver(taken).execute(BEGIN_READING)
-            try:
-                yield taken
-            finally:
-                _driver(taken).rollback()
-        finally:
-            self._give(taken)
+        return _Reading(self)
 
     async def dispose(self) -> None:
         """Close them."""
         while self._idle:
             _close(self._idle.pop())
 
-    def _take(self) -> BriefConnection:
+    def take(self) -> BriefConnection:
+        """A connection that nobody else has."""
         if self._idle:
             return self._idle.pop()
         connection = self._engine.connect()
         driver = connection.connection.driver_connection
-        assert driver is not None
+        assert isinstance(driver, sqlite3.Connection)
         # SQLAlchemy sees one transaction without end; those of SQLite are begun and ended here.
         driver.isolation_level = None
         for pragma in self._pragmas:
             driver.execute(pragma)
-        return BriefConnection(self._async_engine, connection)
+        made = BriefConnection(self._async_engine, connection)
+        made.driver = driver
+        return made
 
-    def _give(self, connection: BriefConnection) -> None:
-        if len(self._idle) < _MOST_IDLE and not _driver(connection).in_transaction:
+    def give(self, connection: BriefConnection) -> None:
+        """Take it back."""
+        if len(self._idle) < _MOST_IDLE and not connection.driver.in_transaction:
             self._idle.append(connection)
         else:
             _close(connection)
 
 
-def _driver(connection: BriefConnection) -> sqlite3.Connection:
-    sync: Connection | None = connection.sync_connection
-    assert sync is not None
-    driver = sync.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)
-    return driver
+class _Reading:
+    """One reading transaction, as a context manager: made so often that a generator for each would be felt."""
+
+    def __init__(self, pool: BriefPool) -> None:
+        self._pool = pool
+        self._taken: BriefConnection | None = None
+
+    async def __aenter__(self) -> AsyncConnection:
+        taken = self._taken = self._pool.take()
+        taken.driver.execute(BEGIN_READING)
+        return taken
+
+    async def __aexit__(self, *_: object) -> None:
+        taken, self._taken = self._taken, None
+        assert taken is not None
+        taken.driver.rollback()
+        self._pool.give(taken)
 
 
 def _close(connection: BriefConnection) -> None:

@@ -20,7 +20,9 @@ _UNTRACED = sa.text("state = 9 AND NOT traced")
 
 def upgrade() -> None:
     """Apply it. There is no way back but a backup."""
-    column: sa.Column[bool] = sa.Column("traced", sa.Boolean(), nullable=False, server_default=sa.false())
+    column: sa.Column[bool] = sa.Column(
+        "traced", sa.Boolean(), nullable=False, server_default=sa.false()
+    )
     op.add_column("executions", column)
     op.execute("UPDATE executions SET traced = true WHERE id IN (SELECT execution_id FROM outputs)")
     op.create_index(
