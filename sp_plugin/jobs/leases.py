@@ -398,9 +398,13 @@ def _checked(execution: ExecutionRecord | None, lease: Lease, now: int) -> Execu
 
 
 def _used(result: ExecutionResult) -> tuple[int, int]:
-    """Milliseconds of compute and bytes of output that count against the submitter's share."""
-    usage = result.run_record.get("usage") or {}
-    seconds = usage.get("cpu_seconds")
-    if seconds is None:
-        seconds = usage.get("wall_seconds") or 0
-    return max(0, int(float(seconds) * 1000)), int(usage.get("output_bytes") or 0)
+    """Milliseconds of compute and bytes of output that count against the submitter's share, those of check runs too."""
+    checks = (result.run_record.get("verification") or {}).get("usage") or {}
+    milliseconds = written = 0
+    for usage in (result.run_record.get("usage") or {}, checks):
+        seconds = usage.get("cpu_seconds")
+        if seconds is None:
+            seconds = usage.get("wall_seconds") or 0
+        milliseconds += max(0, int(float(seconds) * 1000))
+        written += int(usage.get("output_bytes") or 0)
+    return milliseconds, written

@@ -235,14 +235,11 @@ class JobRunner:
         outcome: ExecutionOutcome,
         cancel: asyncio.Event,
     ) -> Verification | None:
-        """Run a finished job again where its bundle asks for it; refused outputs are told when they are collected."""
+        """Run a finished job again where its bundle asks for it."""
         times = prepared.bundle.get("verify", 0)
         if not times or outcome.kind is not OutcomeKind.FINISHED:
             return None
-        try:
-            return await run_again(executor, prepared.request, outcome, times, cancel)
-        except (OutputRefused, OSError) as error:
-            return Verification(OutcomeKind.OUTPUT_REFUSED, f"run to check it: {error}", ())
+        return await run_again(executor, prepared.request, outcome, times, cancel)
 
     async def _conclude(
         self,
