@@ -34,6 +34,7 @@ class Bench:
         from sp_plugin.executors.base import ExecutorSettings, WasmProgram
         from sp_plugin.executors.wasm import WasmExecutor
 
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.code = bytes(wasmtime.wat2wasm(text))
         module = folder / "program.wasm"

@@ -66,7 +66,6 @@ def _rate(work: Callable[[], None]) -> float:
 
 async def fork_rate(folder: Path, at_once: int) -> float:
     """No-op runs a second at the executor itself: no queue, no database, no API."""
-    folder.mkdir()
     bench = Bench(folder, NOTHING)
     try:
         await bench.run()

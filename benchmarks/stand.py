@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,7 @@ from fil_plus.approvals import approval_payload
 from lotus_client.crypto import Secp256k1Key, envelope
 from sp_plugin.approvals.recorded import bundle_from_json
 
-__all__ = ["JOBS", "Stand", "nothing_job", "open_stand", "prepare"]
+__all__ = ["JOBS", "Stand", "nothing_job", "open_stand", "prepare", "signature_words"]
 
 JOBS: Final = "/api/v1/orchestrator/jobs"
 _ENDED: Final = frozenset({"Completed", "Failed", "Stopped"})
@@ -61,10 +61,7 @@ class Stand:
         """The one signature that the stand's provider wants."""
         path = f"/api/v1/sp/jobs/{job_id}"
         request = await self.ask("GET", path + "/bundle")
-        bundle = bundle_from_json(request["bundle"], bytes.fromhex(request["digest"]))
-        signature = _KEY.sign(envelope(approval_payload(bundle)))
-        words = {"approver": str(_KEY.address), "signature": signature.to_bytes().hex()}
-        await self.ask("POST", path + "/approvals", **words)
+        await self.ask("POST", path + "/approvals", **signature_words(request))
 
     async def wait_for(self, job_id: str) -> None:
         """Return once the job has completed."""
@@ -84,6 +81,13 @@ class Stand:
         """User and system time of the sidecar's own process so far."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def signature_words(request: Mapping[str, Any]) -> dict[str, str]:
+    """What the stand's one approver answers to what there is to sign."""
+    bundle = bundle_from_json(request["bundle"], bytes.fromhex(request["digest"]))
+    signature = _KEY.sign(envelope(approval_payload(bundle)))
+    return {"approver": str(_KEY.address), "signature": signature.to_bytes().hex()}
 
 
 def nothing_job() -> dict[str, Any]:
