@@ -19,7 +19,7 @@ from uuid import uuid4
 from benchmarks.limits import append_rate, bare_read_rate, commit_rate, fork_rate
 from benchmarks.measure import Row, Sample, print_rows
 from benchmarks.seeding import fill_queue
-from benchmarks.stand import JOBS, Stand, open_stand, prepare
+from benchmarks.stand import JOBS, Stand, open_stand, prepare, set_jobs
 from devstack.stack import Devstack
 from tests.databases import database_url
 
@@ -27,7 +27,8 @@ __all__ = ["job_rows"]
 
 _ONE_BY_ONE: Final = 100
 _MANY: Final = 1000
-_WORKERS: Final = 2
+_WAITING: Final = 300
+_WORKERS: Final = 4
 _CLIENTS: Final = 8
 _LISTED: Final = 10_000
 _READS: Final = 1500
@@ -44,6 +45,7 @@ async def _all() -> None:
         print_rows(await _limits(home))
         async with Devstack() as net:
             print_rows(await _measured(home / "sqlite", net, None))
+            print_rows([await _drained(home / "drained", net)])
             if os.environ.get("SP_PLUGIN_TEST_POSTGRES"):
                 (home / "pg").mkdir()
                 url = await asyncio.to_thread(database_url, home / "pg", uuid4().hex)
@@ -118,6 +120,30 @@ async def _many(stand: Stand) -> tuple[float, float]:
     for job_id in ids[::-1]:
         await stand.wait_for(job_id)
     return _MANY / (time.perf_counter() - started), stand.cpu_seconds() - before
+
+
+async def _drained(home: Path, net: Devstack) -> Row:
+    """Approved jobs that wait when a sidecar starts: the engine alone, with nobody asking it anything."""
+    idle = prepare(home, net, enabled=False)
+    async with open_stand(idle) as stand:
+        ids: list[str] = []
+
+        async def hand_in_some() -> None:
+            for _ in range(_WAITING // _CLIENTS):
+                ids.append(await stand.hand_in())
+                await stand.sign(ids[-1])
+
+        await _at_once(hand_in_some)
+    set_jobs(idle.config, enabled=True, workers=_WORKERS)
+    async with open_stand(idle) as stand:
+        for job_id in ids[::-1]:
+            await stand.wait_for(job_id)
+        first = min([await stand.started_at(job_id) for job_id in ids])
+        items = (await stand.ask("GET", f"{JOBS}?limit=0"))["Items"]
+        seconds = (max(item["ModifyTime"] for item in items) - first) / 1e9
+        rate = len(ids) / seconds
+        name = f"SQLite: {len(ids)} approved jobs that wait, {_WORKERS} workers"
+        return Row(name, "jobs/s", ">= 100", lambda: Sample(rate, stand.cpu_seconds()), 1)
 
 
 async def _reads(stand: Stand, path: str) -> float:

@@ -21,7 +21,7 @@ from fil_plus.approvals import approval_payload
 from lotus_client.crypto import Secp256k1Key, envelope
 from sp_plugin.approvals.recorded import bundle_from_json
 
-__all__ = ["JOBS", "Stand", "nothing_job", "open_stand", "prepare", "signature_words"]
+__all__ = ["JOBS", "Stand", "nothing_job", "open_stand", "prepare", "set_jobs", "signature_words"]
 
 JOBS: Final = "/api/v1/orchestrator/jobs"
 _ENDED: Final = frozenset({"Completed", "Failed", "Stopped"})
@@ -71,6 +71,11 @@ class Stand:
                 break
             await asyncio.sleep(_LOOK_SECONDS)
         assert state["StateType"] == "Completed", state
+
+    async def started_at(self, job_id: str) -> int:
+        """When its first run began, in Unix nanoseconds by the sidecar's clock."""
+        items = (await self.ask("GET", f"{JOBS}/{job_id}/executions"))["Items"]
+        return int(min(item["CreateTime"] for item in items))
 
     def resident_bytes(self) -> int:
         """Memory of the sidecar's own process."""
@@ -131,6 +136,13 @@ def prepare(
     path = home / "sp-plugin.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     return SidecarProcess(path, home / "data", home / "sidecar.log")
+
+
+def set_jobs(config: Path, **jobs: Any) -> None:
+    """Change keys of the section `jobs` in a sidecar's configuration, for its next start."""
+    values = yaml.safe_load(config.read_text())
+    values["jobs"] |= jobs
+    config.write_text(yaml.safe_dump(values, sort_keys=False))
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sp_plugin.jobs.deadlines import why_too_late
 from sp_plugin.jobs.fairness import NO_SHARE, Candidate, Quota, Share, decide_next, over_quota
-from sp_plugin.jobs.signals import Signal
+from sp_plugin.jobs.signals import Call, Signal
 from sp_plugin.jobs.states import DesiredState, ExecutionState, JobState
 from sp_plugin.jobs.transitions import (
     Reached,
@@ -88,7 +88,7 @@ class QueueRules:
 class Leases:
     """Taking, keeping and ending runs. `clock` gives Unix nanoseconds.
 
-    `work` is given when there may be something to take, `stops` when a run was asked to end, `ends` when one ended.
+    `work` is given, to one at a time, when there may be something to take, `stops` when a run was asked to end, `ends` when one ended.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Leases:
         self._store = store
         self._clock = clock
         self.rules = rules or QueueRules()
-        self.work, self.stops, self.ends = Signal(), Signal(), Signal()
+        self.work, self.stops, self.ends = Call(), Signal(), Signal()
         self._deciding = asyncio.Lock()
 
     def now(self) -> int:
@@ -282,8 +282,7 @@ class Leases:
                 )
             state, message, attempts = self._after(job, result, retry=retry, counted=counted)
             await move_job(connection, job, state, message, now, before=steps, attempts=attempts)
-        self.ends.give()
-        self.work.give()
+        self.ends.give()  # and whoever reports looks for work next, so nobody else need be woken
 
     def _after(
         self, job: JobRecord, result: ExecutionResult, *, retry: bool, counted: bool

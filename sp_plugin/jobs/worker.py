@@ -80,21 +80,27 @@ class Worker:
     async def _step(self) -> None:
         work = self._queue.work.moment()  # before looking: what is queued while we look counts
         try:
-            if await self.run_once():
-                return
+            if not await self.run_once(work):
+                await wait_for(work, self._idle_seconds)
         except SQLAlchemyError as error:  # the database is away for a moment
             log.warning("queue_unavailable", error=str(error))
+            await asyncio.sleep(self._idle_seconds)
         except LotusError as error:  # nobody can say whether a job may start: it stays queued
             log.warning("start_not_decided", error=str(error))
-        await wait_for(work, self._idle_seconds)
+            await asyncio.sleep(self._idle_seconds)
+        finally:
+            self._queue.work.forget(work)
 
-    async def run_once(self) -> bool:
-        """Run the next job, if there is one; whether there was."""
+    async def run_once(self, work: asyncio.Event | None = None) -> bool:
+        """Run the next job, if there is one; whether there was. `work` is this worker's place among those who wait."""
         await self._tidy()
         stops = self._queue.stops.moment()  # before the job is ours: no wish to stop it is missed
         lease = await self._queue.take(self._node_id, self._why_not_start)
         if lease is None:
             return False
+        if work is not None:  # it is busy from now on, and there may be more
+            self._queue.work.forget(work)
+            self._queue.work.give()
         log.info("execution_started", job_id=lease.job.id, execution_id=lease.execution_id)
         keeper = _Keeper(self._queue, lease)
         try:
