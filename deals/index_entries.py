@@ -106,7 +106,9 @@ def _why_wrong(entry: IndexEntry, raw: bytes, start: int) -> str | None:
     if entry.offset % size:
         return f"its offset {entry.offset} is no multiple of its size {size}"
     if entry.offset + size > start:
-        return f"it ends at padded byte {entry.offset + size}, behind the data, which ends at {start}"
+        return (
+            f"it ends at padded byte {entry.offset + size}, behind the data, which ends at {start}"
+        )
     return None
 
 

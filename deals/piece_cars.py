@@ -20,7 +20,15 @@ from deals.ranges import RangeSource, ranges_of
 from deals.seeking import SeekableReader
 from lotus_client.cid import Cid
 
-__all__ = ["HeldCar", "PieceCars", "Window", "leading_entries", "open_window", "windows_among", "windows_of"]
+__all__ = [
+    "HeldCar",
+    "PieceCars",
+    "Window",
+    "leading_entries",
+    "open_window",
+    "windows_among",
+    "windows_of",
+]
 
 _CHUNK_ENTRIES: Final = 1024
 _ENTRY: Final = 64

@@ -12,7 +12,7 @@ from lotus_client.types import ActorId, Epoch, PaddedPieceSize, SectorNumber
 __all__ = ["HeldPiece", "Provenance", "ProvenanceKind", "SubPiece", "aligned_offsets", "split_key"]
 
 
-_MOST_DIGITS: Final = 42  # of two numbers below 2**64 and the plus between them
+_MOST_DIGITS: Final = 18  # of an offset or a size, so that it fits in 64 bits
 
 
 class ProvenanceKind(StrEnum):
@@ -93,8 +93,13 @@ def split_key(key: str) -> tuple[str, tuple[int, int] | None]:
     """The held piece's key, and the offset and size of the sub-piece if `key` is one that `SubPiece.key_in` made."""
     held, separator, place = key.rpartition("@")
     offset, plus, size = place.partition("+")
-    digits = offset.isascii() and offset.isdigit() and size.isascii() and size.isdigit()
-    if not (separator and plus and digits and len(place) < _MOST_DIGITS):
+    digits = (
+        place.isascii()
+        and offset.isdigit()
+        and size.isdigit()
+        and max(len(offset), len(size)) <= _MOST_DIGITS
+    )
+    if not (separator and plus and digits):
         return key, None
     return held, (int(offset), int(size))
 

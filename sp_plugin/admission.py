@@ -214,7 +214,8 @@ class Admission:
             elif item.source == "ipfs":
                 ref = await self._pieces.find_root(item.cid)
             known = await self._pieces.get(ref.key) if ref else None
-            roots = known.check.roots if known and known.check else ()
-            named = datasets_of(known.piece, self._datasets, roots) if known else ()
-            facts.append(InputFacts(item.source, item.cid, known.piece if known else None, named))
+            named = (
+                datasets_of(known.piece, self._datasets, known.roots, known.names) if known else ()
+            )
+            facts.append(InputFacts(item.source, item.cid, ref, named))
         return facts

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, cast
@@ -16,6 +16,7 @@ from deals.car import CarError
 from deals.checkpoint import Checkpoint
 from deals.denylist import Denied, DenyingBlocks, Denylist
 from deals.indexed_blocks import IndexedBlocks, IndexPlace
+from deals.piece_cars import open_window
 from deals.piece_cid import root_of
 from deals.sources import PieceSource, PieceUnavailable, SourceError, make_source
 from deals.sources.failing_over import FailingOver
@@ -27,17 +28,19 @@ from deals.verify import PieceMismatch
 from deals.verify_places import verify_places
 from deals.volumes import Volume, VolumeError, VolumeLimits, VolumeTooLarge
 from deals.volumes import materialise as make_volume
-from fil_plus.pieces import HeldPiece, ProvenanceKind
+from fil_plus.pieces import HeldPiece
 from lotus_client.cid import Cid
 from lotus_client.types import ActorId, ClaimId, Epoch
 from sp_plugin.config.sections import ProviderConfig
 from sp_plugin.errors import BadInput, Conflict, NotFound
 from sp_plugin.inputs.base import HeldVolume, InputMissing, PieceRef
+from sp_plugin.known_pieces import KnownPiece, PieceName, find_inside, held_at, parts_of
 from sp_plugin.piece_content import PieceContent, content_of, index_place
 from sp_plugin.piece_places import Copy, PiecePlaces, SectorBooks
 from sp_plugin.piece_work import Kind, PieceWork, Report, Work, WorkStopped
 from sp_plugin.store.held_blocks import HeldBlockRepository
 from sp_plugin.store.piece_checks import CheckState, PieceCheck, PieceCheckRepository
+from sp_plugin.store.sub_pieces import SubPieceRepository, outer_of
 
 __all__ = ["HeldIndex", "KnownPiece", "Pieces", "piece_source"]
 
@@ -54,6 +57,9 @@ _UNREADABLE: Final = (
 )  # fmt: skip
 # What may be wrong with bytes that were right when they were verified.
 _CHANGED: Final = (CarError, BadBlock, SourceError, OSError)
+_MOST_LOOKED_AT: Final = (
+    1 << 18
+)  # sub-pieces of a piece, when it matters which of them holds a root
 _NO_SOURCE: Final = "provider.storage_paths and provider.sources are empty"
 
 
@@ -64,14 +70,6 @@ class HeldIndex(Protocol):
         self, provider: ActorId, *, at: Epoch | None = None
     ) -> tuple[HeldPiece, ...]: ...
     async def set_payload_size(self, provider: ActorId, key: str, payload_size: int) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class KnownPiece:
-    """A held piece with what reading it has shown, if it was read."""
-
-    piece: HeldPiece
-    check: PieceCheck | None
 
 
 class Pieces:
@@ -88,6 +86,7 @@ class Pieces:
         checks: PieceCheckRepository,
         blocks: HeldBlockRepository,
         *,
+        segments: SubPieceRepository,
         source: PieceSource | None,
         unsealed: StoragePathSource | None = None,
         books: SectorBooks | None = None,
@@ -103,6 +102,7 @@ class Pieces:
         self._index = index
         self._checks = checks
         self._blocks = blocks
+        self.segments = segments
         self._looked_into: set[str] = set()  # verified pieces whose blocks are kept, or cannot be
         several = source if isinstance(source, SeveralSources | None) else SeveralSources([source])
         self.where = PiecePlaces(several, unsealed, books, sector_size)
@@ -124,31 +124,40 @@ class Pieces:
         return tuple(KnownPiece(piece, checks.get(piece.key)) for piece in pieces)
 
     async def get(self, key: str) -> KnownPiece:
-        """The piece of that key.
+        """The piece or sub-piece of that key or piece CID (version 1 or 2); of a CID a whole piece comes before sub-pieces.
 
         Raises:
             NotFound: it is not held.
         """
-        for known in await self.known():
-            if key in (known.piece.key, str(known.piece.piece_cid)):
-                return known
-        raise NotFound("held piece", key)
+        known = await self.known()
+        found = await held_at(known, key, self.segments)
+        name = PieceName.parse(key)
+        if found is None and name is not None:
+            found = next(iter(await self._named(name, known)), None)
+        if found is None:
+            raise NotFound("held piece", key)
+        return found
+
+    async def _named(self, name: PieceName, known: Sequence[KnownPiece]) -> list[KnownPiece]:
+        """What is held of that name: whole pieces, then sub-pieces, of each the verified ones first."""
+        whole = [one for one in known if name.fits(one.piece.piece_cid, one.piece.padded_size)]
+        whole.sort(key=lambda one: not one.is_verified)
+        return whole + await find_inside(known, name, self.segments)
 
     async def find_piece(self, piece_cid: Cid | None, claim_id: ClaimId | None) -> PieceRef | None:
-        """See `PieceLibrary`. Of several copies, one that was verified comes first."""
-        found = [
-            known
-            for known in await self.known()
-            if (piece_cid is None or known.piece.piece_cid == piece_cid)
-            and (claim_id is None or _claim_of(known.piece) == claim_id)
-        ]
+        """See `PieceLibrary`. Whole pieces come before sub-pieces, but verified ones before those that are not.
+
+        A claim names its piece, or with a piece CID also one inside it.
+        """
+        known = [one for one in await self.known() if claim_id in (None, one.claim_id)]
+        found = known
+        if piece_cid is not None:
+            found = await self._named(PieceName.of(piece_cid), known)
         return _best(found)
 
     async def find_root(self, root: Cid) -> PieceRef | None:
         """See `PieceLibrary`. Roots are known of pieces that have been verified."""
-        return _best(
-            [known for known in await self.known() if known.check and root in known.check.roots]
-        )
+        return _best([known for known in await self.known() if root in known.roots])
 
     async def materialise(
         self, piece: PieceRef, root: Cid | None, path: str | None, into: Path
@@ -157,51 +166,76 @@ class Pieces:
 
         Bytes that are no longer those that were verified make it verify the piece anew, wherever it lies now, and try once more.
         """
-        known = await self.get(piece.key)
-        verified = known.check is not None and known.check.state is CheckState.VERIFIED
+        try:
+            return await self._written_out(piece.key, root, path)
+        except InputMissing:
+            for other in await self._others(piece):
+                try:
+                    return await self._written_out(other.key, root, path)
+                except InputMissing as why:
+                    log.info("copy_unreadable", piece=other.key, error=str(why))
+            raise
+
+    async def _others(self, piece: PieceRef) -> list[KnownPiece]:
+        """What else is held of the same bytes, in other pieces; copies of the piece around are read as one already."""
+        name, known = PieceName(root_of(piece.piece_cid), piece.padded_size), await self.known()
+        tried = await held_at(known, piece.key, self.segments)
+        seen, others = {outer_of(tried.piece)} if tried else set(), []
+        for one in await self._named(name, known):
+            if (outer := outer_of(one.piece)) not in seen:
+                seen.add(outer)
+                others.append(one)
+        return others
+
+    async def _written_out(self, key: str, root: Cid | None, path: str | None) -> HeldVolume:
+        known = await self.get(key)
+        verified = known.is_verified
         if not verified:
-            known = await self._verified(piece.key)
+            known = await self._verified(key)
         try:
             return await self._materialise(known, root, path)
         except _CHANGED as error:
             if not verified:
-                raise InputMissing(f"{piece.key} cannot be read: {error}") from error
-            await self.changed(piece.key, error)
+                raise InputMissing(f"{key} cannot be read: {error}") from error
+            await self.changed(key, error)
             first = error
         try:
-            known = await self._verified(piece.key)
+            known = await self._verified(key)
             return await self._materialise(known, root, path)
         except (
             InputMissing
         ) as error:  # the block and byte that were wrong are what a person looks for
-            raise InputMissing(f"{piece.key}: {first}; read again: {error}") from error
+            raise InputMissing(f"{key}: {first}; read again: {error}") from error
         except _CHANGED as error:
-            raise InputMissing(f"{piece.key} cannot be read: {error}") from error
+            raise InputMissing(f"{key} cannot be read: {error}") from error
 
     async def _verified(self, key: str) -> KnownPiece:
         try:
             check = await self.verify(key)
+            if check.state is not CheckState.VERIFIED:
+                raise InputMissing(f"{key} is {check.state}: {check.detail}")
+            return await self.get(key)
         except WorkStopped as error:
             raise InputMissing(str(error)) from error
-        if check.state is not CheckState.VERIFIED:
-            raise InputMissing(f"{key} is {check.state}: {check.detail}")
-        return KnownPiece((await self.get(key)).piece, check)
+        except NotFound as error:
+            raise InputMissing(f"{key} is no longer held: {error}") from error
 
     async def _materialise(
         self, known: KnownPiece, root: Cid | None, path: str | None
     ) -> HeldVolume:
-        key, check = known.piece.key, known.check
-        assert check is not None
-        if root is None and not check.roots:
+        key, roots = known.key, known.roots
+        if root is None and not roots:
             raise InputMissing(f"{key} holds no CAR with a root; name a path or another piece")
+        wanted = root or roots[0]
         names = tuple(part for part in (path or "").split("/") if part)
         denylist = self._denylist()
         try:
-            denylist.check(root or check.roots[0], names)
-            place = index_place(self._roots, known.piece.piece_cid, known.piece.padded_size)
-            with BufferedReader(await self._reader(known.piece), 1 << 16) as reader:
+            await self._check_denied(denylist, known, wanted)
+            denylist.check(wanted, names)
+            place = index_place(self._roots, known.piece_cid, known.padded_size)
+            with await self._own_bytes(known) as reader:
                 volume = await asyncio.to_thread(
-                    self._volume, reader, place, root or check.roots[0], names, denylist
+                    self._volume, reader, place, wanted, names, denylist
                 )
             for block in volume.blocks_read:  # it may have been in the cache before the list was
                 denylist.check(block)
@@ -209,7 +243,23 @@ class Pieces:
             raise
         except _UNREADABLE as error:
             raise InputMissing(f"{key}: {error}") from error
-        return HeldVolume(volume.path, volume.root, volume.size_bytes, volume.blocks_read)
+        return HeldVolume(volume.path, volume.root, volume.size_bytes, volume.blocks_read, key)
+
+    async def _check_denied(self, denylist: Denylist, known: KnownPiece, root: Cid) -> None:
+        """Raises `Denied` if a piece that the DAG is read from is on the list: itself, the one around, or the one it lies in."""
+        if not len(denylist):
+            return
+        around = KnownPiece(known.piece, known.check)
+        inside = await parts_of(around, self.segments, _MOST_LOOKED_AT) if not known.part else ()
+        for one in (around, known, *(part for part in inside if root in part.roots)):
+            for cid in one.names:
+                denylist.check(cid)
+
+    async def _own_bytes(self, known: KnownPiece) -> BinaryIO:
+        """The bytes of a piece, or of a sub-piece alone; not verified."""
+        stream = cast("BinaryIO", BufferedReader(await self._reader(known.piece), 1 << 16))
+        window = known.window
+        return stream if window is None else open_window(stream, window, owns_stream=True)
 
     def _volume(
         self,
@@ -263,7 +313,7 @@ class Pieces:
 
     async def changed(self, key: str, error: Exception) -> None:
         """Note that a verified piece's bytes are gone or others now; it is located and verified anew soon."""
-        known = await self.get(key)
+        known = await self.get((await self.get(key)).piece.key)
         if known.check is None or known.check.state is not CheckState.VERIFIED:
             return
         now = self._clock()
@@ -293,7 +343,8 @@ class Pieces:
                 self._looked_into.add(known.piece.key)
                 try:
                     await self.know_blocks(replace(known.piece, offset=check.offset))
-                except (SourceError, OSError) as error:
+                    await self._know_segments(known)
+                except (SourceError, OSError, NotFound, Conflict) as error:
                     log.warning("blocks_unknown", piece=known.piece.key, error=str(error))
         return False
 
@@ -324,8 +375,28 @@ class Pieces:
         content = await asyncio.to_thread(content_of, reader, piece.padded_size)
         await self._blocks.add(name, content.marks, epoch=piece.from_epoch, is_run=False)
 
+    async def _know_segments(self, known: KnownPiece) -> None:
+        """Keep the segments of a piece that was verified before they were kept, or whose record was lost."""
+        outer = outer_of(known.piece)
+        if await self.segments.reading(outer) is not None:
+            return
+        roots = await self._roots_of(known)
+        if roots is None:
+            return
+        reader = BufferedReader(await self._reader(known.piece), 1 << 16)
+        content = await asyncio.to_thread(content_of, reader, known.piece.padded_size, roots)
+        await self._save_segments(known.piece, content)
+
+    async def _save_segments(self, piece: HeldPiece, content: PieceContent) -> None:
+        if content.segments is None:
+            return
+        now = self._clock()
+        await self.segments.save(outer_of(piece), content.segments, content.cars, read_at=now)
+        for fault in content.segments.faults:
+            log.warning("segment_refused", piece=piece.key, fault=str(fault))
+
     async def open(self, key: str) -> BinaryIO:
-        """A reader of the unpadded bytes of a piece; the caller closes it.
+        """A reader of the unpadded bytes of a piece or sub-piece; the caller closes it.
 
         A piece that was not verified yet is verified first. Every byte is verified again before it is given; where one copy's are
         wrong or end, another one's are read, and if none is right, RangeMismatch or another OSError is raised.
@@ -335,6 +406,18 @@ class Pieces:
             Conflict: its bytes are not the piece.
         """
         known = await self.get(key)
+        try:
+            return await self._open(known)
+        except (NotFound, Conflict):
+            for other in await self._others(known.ref()):
+                try:
+                    return await self._open(other)
+                except (NotFound, Conflict) as error:
+                    log.info("copy_unreadable", piece=other.key, error=str(error))
+            raise
+
+    async def _open(self, known: KnownPiece) -> BinaryIO:
+        window = known.window
         for is_last in (False, True):
             roots = await self._roots_of(known)
             if roots is None:
@@ -349,8 +432,9 @@ class Pieces:
                 known = await self.get(known.piece.key)
                 continue
             assert roots is not None
-            source = cast("BinaryIO", reader)
-            return BufferedReader(VerifiedReader(source, roots, another=reader.another), 1 << 20)
+            proven = VerifiedReader(cast("BinaryIO", reader), roots, another=reader.another)
+            stream = BufferedReader(proven, 1 << 20)
+            return stream if window is None else open_window(stream, window, owns_stream=True)
         raise AssertionError("the second round returns or raises")
 
     async def _roots_of(self, known: KnownPiece) -> SubtreeRoots | None:
@@ -407,7 +491,8 @@ class Pieces:
                 self._again_at[piece.key] = now + max(int(error.retry_after * 10**9), _SOON)
             why = copies[0].problem
             return replace(empty, detail=f"{error}" + (f" ({why})" if why else ""))
-        # First the blocks, then the check: a piece is only called verified when its blocks are known.
+        # First the blocks and segments, then the check: a piece is only called verified when these are known.
+        await self._save_segments(piece, content)
         if not await self._blocks.has(_origin(piece), piece.from_epoch):
             await self._blocks.add(
                 _origin(piece), content.marks, epoch=piece.from_epoch, is_run=False
@@ -450,18 +535,8 @@ def piece_source(provider: ProviderConfig, sector_size: int) -> PieceSource | No
     return SeveralSources(sources) if sources else None
 
 
-def _claim_of(piece: HeldPiece) -> ClaimId | None:
-    if piece.provenance.kind is not ProvenanceKind.CLAIM or piece.provenance.id is None:
-        return None
-    return ClaimId(piece.provenance.id)
-
-
 def _best(found: list[KnownPiece]) -> PieceRef | None:
-    found.sort(key=lambda known: not (known.check and known.check.state is CheckState.VERIFIED))
-    if not found:
-        return None
-    piece = found[0].piece
-    return PieceRef(piece.key, piece.piece_cid, piece.padded_size, _claim_of(piece))
+    return min(found, key=lambda known: not known.is_verified).ref() if found else None
 
 
 def _origin(piece: HeldPiece) -> str:

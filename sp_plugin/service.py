@@ -57,6 +57,7 @@ from sp_plugin.store.held_blocks import HeldBlockRepository
 from sp_plugin.store.migrate import open_store
 from sp_plugin.store.outputs import OutputRepository
 from sp_plugin.store.piece_checks import PieceCheckRepository
+from sp_plugin.store.sub_pieces import SubPieceRepository
 from sp_plugin.store.tokens import TokenRepository
 from sp_plugin.store.unsealing import UnsealRepository
 from sp_plugin.treasury import Treasury, open_treasury, shared_keys
@@ -133,6 +134,7 @@ class Sidecar:
             self.chain,
             PieceCheckRepository(store, self.provider),
             HeldBlockRepository(store),
+            segments=SubPieceRepository(store),
             source=piece_source(config.provider, sector_size),
             unsealed=StoragePathSource(paths, sector_size) if paths else None,
             books=miner,

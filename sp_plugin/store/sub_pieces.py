@@ -11,7 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, delete, insert, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    delete,
+    insert,
+    select,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deals.piece_cars import HeldCar
@@ -22,7 +33,14 @@ from lotus_client.cid import Cid
 from lotus_client.types import PaddedPieceSize
 from sp_plugin.store.base import CidType, Store, metadata
 
-__all__ = ["IndexReading", "OuterPiece", "StoredSubPiece", "SubPieceRepository", "outer_of", "sub_pieces"]
+__all__ = [
+    "IndexReading",
+    "OuterPiece",
+    "StoredSubPiece",
+    "SubPieceRepository",
+    "outer_of",
+    "sub_pieces",
+]
 
 piece_indexes = Table(
     "piece_indexes",
@@ -123,16 +141,22 @@ class SubPieceRepository:
                 )
             )
 
-    async def readings(self) -> Mapping[OuterPiece, IndexReading]:
-        """All pieces whose index was read, or which have none, with what was found."""
+    async def reading(self, outer: OuterPiece) -> IndexReading | None:
+        """What reading a piece's index has shown; None if that was not done yet."""
+        query = select(piece_indexes).where(_same(piece_indexes, outer))
         async with self._store.reading() as connection:
-            rows = (await connection.execute(select(piece_indexes))).all()
-        return {
-            (row.outer_cid, PaddedPieceSize(row.outer_size)): IndexReading(
-                row.segments, row.fault_count, tuple(json.loads(row.faults))
-            )
-            for row in rows
-        }
+            row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            return None
+        return IndexReading(row.segments, row.fault_count, tuple(json.loads(row.faults)))
+
+    async def read(self) -> Mapping[OuterPiece, int]:
+        """The pieces whose index was looked for, with how many segments each has."""
+        columns = piece_indexes.c
+        query = select(columns.outer_cid, columns.outer_size, columns.segments)
+        async with self._store.reading() as connection:
+            rows = (await connection.execute(query)).all()
+        return {(cid, PaddedPieceSize(size)): segments for cid, size, segments in rows}
 
     async def named(self, cids: Iterable[Cid]) -> Sequence[StoredSubPiece]:
         """The sub-pieces with one of these version 1 CIDs, in the order of the pieces around them and their offsets."""
@@ -143,14 +167,12 @@ class SubPieceRepository:
 
     async def of(self, outer: OuterPiece, most: int | None = None) -> Sequence[StoredSubPiece]:
         """The sub-pieces of one piece by offset, the first `most` of them."""
-        same = (sub_pieces.c.outer_cid == outer[0]) & (sub_pieces.c.outer_size == outer[1])
-        return await self._select(same, most)
+        return await self._select(_same(sub_pieces, outer), most)
 
     async def at(self, outer: OuterPiece, offset: int, size: int) -> StoredSubPiece | None:
         """The sub-piece at that place."""
-        same = (sub_pieces.c.outer_cid == outer[0]) & (sub_pieces.c.outer_size == outer[1])
         here = (sub_pieces.c.piece_offset == offset) & (sub_pieces.c.padded_size == size)
-        return next(iter(await self._select(same & here)), None)
+        return next(iter(await self._select(_same(sub_pieces, outer) & here)), None)
 
     async def _select(self, where: Any, most: int | None = None) -> list[StoredSubPiece]:
         columns = sub_pieces.c
@@ -162,8 +184,11 @@ class SubPieceRepository:
 
 async def _forget(connection: AsyncConnection, outer: OuterPiece) -> None:
     for table in (sub_pieces, piece_indexes):
-        same = (table.c.outer_cid == outer[0]) & (table.c.outer_size == outer[1])
-        await connection.execute(delete(table).where(same))
+        await connection.execute(delete(table).where(_same(table, outer)))
+
+
+def _same(table: Table, outer: OuterPiece) -> Any:
+    return (table.c.outer_cid == outer[0]) & (table.c.outer_size == outer[1])
 
 
 def _row_of(outer: OuterPiece, offset: int, size: int) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from sp_plugin.store.held_blocks import HeldBlockRepository
 from sp_plugin.store.jobs import ExecutionRecord, JobRecord
 from sp_plugin.store.outputs import OutputRepository
 from sp_plugin.store.piece_checks import CheckState, PieceCheckRepository
+from sp_plugin.store.sub_pieces import SubPieceRepository
 from tests.piece_samples import SamplePiece, content, held, sample_piece, store_unsealed
 from tests.unit.sp_plugin.test_policy import BUNDLE
 
@@ -89,6 +90,7 @@ class World:
             self.chain,
             PieceCheckRepository(self.store, PROVIDER),
             HeldBlockRepository(self.store),
+            segments=SubPieceRepository(self.store),
             source=StoragePathSource([self.directory / "storage"], SECTOR),
             sector_size=SECTOR,
             cache_dir=self.directory / "cache",
