@@ -11,11 +11,10 @@ from typing import BinaryIO, Final, Protocol, cast
 
 import structlog
 
-from deals.blocks import BadBlock, MissingBlock, UnknownHash
+from deals.blocks import BadBlock
 from deals.car import CarError
 from deals.checkpoint import Checkpoint
-from deals.denylist import Denied, DenyingBlocks, Denylist
-from deals.indexed_blocks import IndexedBlocks, IndexPlace
+from deals.denylist import Denylist
 from deals.piece_cars import open_window
 from deals.piece_cid import root_of
 from deals.sources import PieceSource, PieceUnavailable, SourceError, make_source
@@ -23,20 +22,19 @@ from deals.sources.failing_over import FailingOver
 from deals.sources.several import Place, SeveralSources
 from deals.sources.storage_path import StoragePathSource
 from deals.subtree_roots import SubtreeRoots, VerifiedReader, load_roots, save_roots
-from deals.unixfs import UnixFsError
 from deals.verify import PieceMismatch
 from deals.verify_places import verify_places
-from deals.volumes import Volume, VolumeError, VolumeLimits, VolumeTooLarge
-from deals.volumes import materialise as make_volume
+from deals.volumes import VolumeLimits
 from fil_plus.pieces import HeldPiece
 from lotus_client.cid import Cid
 from lotus_client.types import ActorId, ClaimId, Epoch
 from sp_plugin.config.sections import ProviderConfig
 from sp_plugin.errors import BadInput, Conflict, NotFound
 from sp_plugin.inputs.base import HeldVolume, InputMissing, PieceRef
-from sp_plugin.known_pieces import KnownPiece, PieceName, find_inside, held_at, parts_of
+from sp_plugin.known_pieces import KnownPiece, PieceName, find_inside, held_at
 from sp_plugin.piece_content import PieceContent, content_of, index_place
 from sp_plugin.piece_places import Copy, PiecePlaces, SectorBooks
+from sp_plugin.piece_volumes import PieceVolumes
 from sp_plugin.piece_work import Kind, PieceWork, Report, Work, WorkStopped
 from sp_plugin.store.held_blocks import HeldBlockRepository
 from sp_plugin.store.piece_checks import CheckState, PieceCheck, PieceCheckRepository
@@ -51,10 +49,6 @@ _SOON: Final = 15 * 10**9  # and one whose source is only busy
 log = structlog.get_logger()
 
 
-# Why the content that a job names cannot be given to it.
-_UNREADABLE: Final = (
-    CarError, UnixFsError, MissingBlock, BadBlock, UnknownHash, VolumeError, Denied,
-)  # fmt: skip
 # What may be wrong with bytes that were right when they were verified.
 _CHANGED: Final = (CarError, BadBlock, SourceError, OSError)
 _MOST_LOOKED_AT: Final = (
@@ -110,10 +104,8 @@ class Pieces:
         self._again_at: dict[
             str, int
         ] = {}  # when a piece without bytes is read again, if not by the usual time
-        self._cache = cache_dir
+        self._volumes = PieceVolumes(cache_dir, roots_dir, segments, make_room, denylist)
         self._roots = roots_dir
-        self._make_room = make_room
-        self._denylist = denylist
         self._epoch = epoch
         self._clock = clock
 
@@ -137,6 +129,14 @@ class Pieces:
         if found is None:
             raise NotFound("held piece", key)
         return found
+
+    async def inside(self, key: str) -> list[KnownPiece]:
+        """The sub-pieces of that key or piece CID, those in verified pieces first; none if there are only whole pieces of it."""
+        known = await self.known()
+        found, name = await held_at(known, key, self.segments), PieceName.parse(key)
+        if found is not None:
+            return [found] if found.part else []
+        return [] if name is None else await find_inside(known, name, self.segments)
 
     async def _named(self, name: PieceName, known: Sequence[KnownPiece]) -> list[KnownPiece]:
         """What is held of that name: whole pieces, then sub-pieces, of each the verified ones first."""
@@ -223,63 +223,13 @@ class Pieces:
     async def _materialise(
         self, known: KnownPiece, root: Cid | None, path: str | None
     ) -> HeldVolume:
-        key, roots = known.key, known.roots
-        if root is None and not roots:
-            raise InputMissing(f"{key} holds no CAR with a root; name a path or another piece")
-        wanted = root or roots[0]
-        names = tuple(part for part in (path or "").split("/") if part)
-        denylist = self._denylist()
-        try:
-            await self._check_denied(denylist, known, wanted)
-            denylist.check(wanted, names)
-            place = index_place(self._roots, known.piece_cid, known.padded_size)
-            with await self._own_bytes(known) as reader:
-                volume = await asyncio.to_thread(
-                    self._volume, reader, place, wanted, names, denylist
-                )
-            for block in volume.blocks_read:  # it may have been in the cache before the list was
-                denylist.check(block)
-        except (CarError, BadBlock):
-            raise
-        except _UNREADABLE as error:
-            raise InputMissing(f"{key}: {error}") from error
-        return HeldVolume(volume.path, volume.root, volume.size_bytes, volume.blocks_read, key)
-
-    async def _check_denied(self, denylist: Denylist, known: KnownPiece, root: Cid) -> None:
-        """Raises `Denied` if a piece that the DAG is read from is on the list: itself, the one around, or the one it lies in."""
-        if not len(denylist):
-            return
-        around = KnownPiece(known.piece, known.check)
-        inside = await parts_of(around, self.segments, _MOST_LOOKED_AT) if not known.part else ()
-        for one in (around, known, *(part for part in inside if root in part.roots)):
-            for cid in one.names:
-                denylist.check(cid)
+        return await self._volumes.make(known, lambda: self._own_bytes(known), root, path)
 
     async def _own_bytes(self, known: KnownPiece) -> BinaryIO:
         """The bytes of a piece, or of a sub-piece alone; not verified."""
         stream = cast("BinaryIO", BufferedReader(await self._reader(known.piece), 1 << 16))
         window = known.window
         return stream if window is None else open_window(stream, window, owns_stream=True)
-
-    def _volume(
-        self,
-        reader: BinaryIO,
-        place: IndexPlace,
-        root: Cid,
-        names: tuple[str, ...],
-        denylist: Denylist,
-    ) -> Volume:
-        limits = self._make_room()
-        try:
-            with IndexedBlocks(reader, place) as indexed:
-                blocks = DenyingBlocks(indexed, denylist)
-                return make_volume(blocks, root, names, self._cache, limits)
-        except VolumeTooLarge as error:
-            if limits.max_bytes >= VolumeLimits().max_bytes:
-                raise
-            raise VolumeTooLarge(
-                f"{error}, which is what the disk has above jobs.keep_free_bytes"
-            ) from error
 
     async def verify(self, key: str) -> PieceCheck:
         """Read the piece's bytes and record what they are. Readings of one piece at the same time are one.
@@ -380,7 +330,7 @@ class Pieces:
         outer = outer_of(known.piece)
         if await self.segments.reading(outer) is not None:
             return
-        roots = await self._roots_of(known)
+        roots = await self.subtree_roots(known)
         if roots is None:
             return
         reader = BufferedReader(await self._reader(known.piece), 1 << 16)
@@ -419,10 +369,10 @@ class Pieces:
     async def _open(self, known: KnownPiece) -> BinaryIO:
         window = known.window
         for is_last in (False, True):
-            roots = await self._roots_of(known)
+            roots = await self.subtree_roots(known)
             if roots is None:
                 known = await self._verified_for_reading(known)
-                roots = await self._roots_of(known)
+                roots = await self.subtree_roots(known)
             try:
                 reader = await self._reader(known.piece)
             except SourceError as error:
@@ -437,7 +387,8 @@ class Pieces:
             return stream if window is None else open_window(stream, window, owns_stream=True)
         raise AssertionError("the second round returns or raises")
 
-    async def _roots_of(self, known: KnownPiece) -> SubtreeRoots | None:
+    async def subtree_roots(self, known: KnownPiece) -> SubtreeRoots | None:
+        """The roots of the whole piece's subtrees; None if it is not verified, or they are lost."""
         if known.check is None or known.check.state is not CheckState.VERIFIED:
             return None
         cid = known.piece.piece_cid
