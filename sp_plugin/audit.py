@@ -57,7 +57,7 @@ from lotus_client.types import (
     SectorNumber,
 )
 from sp_plugin.earnings.closing import CostTerms, HoldingsAt, bears_costs, period_costs
-from sp_plugin.earnings.registry_json import shares_from_json
+from sp_plugin.earnings.registry_json import shares_from_json, sub_piece_from_json
 from sp_plugin.payouts.ports import find_actor
 from sp_plugin.statement_checks import (
     WrongStatement,
@@ -294,6 +294,7 @@ class _Auditor:
             source=PartSource(line["source"]),
             basis=Basis(line["basis"]),
             amount=AttoFil(int(line["amount"])),
+            sub_piece=sub_piece_from_json(line),
         )
         leaf = part_leaf(line["win"], Epoch(line["epoch"]), part)
         path = [bytes.fromhex(node) for node in line["proof"]]
@@ -347,7 +348,7 @@ class _Auditor:
         )
         if isinstance(result, WinUnknown):
             raise WrongStatement(f"win {result.win}: {result.detail}")
-        given = {(part.job, part.piece_key): part for part in result.parts}
+        given = {(part.job, part.piece_key, part.sub_piece): part for part in result.parts}
         users = {line["job"] for line in lines if line["source"] == PartSource.USED.value}
         for line in lines:
             amount = int(line["amount"])
@@ -355,7 +356,7 @@ class _Auditor:
                 self.budgets[line["job"]] += amount
             elif line["job"] in users:
                 continue  # rounded together with a bonus whose other users are unknown here: `check_used`
-            part = given.pop((line["job"], line["piece"]), None)
+            part = given.pop((line["job"], line["piece"], sub_piece_from_json(line)), None)
             most = 0 if part is None else part.amount.value
             # what other payees' budgets leave of a win is unknown here, so a budget has an upper bound only
             fits = amount <= most if line["basis"] == Basis.FIXED_BUDGET.value else amount == most
