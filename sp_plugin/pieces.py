@@ -294,7 +294,7 @@ class Pieces:
                 try:
                     await self.know_blocks(replace(known.piece, offset=check.offset))
                     await self._know_segments(known)
-                except (SourceError, OSError, NotFound, Conflict) as error:
+                except (SourceError, OSError) as error:
                     log.warning("blocks_unknown", piece=known.piece.key, error=str(error))
         return False
 
@@ -326,16 +326,20 @@ class Pieces:
         await self._blocks.add(name, content.marks, epoch=piece.from_epoch, is_run=False)
 
     async def _know_segments(self, known: KnownPiece) -> None:
-        """Keep the segments of a piece that was verified before they were kept, or whose record was lost."""
-        outer = outer_of(known.piece)
-        if await self.segments.reading(outer) is not None:
+        """Keep the segments of a piece that was verified before they were kept, or say that it cannot be read any more."""
+        if await self.segments.reading(outer_of(known.piece)) is not None:
             return
         roots = await self.subtree_roots(known)
         if roots is None:
+            await self.verify(known.piece.key)
             return
-        reader = BufferedReader(await self._reader(known.piece), 1 << 16)
-        content = await asyncio.to_thread(content_of, reader, known.piece.padded_size, roots)
-        await self._save_segments(known.piece, content)
+        try:
+            reader = BufferedReader(await self._reader(known.piece), 1 << 16)
+            content = await asyncio.to_thread(content_of, reader, known.piece.padded_size, roots)
+        except (SourceError, OSError) as error:
+            await self.changed(known.piece.key, error)
+        else:
+            await self._save_segments(known.piece, content)
 
     async def _save_segments(self, piece: HeldPiece, content: PieceContent) -> None:
         if content.segments is None:

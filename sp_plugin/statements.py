@@ -384,6 +384,7 @@ def statement_text(statement: dict[str, Any]) -> str:
             f"period {name} (epochs {period['first_epoch']} to {period['last_epoch']}): "
             f"{len(period['lines'])} lines, net {_fil(net)}, root {period['root']}"
         )
+        lines += _inside_lines(period)
         lines += [f"  unknown at the close: {win}" for win in period["unknown_wins"]]
     lines += [f"still unknown, not counted: {win}" for win in statement["unknown_wins"]]
     for payment in statement["payments"]:
@@ -397,6 +398,17 @@ def statement_text(statement: dict[str, Any]) -> str:
             f"{_fil(sum(int(amount) for _, amount in statement['unvested']))} in all"
         )
     return "\n".join([*lines, "", statement["notice"], ""])
+
+
+def _inside_lines(period: dict[str, Any]) -> list[str]:
+    """One line for each piece inside a held one that the period's lines are of."""
+    named = {
+        f"  of piece {line['sub_piece']['piece_cid']}, which lies in {line['piece']} ({line['piece_cid']}): "
+        "`sp-plugin pieces proof verify` checks the proof that it does": None
+        for line in period["lines"]
+        if "sub_piece" in line
+    }
+    return list(named)
 
 
 def _percent(bps: int) -> str:
