@@ -12,8 +12,9 @@ from typing import BinaryIO, Final
 
 from deals.car import CarError, CarReader
 from deals.car_sections import SectionHead
+from deals.index_entries import PlacedEntry, examine_index
 from deals.indexed_blocks import IndexPlace
-from deals.piece_cars import HeldCar, PieceCars, Window, windows_among
+from deals.piece_cars import HeldCar, PieceCars, Window, open_window, windows_among
 from deals.piece_cid import root_of
 from deals.sub_pieces import SegmentFindings, confirm_segments
 from deals.subtree_roots import SubtreeRoots, VerifiedReader
@@ -74,11 +75,29 @@ def content_of(
                 deque(heads, maxlen=0)
             else:
                 index.save(heads)
-            found = _whole_cars(source, cars.cars)
+            found = _whole_cars(source, _known_sizes(reader, cars.cars, segments))
         except CarError:
             return PieceContent((), None, marks, (), segments)
         roots = dict.fromkeys(root for car in found for root in car.roots)
         return PieceContent(tuple(roots), cars.payload_size, marks, found, segments)
+
+
+def _known_sizes(
+    reader: BinaryIO, cars: Mapping[Window, int | None], segments: SegmentFindings | None
+) -> Mapping[Window, int | None]:
+    """The sizes of the CARs, but None of the first CAR of an aggregate inside an aggregate: more follows behind it."""
+    if segments is None or not segments.segments:
+        return cars
+    return {
+        window: None if _has_index(open_window(reader, window), window.size) else size
+        for window, size in cars.items()
+    }
+
+
+def _has_index(segment: BinaryIO, size: int) -> bool:
+    with segment:
+        found = examine_index(segment, size // 127 * 128)
+        return any(isinstance(one, PlacedEntry) for one in found)
 
 
 def _whole_cars(source: BinaryIO, cars: Mapping[Window, int | None]) -> tuple[HeldCar, ...]:
