@@ -8,7 +8,7 @@ Information only, believed and not checked: the terms themselves (they stand in 
 has), `solstice_epoch` and `capital_cost_apr_bps` of the settings as the operator's, a period's `unknown_wins`, the lists
 `unknown_wins` and `open_period` (what is not divided yet), a period's `released_to` beyond the step it is in, `leaves` and
 `sector_size` of a period without lines, the counted bytes of a budget (only that there are some), that a sub-piece lies in its
-piece (only that it has room there; `pieces proof verify` checks the proof), and `ledger` (an anchor to compare with a later `ledger show`).
+piece (only that it has room there; `sp_plugin.statement_proofs` checks the proofs), and `ledger` (an anchor to compare with a later `ledger show`).
 Of a bonus for use, and of a budget that shares a win with others', the audit knows an upper bound only, for the other
 payees are not in the statement. Wins that a statement leaves out are not looked for.
 """

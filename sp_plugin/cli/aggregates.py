@@ -130,25 +130,19 @@ def verify(
     json: JsonOption = False,
 ) -> None:
     """Say whether a proof holds: exits 1 if not. That the aggregate is held is another question (`pieces list`)."""
-    from deals.aggregates import decode_proof
     from deals.data_segment import ProofError
-    from deals.piece_cid import encode_piece_cid_v1, root_of
-    from lotus_client.cid import Cid
     from sp_plugin.cli.reading import read_structure
     from sp_plugin.errors import BadInput, ExitCode
+    from sp_plugin.statement_proofs import GivenProof
 
     given = read_structure(file, "proof")
     try:
-        commitment = root_of(Cid.parse(str(given["piece_cid"])))
-        named = (root_of(Cid.parse(str(given["aggregate"]))), int(given["aggregate_padded_size"]))
-        raw, size = bytes.fromhex(str(given["proof_cbor"])), int(given["padded_size"])
+        proof = GivenProof.parse(given)
     except (KeyError, ValueError, TypeError) as error:
         raise BadInput(f"{file} is no proof that `pieces proof make` wrote: {error}") from error
     detail = ""
     try:
-        root, total = decode_proof(raw).aggregate_of(commitment, size)
-        if (root, total) != named:
-            detail = f"it leads to {encode_piece_cid_v1(root)} of {total} padded bytes"
+        proof.place()
     except ProofError as error:
         detail = str(error)
     fields = {"ok": not detail, "piece_cid": given["piece_cid"], "aggregate": given["aggregate"]}

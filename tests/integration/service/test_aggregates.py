@@ -125,17 +125,29 @@ async def test_two_authors_in_one_aggregate_are_paid_for_their_own_bytes_and_can
                 assert line["sub_piece"]["piece_cid"] == item["piece_cid"]
                 assert line["terms"]["counted_bytes"] == counted
                 assert int(line["amount"]) > 0
-            await check_proof(config, tmp_path / f"{payee}.json", item["piece_cid"], outer)
+            proof = tmp_path / f"{payee}.json"
+            await audit_with(config, statement, proof, code=2)  # there is no such file yet
+            await make_proof(config, proof, item["piece_cid"], outer)
+            await audit_with(config, statement, proof, code=0)
+            enlarge(proof)
+            assert (await sp_plugin(config, "pieces", "proof", "verify", str(proof)))[0] == 1
+            await audit_with(config, statement, proof, code=1)
             assert not await passes_with_another_place(statement, sidecar)
 
 
-async def check_proof(config: Path, file: Path, piece: str, outer: dict[str, Any]) -> None:
+async def make_proof(config: Path, file: Path, piece: str, outer: dict[str, Any]) -> None:
     """An inclusion proof of the held aggregate, made by the operator and checked by the payee."""
     made = await answer(config, "pieces", "proof", "make", piece, "-o", str(file))
     assert made["aggregate"] == outer["piece_cid"]
     assert (await answer(config, "pieces", "proof", "verify", str(file)))["ok"]
-    enlarge(file)
-    assert (await sp_plugin(config, "pieces", "proof", "verify", str(file)))[0] == 1
+
+
+async def audit_with(config: Path, statement: dict[str, Any], proof: Path, *, code: int) -> None:
+    """The audit of a statement with a proof, as the payee runs it, ends with this code."""
+    file = proof.with_suffix(".statement")
+    await asyncio.to_thread(file.write_text, json.dumps(statement))
+    found, out, err = await sp_plugin(config, "audit", str(file), "--proof", str(proof))
+    assert found == code, out + err
 
 
 def enlarge(proof: Path) -> None:
