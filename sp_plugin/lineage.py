@@ -147,7 +147,7 @@ class Lineage:
         records = [r for r in await self._outputs.all() if r.piece_cid and r.counted_bytes]
         held = await self._chain.held_pieces(self._provider)
         cids = [record.piece_cid for record in records if record.piece_cid]
-        places = await places_of(cids, held, self._pieces.segments)
+        places = await places_of(cids, held, self._pieces.segments, self._epoch())
         found = []
         taken: set[Cid] = set()  # of equal outputs only the first brought anything new
         for record in records:
@@ -178,6 +178,8 @@ class Lineage:
         found = []
         held = {piece.key: piece for piece in await self._chain.held_pieces(self._provider)}
         for record in await self._outputs.all():
+            if not record.used_pieces:
+                continue
             job, bundle = await self._bundle(record.job_id)
             if bundle.payee is None or not bundle.terms.input_bps:
                 continue

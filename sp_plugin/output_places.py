@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from deals.piece_cid import encode_piece_cid_v1, root_of
+from fil_plus.periods import PERIOD_EPOCHS
 from fil_plus.pieces import HeldPiece, SubPiece, split_key
 from lotus_client.cid import Cid
+from lotus_client.types import Epoch
 from sp_plugin.store.sub_pieces import OuterPiece, SubPieceRepository, outer_of
 
 __all__ = ["OutputPlace", "place_of_use", "places_of"]
+
+_CLOSED: Final = 3 * PERIOD_EPOCHS  # a period's end, the look-back and finality lie within it
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +28,26 @@ class OutputPlace:
 
 
 async def places_of(
-    cids: Iterable[Cid], held: Sequence[HeldPiece], segments: SubPieceRepository
+    cids: Iterable[Cid],
+    held: Sequence[HeldPiece],
+    segments: SubPieceRepository,
+    now: Epoch | None = None,
 ) -> Mapping[Cid, OutputPlace]:
     """One place of each of these pieces, as far as they are held. A second place holds nothing new, so only one counts.
 
-    Whole pieces come before sub-pieces, and of equals the lower key.
+    Whole pieces come before sub-pieces, and of equals the lower key. `held` may have pieces that ended: one whose last period is
+    closed by `now` comes behind all others, so that a result goes on earning where it is held again.
     """
+    over = {piece.key for piece in held if now is not None and piece.to_epoch + _CLOSED < now}
+    found = await _among([piece for piece in held if piece.key not in over], cids, segments)
+    if over:
+        found = {**await _among(held, cids, segments), **found}
+    return found
+
+
+async def _among(
+    held: Sequence[HeldPiece], cids: Iterable[Cid], segments: SubPieceRepository
+) -> dict[Cid, OutputPlace]:
     wanted = {encode_piece_cid_v1(root_of(cid)): cid for cid in cids}
     keys: dict[OuterPiece, str] = {}
     found: dict[Cid, OutputPlace] = {}

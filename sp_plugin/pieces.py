@@ -17,7 +17,7 @@ from deals.checkpoint import Checkpoint
 from deals.denylist import Denylist
 from deals.piece_cars import open_window
 from deals.piece_cid import root_of
-from deals.sources import PieceSource, PieceUnavailable, SourceError, make_source
+from deals.sources import PieceSource, PieceUnavailable, SourceError
 from deals.sources.failing_over import FailingOver
 from deals.sources.several import Place, SeveralSources
 from deals.sources.storage_path import StoragePathSource
@@ -28,8 +28,7 @@ from deals.volumes import VolumeLimits
 from fil_plus.pieces import HeldPiece
 from lotus_client.cid import Cid
 from lotus_client.types import ActorId, ClaimId, Epoch
-from sp_plugin.config.sections import ProviderConfig
-from sp_plugin.errors import BadInput, Conflict, NotFound
+from sp_plugin.errors import Conflict, NotFound
 from sp_plugin.inputs.base import HeldVolume, InputMissing, PieceRef
 from sp_plugin.known_pieces import KnownPiece, PieceName, find_inside, held_at
 from sp_plugin.piece_content import PieceContent, content_of, index_place
@@ -40,7 +39,7 @@ from sp_plugin.store.held_blocks import HeldBlockRepository
 from sp_plugin.store.piece_checks import CheckState, PieceCheck, PieceCheckRepository
 from sp_plugin.store.sub_pieces import SubPieceRepository, outer_of
 
-__all__ = ["HeldIndex", "KnownPiece", "Pieces", "piece_source"]
+__all__ = ["HeldIndex", "KnownPiece", "Pieces"]
 
 _RETRY_NANOSECONDS: Final = 3600 * 10**9  # how long an unreadable piece is left alone
 _RETRY_WRONG_NANOSECONDS: Final = 24 * _RETRY_NANOSECONDS  # and one whose bytes are another piece's
@@ -471,23 +470,6 @@ class Pieces:
     def _checkpoint(self, piece: HeldPiece) -> Checkpoint:
         root = root_of(piece.piece_cid)
         return Checkpoint(self._roots, f"{piece.piece_cid}.partial", root, piece.padded_size)
-
-
-def piece_source(provider: ProviderConfig, sector_size: int) -> PieceSource | None:
-    """The configured places where pieces are read, as one; None if there are none.
-
-    Raises:
-        BadInput: a source's kind or options are wrong.
-    """
-    sources: list[PieceSource] = []
-    if provider.storage_paths:
-        sources.append(StoragePathSource(provider.storage_paths, sector_size))
-    for position, item in enumerate(provider.sources):
-        try:
-            sources.append(make_source(item.kind, item.options))
-        except ValueError as error:
-            raise BadInput(str(error), field=f"provider.sources[{position}]") from error
-    return SeveralSources(sources) if sources else None
 
 
 def _best(found: list[KnownPiece]) -> PieceRef | None:

@@ -42,8 +42,9 @@ from sp_plugin.lineage import Lineage
 from sp_plugin.metrics import CHAIN_EPOCH, EVENT_SOURCE, JOBS, PIECES, UNKNOWN_EPOCHS
 from sp_plugin.miner import connect_miner
 from sp_plugin.node import SameChain, check_node, connect_node, nodes_agree
+from sp_plugin.piece_sources import piece_source
 from sp_plugin.piece_work import WorkStopped
-from sp_plugin.pieces import Pieces, piece_source
+from sp_plugin.pieces import Pieces
 from sp_plugin.policy import PolicyRules
 from sp_plugin.pruning import Pruning
 from sp_plugin.refill import Refill

@@ -54,7 +54,8 @@ async def proof(request: web.Request) -> web.Response:
     pieces, key = request.app[PARTS].pieces, request.match_info["key"]
     candidates = await pieces.inside(key)
     if not candidates:
-        raise NotFound("sub-piece of a held piece", key)
+        hint = "verify the piece around it first, or name its file"
+        raise NotFound("sub-piece of a held piece", f"{key} ({hint})")
     problem: Exception | None = None
     for known in candidates:
         try:

@@ -363,6 +363,24 @@ async def test_a_whole_piece_comes_before_the_same_result_in_an_aggregate(world:
     assert item.sub_piece is not None
 
 
+async def test_a_result_goes_on_earning_where_it_is_held_again_once_the_first_place_is_over(
+    world: World,
+):
+    mine = world.sample(new=NEW)
+    world.run("a", mine)
+    await world.counted()
+    world.hold(mine, sector=1, since=550)  # until epoch 10,000
+    again = world.hold(aggregate_of(world, mine), sector=2, since=9000)
+    world.epoch = Epoch(9500)
+    await world.pieces.verify(again.key)
+    world.chain.pieces[1] = replace(again, to_epoch=Epoch(90_000))
+    keys = []
+    for epoch in (10_500, 10_000 + 3 * 2880, 10_001 + 3 * 2880, 100_000):
+        world.epoch = Epoch(epoch)
+        keys += [item.piece_key for item in await world.lineage.produced()]
+    assert keys == ["claim:1", "claim:1", "claim:2", "claim:1"]
+
+
 async def test_a_use_of_a_sub_piece_is_of_its_payload_and_of_no_bytes_once_it_is_unknown(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):

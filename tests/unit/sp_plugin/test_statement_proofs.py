@@ -83,5 +83,10 @@ def test_a_proof_that_does_not_hold_proves_nothing(change: dict[str, Any]):
 
 
 def test_what_is_no_statement_is_said_to_be_none():
-    for wrong in ({}, {"periods": 5}, statement(line(1, offset=-128)), statement(line(1, offset=3))):
+    for wrong in (
+        {},
+        {"periods": 5},
+        statement(line(1, offset=-128)),
+        statement(line(1, offset=3)),
+    ):
         assert [finding.ok for finding in proof_findings(wrong, [])] == [False]
