@@ -292,7 +292,8 @@ class Pieces:
                 self._looked_into.add(known.piece.key)
                 try:
                     await self.know_blocks(replace(known.piece, offset=check.offset))
-                    await self._know_segments(known)
+                    if await self._know_segments(known):
+                        return True
                 except (SourceError, OSError) as error:
                     log.warning("blocks_unknown", piece=known.piece.key, error=str(error))
         return False
@@ -324,14 +325,17 @@ class Pieces:
         content = await asyncio.to_thread(content_of, reader, piece.padded_size)
         await self._blocks.add(name, content.marks, epoch=piece.from_epoch, is_run=False)
 
-    async def _know_segments(self, known: KnownPiece) -> None:
-        """Keep the segments of a piece that was verified before they were kept, or say that it cannot be read any more."""
+    async def _know_segments(self, known: KnownPiece) -> bool:
+        """Keep the segments of a piece that was verified before they were kept, or say that it cannot be read any more.
+
+        Whether there was anything to do.
+        """
         if await self.segments.reading(outer_of(known.piece)) is not None:
-            return
+            return False
         roots = await self.subtree_roots(known)
         if roots is None:
             await self.verify(known.piece.key)
-            return
+            return True
         try:
             reader = BufferedReader(await self._reader(known.piece), 1 << 16)
             content = await asyncio.to_thread(content_of, reader, known.piece.padded_size, roots)
@@ -339,6 +343,7 @@ class Pieces:
             await self.changed(known.piece.key, error)
         else:
             await self._save_segments(known.piece, content)
+        return True
 
     async def _save_segments(self, piece: HeldPiece, content: PieceContent) -> None:
         if content.segments is None:
