@@ -22,12 +22,12 @@ from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.jobs.reading import Kinds, ReadJob, read_job_values
 from sp_plugin.jobs.spec import JobSpec
 from sp_plugin.jobs.states import JobState
+from sp_plugin.known_pieces import datasets_naming
 from sp_plugin.pieces import Pieces
 from sp_plugin.policy import (
     InputFacts,
     PolicyDecision,
     PolicyRules,
-    datasets_of,
     decide_policy,
 )
 from sp_plugin.store.jobs import JobRecord
@@ -214,8 +214,6 @@ class Admission:
             elif item.source == "ipfs":
                 ref = await self._pieces.find_root(item.cid)
             known = await self._pieces.get(ref.key) if ref else None
-            named = (
-                datasets_of(known.piece, self._datasets, known.roots, known.names) if known else ()
-            )
+            named = datasets_naming(known, self._datasets) if known else ()
             facts.append(InputFacts(item.source, item.cid, ref, named))
         return facts

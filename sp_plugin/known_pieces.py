@@ -5,7 +5,7 @@ The key of a sub-piece is that of the held piece around it with its place there:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -14,11 +14,21 @@ from deals.piece_cid import decode_piece_cid_v2, encode_piece_cid_v1, encode_pie
 from fil_plus.pieces import HeldPiece, ProvenanceKind, split_key
 from lotus_client.cid import FIL_COMMITMENT_UNSEALED, Cid, CidError
 from lotus_client.types import ClaimId, PaddedPieceSize
+from sp_plugin.config import DatasetConfig
 from sp_plugin.inputs.base import PieceRef
+from sp_plugin.policy import datasets_of
 from sp_plugin.store.piece_checks import CheckState, PieceCheck
 from sp_plugin.store.sub_pieces import StoredSubPiece, SubPieceRepository, outer_of
 
-__all__ = ["KnownPiece", "PieceName", "find_inside", "held_at", "parts_of"]
+__all__ = [
+    "KnownPiece",
+    "PieceName",
+    "datasets_naming",
+    "find_inside",
+    "held_at",
+    "parts_of",
+    "with_root",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +157,13 @@ class PieceName:
         return self.padded_size in (None, padded_size) and root_of(cid) == self.root
 
 
+def datasets_naming(
+    known: KnownPiece, datasets: Iterable[DatasetConfig]
+) -> tuple[DatasetConfig, ...]:
+    """The datasets that it belongs to: those that name it, or of a sub-piece the piece around it."""
+    return datasets_of(known.piece, datasets, known.roots, known.names)
+
+
 async def find_inside(
     held: Sequence[KnownPiece], name: PieceName, segments: SubPieceRepository
 ) -> list[KnownPiece]:
@@ -182,3 +199,9 @@ async def parts_of(
 ) -> Sequence[KnownPiece]:
     """The sub-pieces of a held piece by offset, at most so many."""
     return [known.inside(part) for part in await segments.of(outer_of(known.piece), most)]
+
+
+async def with_root(known: KnownPiece, root: Cid, segments: SubPieceRepository) -> list[KnownPiece]:
+    """The sub-pieces of a held piece whose CAR has this root."""
+    found = await segments.with_root(outer_of(known.piece), root)
+    return [known.inside(part) for part in found]

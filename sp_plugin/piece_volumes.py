@@ -16,13 +16,12 @@ from deals.volumes import Volume, VolumeError, VolumeLimits, VolumeTooLarge
 from deals.volumes import materialise as make_volume
 from lotus_client.cid import Cid
 from sp_plugin.inputs.base import HeldVolume, InputMissing
-from sp_plugin.known_pieces import KnownPiece, parts_of
+from sp_plugin.known_pieces import KnownPiece, with_root
 from sp_plugin.piece_content import index_place
 from sp_plugin.store.sub_pieces import SubPieceRepository
 
 __all__ = ["PieceVolumes"]
 
-_MOST_PARTS: Final = 1 << 18  # looked at to see which of them holds a root
 # Why the content that a job names cannot be given to it.
 _UNREADABLE: Final = (
     CarError, UnixFsError, MissingBlock, BadBlock, UnknownHash, VolumeError, Denied,
@@ -89,8 +88,8 @@ class PieceVolumes:
         if not len(denylist):
             return
         around = KnownPiece(known.piece, known.check)
-        inside = await parts_of(around, self._segments, _MOST_PARTS) if not known.part else ()
-        for one in (around, known, *(part for part in inside if root in part.roots)):
+        inside = [] if known.part else await with_root(around, root, self._segments)
+        for one in (around, known, *inside):
             for cid in one.names:
                 denylist.check(cid)
 

@@ -30,7 +30,7 @@ from lotus_client.cid import Cid
 from lotus_client.types import ActorId, ClaimId, Epoch
 from sp_plugin.errors import Conflict, NotFound
 from sp_plugin.inputs.base import HeldVolume, InputMissing, PieceRef
-from sp_plugin.known_pieces import KnownPiece, PieceName, find_inside, held_at
+from sp_plugin.known_pieces import KnownPiece, PieceName, find_inside, held_at, with_root
 from sp_plugin.piece_content import PieceContent, content_of, index_place
 from sp_plugin.piece_places import Copy, PiecePlaces, SectorBooks
 from sp_plugin.piece_volumes import PieceVolumes
@@ -68,6 +68,8 @@ class HeldIndex(Protocol):
 class Pieces:
     """The held pieces of one provider; implements `inputs.base.PieceLibrary`. `clock` gives Unix nanoseconds.
 
+    `admits` tells whether a piece is in a dataset, for the choice among several; whether a job may read it is policy's to say.
+
     `epoch` gives the epoch up to which the chain has been followed, None before the first step. A piece whose place in its
     sector the chain does not tell is looked up in `books`, the miner's own, and else searched in the files of `unsealed`.
     """
@@ -88,6 +90,7 @@ class Pieces:
         roots_dir: Path,
         make_room: Callable[[], VolumeLimits] = VolumeLimits,
         denylist: Callable[[], Denylist] = Denylist,
+        admits: Callable[[KnownPiece], bool] = lambda _: True,
         epoch: Callable[[], Epoch | None],
         clock: Callable[[], int],
     ) -> None:
@@ -105,6 +108,7 @@ class Pieces:
         ] = {}  # when a piece without bytes is read again, if not by the usual time
         self._volumes = PieceVolumes(cache_dir, roots_dir, segments, make_room, denylist)
         self._roots = roots_dir
+        self._admits = admits
         self._epoch = epoch
         self._clock = clock
 
@@ -144,7 +148,7 @@ class Pieces:
         return whole + await find_inside(known, name, self.segments)
 
     async def find_piece(self, piece_cid: Cid | None, claim_id: ClaimId | None) -> PieceRef | None:
-        """See `PieceLibrary`. Whole pieces come before sub-pieces, but verified ones before those that are not.
+        """See `PieceLibrary`. What is in a dataset comes first, then what is verified, and whole pieces before sub-pieces.
 
         A claim names its piece, or with a piece CID also one inside it.
         """
@@ -152,11 +156,19 @@ class Pieces:
         found = known
         if piece_cid is not None:
             found = await self._named(PieceName.of(piece_cid), known)
-        return _best(found)
+        return _best([one for one in found if self._admits(one)] or found)
 
     async def find_root(self, root: Cid) -> PieceRef | None:
-        """See `PieceLibrary`. Roots are known of pieces that have been verified."""
-        return _best([known for known in await self.known() if root in known.roots])
+        """See `PieceLibrary`. Roots are known of pieces that have been verified.
+
+        A piece in a dataset comes first, then a sub-piece in one: that alone is read if the piece around is in none.
+        """
+        found = [known for known in await self.known() if root in known.roots]
+        admitted = [known for known in found if self._admits(known)]
+        for known in () if admitted else found:
+            inside = await with_root(known, root, self.segments)
+            admitted += [part for part in inside if self._admits(part)]
+        return _best(admitted or found)
 
     async def materialise(
         self, piece: PieceRef, root: Cid | None, path: str | None, into: Path

@@ -38,6 +38,7 @@ from sp_plugin.http.parts import Parts
 from sp_plugin.input_cache import InputCache
 from sp_plugin.jobs.following import LogPlaces
 from sp_plugin.jobs.queue import InvalidTransition, JobQueue
+from sp_plugin.known_pieces import datasets_naming
 from sp_plugin.lineage import Lineage
 from sp_plugin.metrics import CHAIN_EPOCH, EVENT_SOURCE, JOBS, PIECES, UNKNOWN_EPOCHS
 from sp_plugin.miner import connect_miner
@@ -144,6 +145,7 @@ class Sidecar:
             roots_dir=data.piece_roots,
             make_room=self.input_cache.make_room,
             denylist=denylists.current,
+            admits=lambda known: bool(datasets_naming(known, config.datasets)),
             epoch=lambda: self._followed,
             clock=time.time_ns,
         )

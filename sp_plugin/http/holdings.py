@@ -19,8 +19,7 @@ from sp_plugin.http.gaps import gaps_json
 from sp_plugin.http.parts import PARTS
 from sp_plugin.http.requests import number
 from sp_plugin.jobs.states import ExecutionState
-from sp_plugin.known_pieces import KnownPiece, PieceName, find_inside
-from sp_plugin.policy import datasets_of
+from sp_plugin.known_pieces import KnownPiece, PieceName, datasets_naming, find_inside
 from sp_plugin.publishers.local import archive_path, pack_archive
 from sp_plugin.store.sub_pieces import SubPieceRepository, outer_of
 
@@ -43,11 +42,7 @@ async def datasets(request: web.Request) -> web.Response:
     named = await named_inside(parts.datasets, known, parts.pieces.segments)
     items = []
     for dataset in parts.datasets:
-        keys = [
-            item.key
-            for item in (*known, *named)
-            if datasets_of(item.piece, [dataset], item.roots, item.names)
-        ]
+        keys = [item.key for item in (*known, *named) if datasets_naming(item, [dataset])]
         items.append(plain_values(dataset) | {"pieces": keys})
     return web.json_response({"items": items, "gaps": gaps_json(await parts.gaps())})
 
@@ -190,7 +185,7 @@ def piece_json(request: web.Request, known: KnownPiece) -> dict[str, Any]:
     """A held piece, or a sub-piece of one, as plain values; `within` says where in which piece a sub-piece lies."""
     parts = request.app[PARTS]
     piece, check, names = known.piece, known.check, known.names
-    named = datasets_of(piece, parts.datasets, known.roots, names)
+    named = datasets_naming(known, parts.datasets)
     return {
         "key": known.key,
         "piece_cid": str(known.piece_cid),

@@ -169,6 +169,12 @@ class SubPieceRepository:
         """The sub-pieces of one piece by offset, the first `most` of them."""
         return await self._select(_same(sub_pieces, outer), most)
 
+    async def with_root(self, outer: OuterPiece, root: Cid) -> Sequence[StoredSubPiece]:
+        """The sub-pieces of one piece whose CAR has this root."""
+        has = sub_pieces.c.roots.contains(f'"{root}"', autoescape=True)
+        found = await self._select(_same(sub_pieces, outer) & has)
+        return [part for part in found if root in part.roots]
+
     async def at(self, outer: OuterPiece, offset: int, size: int) -> StoredSubPiece | None:
         """The sub-piece at that place."""
         here = (sub_pieces.c.piece_offset == offset) & (sub_pieces.c.padded_size == size)

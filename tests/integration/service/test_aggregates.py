@@ -193,13 +193,21 @@ async def test_a_job_runs_over_a_piece_inside_an_aggregate_that_a_dataset_names_
         done = await run_job(devnet, sidecar, str(inner.piece_cid_v2), payee, b"inside")
         over = done["record"]["inputs"][1]
         assert (over["cid"], over["piece_key"]) == (str(inner.piece_cid), shown["key"])
-        refused = await sidecar.call(
-            "PUT",
-            "/api/v1/orchestrator/jobs",
-            status=403,
-            Job=job(outer["piece_cid"], payee),
-        )
-        assert "is in no dataset" in json.dumps(refused)
+        by_root = over_root(job(outer["piece_cid"], payee), root)
+        policy = await sidecar.call("POST", "/api/v1/sp/policy/test", Job=by_root)
+        assert policy["allowed"], policy
+        for wrong in (job(outer["piece_cid"], payee), over_root(by_root, car[1])):
+            path = "/api/v1/orchestrator/jobs"
+            refused = await sidecar.call("PUT", path, status=403, Job=wrong)
+            assert "is in no dataset" in json.dumps(refused)
+
+
+def over_root(described: dict[str, Any], root: Cid) -> dict[str, Any]:
+    """The same job over a DAG in place of a piece."""
+    changed: dict[str, Any] = json.loads(json.dumps(described))
+    source = {"Type": "ipfs", "Params": {"CID": str(root)}}
+    changed["Tasks"][0]["InputSources"][1]["Source"] = source
+    return changed
 
 
 async def look_at(config: Path, folder: Path, shown: dict[str, Any], foreign: bytes) -> None:

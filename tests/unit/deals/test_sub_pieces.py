@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deals.aggregates import prove_entry, prove_segment
 from deals.commp import CommpHasher, commp, feed
-from deals.data_segment import IndexEntry, aggregate, index_place
+from deals.data_segment import IndexEntry, ProofError, aggregate, index_place
 from deals.fr32 import pad, unpad_quads, unpadded_length
 from deals.index_entries import IndexFault, examine_index
 from deals.kernels.zeros import ZERO_ROOTS
@@ -19,6 +20,7 @@ from deals.sub_pieces import ConfirmedBy, SegmentFindings, confirm_segments
 from deals.subtree_roots import RangeMismatch, VerifiedReader, roots_of
 from lotus_client.types import PaddedPieceSize
 from tests.piece_samples import content
+from tests.unit.deals.test_data_segment import MIB, sample_deal, sample_entries
 
 SIZE = 1 << 16
 
@@ -201,3 +203,17 @@ def test_whatever_is_confirmed_has_the_commitment_of_the_bytes_there(
             one for one in made.entries if one.commitment != ZERO_ROOTS[one.size.bit_length() - 6]
         ]
         assert [one.entry for one in found.segments] == kept
+
+
+def test_both_segments_of_the_go_librarys_own_sample_are_confirmed_and_proven():
+    deal = sample_deal()
+    stream, roots = verified(deal, MIB)
+    found = confirm_segments(stream, roots)  # type: ignore[arg-type]
+    assert [one.entry for one in found.segments] == sample_entries()
+    assert found.fault_count == 0
+    for one in found.segments:
+        proof = prove_entry(stream, roots, one.number, one.entry)  # type: ignore[arg-type]
+        assert (proof, one.entry) == prove_segment(io.BytesIO(deal), one.entry.commitment)
+        for wrong in (one.number + 1, -1, 1 << 20):
+            with pytest.raises(ProofError):
+                prove_entry(stream, roots, wrong, one.entry)  # type: ignore[arg-type]

@@ -43,6 +43,7 @@ class World:
     def __init__(self, directory: Path, store: Store) -> None:
         self.directory, self.store, self.chain, self.now = directory, store, Chain(), 1
         self.denied = Denylist()
+        self.in_datasets: set[Cid] | None = None  # the piece CIDs that datasets name; None: all
         (directory / "storage" / "unsealed").mkdir(parents=True)
         self.segments = SubPieceRepository(store)
         self.pieces = self.started()
@@ -60,6 +61,7 @@ class World:
             cache_dir=self.directory / "cache",
             roots_dir=self.directory / "roots",
             denylist=lambda: self.denied,
+            admits=lambda known: self.in_datasets is None or known.piece_cid in self.in_datasets,
             epoch=lambda: Epoch(100),
             clock=lambda: self.now,
         )
@@ -165,6 +167,35 @@ async def test_a_job_over_a_segment_gets_no_block_of_its_neighbours(
     with pytest.raises(InputMissing, match="is not in this CAR"):
         await world.text(rows[0].part.piece_cid)
     assert (await world.text(rows[1].part.piece_cid))[0] == "two"
+
+
+async def test_a_root_is_read_from_the_segment_alone_if_only_that_is_in_a_dataset(
+    world: World, parts: list[SamplePiece]
+):
+    outer = world.hold(aggregate_of(world.directory, *(part.car for part in parts))[0], 7)
+    await world.verify(outer)
+    keys = []
+    two = parts[1].commitment.piece_cid
+    for named in (None, {outer.piece_cid, two}, {two}, set()):
+        world.in_datasets = named
+        found = await world.pieces.find_root(parts[1].root)
+        assert found is not None
+        keys.append(found.key.partition("@")[0] + ("@" if "@" in found.key else ""))
+    assert keys == ["claim:7", "claim:7", "claim:7@", "claim:7"]
+
+
+async def test_of_equal_pieces_the_one_in_a_dataset_is_taken(
+    world: World, parts: list[SamplePiece]
+):
+    whole = world.hold(parts[0].car, 1)
+    outer = world.hold(aggregate_of(world.directory, *(part.car for part in parts))[0], 7)
+    for piece in (whole, outer):
+        await world.verify(piece)
+    cid = parts[0].commitment.piece_cid
+    world.pieces._admits = lambda known: known.piece.key == outer.key
+    found = await world.pieces.find_piece(cid, None)
+    assert found is not None
+    assert found.key.startswith("claim:7@")
 
 
 async def test_a_denied_segment_is_refused_by_its_own_name_and_inside_the_piece_around(
