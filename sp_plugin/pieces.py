@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import BufferedReader
@@ -13,15 +12,14 @@ import structlog
 
 from deals.blocks import BadBlock
 from deals.car import CarError
-from deals.checkpoint import Checkpoint
 from deals.denylist import Denylist
 from deals.piece_cars import open_window
 from deals.piece_cid import root_of
 from deals.sources import PieceSource, PieceUnavailable, SourceError
 from deals.sources.failing_over import FailingOver
-from deals.sources.several import Place, SeveralSources
+from deals.sources.several import SeveralSources
 from deals.sources.storage_path import StoragePathSource
-from deals.subtree_roots import SubtreeRoots, VerifiedReader, load_roots, save_roots
+from deals.subtree_roots import SubtreeRoots, VerifiedReader
 from deals.verify import PieceMismatch
 from deals.verify_places import verify_places
 from deals.volumes import VolumeLimits
@@ -31,7 +29,7 @@ from lotus_client.types import ActorId, ClaimId, Epoch
 from sp_plugin.errors import Conflict, NotFound
 from sp_plugin.inputs.base import HeldVolume, InputMissing, PieceRef
 from sp_plugin.known_pieces import KnownPiece, PieceName, find_inside, held_at, with_root
-from sp_plugin.piece_content import PieceContent, content_of, index_place
+from sp_plugin.piece_findings import PieceFindings
 from sp_plugin.piece_places import Copy, PiecePlaces, SectorBooks
 from sp_plugin.piece_volumes import PieceVolumes
 from sp_plugin.piece_work import Kind, PieceWork, Report, Work, WorkStopped
@@ -97,7 +95,6 @@ class Pieces:
         self._provider = provider
         self._index = index
         self._checks = checks
-        self._blocks = blocks
         self.segments = segments
         self._looked_into: set[str] = set()  # verified pieces whose blocks are kept, or cannot be
         several = source if isinstance(source, SeveralSources | None) else SeveralSources([source])
@@ -107,7 +104,7 @@ class Pieces:
             str, int
         ] = {}  # when a piece without bytes is read again, if not by the usual time
         self._volumes = PieceVolumes(cache_dir, roots_dir, segments, make_room, denylist)
-        self._roots = roots_dir
+        self._findings = PieceFindings(roots_dir, blocks, segments)
         self._admits = admits
         self._epoch = epoch
         self._clock = clock
@@ -238,8 +235,7 @@ class Pieces:
 
     async def _own_bytes(self, known: KnownPiece) -> BinaryIO:
         """The bytes of a piece, or of a sub-piece alone; not verified."""
-        stream = cast("BinaryIO", BufferedReader(await self._reader(known.piece), 1 << 16))
-        window = known.window
+        stream, window = await self._buffered(known.piece), known.window
         return stream if window is None else open_window(stream, window, owns_stream=True)
 
     async def verify(self, key: str) -> PieceCheck:
@@ -327,15 +323,12 @@ class Pieces:
         Raises:
             SourceError, OSError: they are not, and the piece cannot be read.
         """
-        name = _origin(piece)
-        if await self._blocks.has(name, piece.from_epoch):
+        if await self._findings.has_blocks(piece):
             return
         if piece.offset is None:
             check = (await self._checks.all()).get(piece.key)
             piece = replace(piece, offset=check.offset if check else None)
-        reader = BufferedReader(await self._reader(piece), 1 << 16)
-        content = await asyncio.to_thread(content_of, reader, piece.padded_size)
-        await self._blocks.add(name, content.marks, epoch=piece.from_epoch, is_run=False)
+        await self._findings.keep_blocks(piece, await self._buffered(piece))
 
     async def _know_segments(self, known: KnownPiece) -> bool:
         """Keep the segments of a piece that was verified before they were kept, or say that it cannot be read any more.
@@ -349,21 +342,11 @@ class Pieces:
             await self.verify(known.piece.key)
             return True
         try:
-            reader = BufferedReader(await self._reader(known.piece), 1 << 16)
-            content = await asyncio.to_thread(content_of, reader, known.piece.padded_size, roots)
+            reader = await self._buffered(known.piece)
+            await self._findings.look_for_segments(known.piece, reader, roots, self._clock())
         except (SourceError, OSError) as error:
             await self.changed(known.piece.key, error)
-        else:
-            await self._save_segments(known.piece, content)
         return True
-
-    async def _save_segments(self, piece: HeldPiece, content: PieceContent) -> None:
-        if content.segments is None:
-            return
-        now = self._clock()
-        await self.segments.save(outer_of(piece), content.segments, content.cars, read_at=now)
-        for fault in content.segments.faults:
-            log.warning("segment_refused", piece=piece.key, fault=str(fault))
 
     async def open(self, key: str) -> BinaryIO:
         """A reader of the unpadded bytes of a piece or sub-piece; the caller closes it.
@@ -411,8 +394,7 @@ class Pieces:
         """The roots of the whole piece's subtrees; None if it is not verified, or they are lost."""
         if known.check is None or known.check.state is not CheckState.VERIFIED:
             return None
-        cid = known.piece.piece_cid
-        return await asyncio.to_thread(load_roots, self._roots, str(cid), root_of(cid))
+        return await self._findings.roots_of(known.piece)
 
     async def _verified_for_reading(self, known: KnownPiece) -> KnownPiece:
         check = await self.verify(known.piece.key)
@@ -428,6 +410,9 @@ class Pieces:
             raise SourceError(piece.key, _NO_SOURCE)
         places = self.where.places(await self.copies(piece))
         return await FailingOver.open(places, piece)
+
+    async def _buffered(self, piece: HeldPiece) -> BinaryIO:
+        return cast("BinaryIO", BufferedReader(await self._reader(piece), 1 << 16))
 
     async def copies(self, piece: HeldPiece, *, search: bool = False) -> tuple[Copy, ...]:
         """The copies held now, `piece` itself first; see `PiecePlaces.copies`."""
@@ -446,28 +431,20 @@ class Pieces:
             outcome, place = await verify_places(
                 self.where.places(copies),
                 piece,
-                self._checkpoint(piece),
+                self._findings.checkpoint(piece),
                 on_progress=lambda done, total: report(done, total, "reading"),
             )
             if isinstance(outcome, PieceMismatch):
                 return replace(
                     empty, detail=f"{outcome} from {place.name}", state=CheckState.MISMATCH
                 )
-            await asyncio.to_thread(
-                save_roots, self._roots, str(piece.piece_cid), outcome.subtree_roots
-            )
-            content = await self._content(piece, place, outcome.subtree_roots)
+            content = await self._findings.look_into(piece, place, outcome.subtree_roots)
         except (SourceError, OSError, ValueError) as error:
             if isinstance(error, PieceUnavailable) and error.retry_after is not None:
                 self._again_at[piece.key] = now + max(int(error.retry_after * 10**9), _SOON)
             why = copies[0].problem
             return replace(empty, detail=f"{error}" + (f" ({why})" if why else ""))
-        # First the blocks and segments, then the check: a piece is only called verified when these are known.
-        await self._save_segments(piece, content)
-        if not await self._blocks.has(_origin(piece), piece.from_epoch):
-            await self._blocks.add(
-                _origin(piece), content.marks, epoch=piece.from_epoch, is_run=False
-            )
+        await self._findings.keep(piece, content, now)
         return PieceCheck(
             piece.key,
             CheckState.VERIFIED,
@@ -478,20 +455,6 @@ class Pieces:
             now,
         )
 
-    async def _content(self, piece: HeldPiece, place: Place, proof: SubtreeRoots) -> PieceContent:
-        index = index_place(self._roots, piece.piece_cid, piece.padded_size)
-        return await asyncio.to_thread(
-            content_of, await place.open(), piece.padded_size, proof, index
-        )
-
-    def _checkpoint(self, piece: HeldPiece) -> Checkpoint:
-        root = root_of(piece.piece_cid)
-        return Checkpoint(self._roots, f"{piece.piece_cid}.partial", root, piece.padded_size)
-
 
 def _best(found: list[KnownPiece]) -> PieceRef | None:
     return min(found, key=lambda known: not known.is_verified).ref() if found else None
-
-
-def _origin(piece: HeldPiece) -> str:
-    return f"piece:{piece.piece_cid}"
