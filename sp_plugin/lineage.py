@@ -23,6 +23,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -35,7 +36,6 @@ from lotus_client.cid import RAW, Cid
 from lotus_client.types import ActorId, Epoch
 from sp_plugin.approvals.desk import bundle_of
 from sp_plugin.jobs.queue import JobQueue
-from sp_plugin.jobs.states import ExecutionState, JobState
 from sp_plugin.output_places import place_of_use, places_of
 from sp_plugin.pieces import Pieces
 from sp_plugin.store.chain import ChainRepository
@@ -46,7 +46,7 @@ from sp_plugin.store.sub_pieces import outer_of
 
 __all__ = ["Lineage"]
 
-_ALL = 100_000
+_AT_ONCE: Final = 200  # runs read in one go
 
 log = structlog.get_logger()
 
@@ -88,23 +88,28 @@ class Lineage:
         epoch = self._epoch()
         if epoch is None:
             return False
-        known = {record.execution_id for record in await self._outputs.all()}
-        new = [
-            execution
-            for job in await self._queue.list_jobs([JobState.COMPLETED], limit=_ALL)
-            for execution in await self._queue.executions_of(job.id)
-            if execution.state is ExecutionState.COMPLETED and execution.id not in known
-        ]
         waiting: dict[str, _Waiting] = {}
-        for execution in sorted(new, key=lambda execution: (execution.modified_at, execution.id)):
-            try:
-                await self._look(execution, epoch)
-            except _CannotTell as error:
-                waiting[execution.id] = _Waiting(_staged(execution), str(error))
-                if execution.id not in self._waiting:
-                    log.warning("output_not_traced", execution_id=execution.id, reason=str(error))
+        after = (0, "")
+        while new := await self._queue.untraced(after, _AT_ONCE):
+            after = new[-1].modified_at, new[-1].id
+            plain = [execution for execution in new if _brought_nothing(execution)]
+            await self._outputs.add(*(_plain_record(execution, epoch) for execution in plain))
+            for execution in new:
+                if not _brought_nothing(execution):
+                    await self._look_unless(execution, epoch, waiting)
         self._waiting = waiting
         return False
+
+    async def _look_unless(
+        self, execution: ExecutionRecord, epoch: Epoch, waiting: dict[str, _Waiting]
+    ) -> None:
+        """Look at a run; if it cannot be told now, note it among those that wait."""
+        try:
+            await self._look(execution, epoch)
+        except _CannotTell as error:
+            waiting[execution.id] = _Waiting(_staged(execution), str(error))
+            if execution.id not in self._waiting:
+                log.warning("output_not_traced", execution_id=execution.id, reason=str(error))
 
     async def untraced(self) -> Sequence[str]:
         """See `ShareRegister`: held outputs that could not be looked at yet, and pieces not read yet that may hold some."""
@@ -210,12 +215,8 @@ class Lineage:
         Raises:
             _CannotTell: not now.
         """
-        inputs = (execution.run_record or {}).get("inputs", [])
-        used = sorted({item["piece_key"] for item in inputs if item.get("blocks_read")} - {None})
-        staged, counted = _staged(execution), 0
-        ended = (execution.run_record or {}).get("epoch")
-        if ended is not None:  # by now its own results may be a held piece
-            epoch = min(epoch, Epoch(ended))
+        used, staged, counted = _used(execution), _staged(execution), 0
+        epoch = _epoch_of(execution, epoch)
         if staged is not None:
             leaves, epoch = await self._keep_blocks(execution, staged, epoch)
             await self._know_inputs(used)
@@ -275,6 +276,27 @@ class _CannotTell(Exception):
 
 def _run(execution: ExecutionRecord) -> str:
     return f"run:{execution.id}"
+
+
+def _used(execution: ExecutionRecord) -> list[str]:
+    """The keys of pieces of which the run read blocks."""
+    inputs = (execution.run_record or {}).get("inputs", [])
+    return sorted({item["piece_key"] for item in inputs if item.get("blocks_read")} - {None})
+
+
+def _epoch_of(execution: ExecutionRecord, now: Epoch) -> Epoch:
+    """The epoch that the run is of: by now its own results may be a held piece."""
+    ended = (execution.run_record or {}).get("epoch")
+    return now if ended is None else min(now, Epoch(ended))
+
+
+def _brought_nothing(execution: ExecutionRecord) -> bool:
+    """Whether there is nothing to look at: no piece was made and none was read."""
+    return _staged(execution) is None and not _used(execution)
+
+
+def _plain_record(execution: ExecutionRecord, epoch: Epoch) -> OutputRecord:
+    return OutputRecord(execution.id, execution.job_id, None, 0, (), _epoch_of(execution, epoch))
 
 
 def _staged(execution: ExecutionRecord) -> Cid | None:

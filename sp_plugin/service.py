@@ -48,6 +48,7 @@ from sp_plugin.piece_work import WorkStopped
 from sp_plugin.pieces import Pieces
 from sp_plugin.policy import PolicyRules
 from sp_plugin.pruning import Pruning
+from sp_plugin.recent_head import RecentHead
 from sp_plugin.refill import Refill
 from sp_plugin.steps import Step, Steps
 from sp_plugin.store.approvals import ApprovalRepository
@@ -103,7 +104,7 @@ class Sidecar:
         self.tokens = TokenRepository(store)
         self._followed: Epoch | None = None
         self._considering: set[asyncio.Task[None]] = set()
-        self._head = head
+        self.head = RecentHead(self.head_epoch, head)
         self._follower = ChainFollower(
             node,
             self.chain,
@@ -115,7 +116,6 @@ class Sidecar:
         )
         self.queue = JobQueue(store, time.time_ns, queue_rules(config.jobs))
         self.desk = ApprovalDesk(
-            queue=self.queue,
             book=ApprovalRepository(store),
             chain=node,
             provider=self.provider,
@@ -163,7 +163,7 @@ class Sidecar:
             data,
             library=self.pieces,
             network=found.network_name,
-            head=lambda: self._head,
+            head=lambda: self.head.newest,
             clock=time.time_ns,
             denylist=denylists.current,
         )
@@ -176,7 +176,7 @@ class Sidecar:
             rules=PolicyRules(config.policy, config.jobs, config.earnings),
             kinds=self.workshop.kinds,
             max_waiting=config.jobs.max_queued,
-            head=self.head_epoch,
+            head=self.head.epoch,
         )
         self.lineage = Lineage(
             self.provider,
@@ -261,7 +261,7 @@ class Sidecar:
                     self.queue,
                     self.admission.why_not_start,
                     stop,
-                    on_end=lambda: self.steps.wake("trace"),
+                    on_end=lambda: self.steps.wake_within("trace", 0.5),
                 )
             await stop.wait()
             log.info("sidecar_stopping")
@@ -338,10 +338,12 @@ class Sidecar:
 
     async def _follow(self) -> bool:
         """Take over at most one range of epochs; new ones wake the steps that live on them."""
+        asked = self.head.now()
         async with self.node.pinned():  # one step reads one node's chain
             await self.treasury.same_chain.check()
             progress = await self._follower.step()
-        self._followed, self._head = progress.cursor.height, progress.head
+        self._followed = progress.cursor.height
+        self.head.tell(progress.head, asked)
         CHAIN_EPOCH.labels("followed").set(progress.cursor.height)
         CHAIN_EPOCH.labels("head").set(progress.head)
         self._note_source()

@@ -41,11 +41,15 @@ class Jobs:
 
     runs: dict[str, ExecutionRecord] = field(default_factory=dict)
 
-    async def list_jobs(self, states: Sequence[JobState] = (), limit: int = 0) -> list[JobRecord]:
-        return [await self.job(name) for name in self.runs]
+    outputs: OutputRepository | None = None
 
-    async def executions_of(self, job_id: str) -> list[ExecutionRecord]:
-        return [self.runs[job_id]]
+    async def untraced(self, after: tuple[int, str], limit: int) -> list[ExecutionRecord]:
+        assert self.outputs is not None
+        known = {record.execution_id for record in await self.outputs.all()}
+        runs = sorted(self.runs.values(), key=lambda run: (run.modified_at, run.id))
+        return [run for run in runs if run.id not in known and (run.modified_at, run.id) > after][
+            :limit
+        ]
 
     async def execution(self, execution_id: str) -> ExecutionRecord | None:
         return next((run for run in self.runs.values() if run.id == execution_id), None)
@@ -87,7 +91,7 @@ class World:
 
     def start(self) -> None:
         """The parts anew, as after a restart."""
-        self.outputs = OutputRepository(self.store)
+        self.outputs = self.jobs.outputs = OutputRepository(self.store)
         self.pieces = Pieces(
             PROVIDER,
             self.chain,
@@ -155,7 +159,7 @@ class World:
             id=f"e-{name}", job_id=name, attempt=1, node_id="n", token=1, lease_until=None,
             state=ExecutionState.COMPLETED, desired_state=DesiredState.RUNNING, message="",
             outcome="finished", exit_code=0, run_output=None, published=None, run_record=record,
-            revision=1, created_at=len(self.jobs.runs), modified_at=len(self.jobs.runs),
+            revision=1, created_at=len(self.jobs.runs), modified_at=1 + len(self.jobs.runs),
         )  # fmt: skip
 
     async def counted(self) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """sub-pieces: the confirmed segments of aggregates
 
-Revision: 202611251030, after 202611250535
+Revision: 202611251030, after 202611251015
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from alembic import op
 __all__ = ["upgrade"]
 
 revision = "202611251030"
-down_revision = "202611250535"
+down_revision = "202611251015"
 branch_labels = None
 depends_on = None
 
