@@ -77,13 +77,14 @@ async def test_a_node_does_not_go_on_with_what_is_not_its_own_any_more(queue, cl
     await queued(queue)
     lease = await queue.take("n-1")
     runs = {lease.execution_id: lease.token}
-    assert await queue.adopt("n-1", runs) == []  # its program did not run yet
-    await queue.set_execution_state(lease, ExecutionState.RUNNING, "running")
     assert await queue.adopt("n-2", runs) == []
     assert await queue.adopt("n-1", {lease.execution_id: lease.token + 1}) == []
     clock.pass_seconds(300)
     await queue.requeue_expired()
     assert await queue.adopt("n-1", runs) == []  # another may have it now
+    again = await queue.take("n-1")
+    await queue.set_execution_state(again, ExecutionState.PUBLISHING, "publishing results")
+    assert await queue.adopt("n-1", {again.execution_id: again.token}) == []  # its program is over
 
 
 async def test_a_job_that_was_stopped_meanwhile_is_told_so_at_the_first_heartbeat(queue):
