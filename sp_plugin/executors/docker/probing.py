@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +27,7 @@ from sp_plugin.executors.docker.holder import holder_image
 from sp_plugin.executors.docker.loop_image import LoopImage
 from sp_plugin.executors.docker.memory_volume import MemoryVolume
 from sp_plugin.executors.docker.spaces import SpaceKind, SpaceUnavailable
-from sp_plugin.executors.docker.spec import LABEL, LABEL_OWNER, LABEL_ROLE
+from sp_plugin.executors.docker.spec import IO_WEIGHT, LABEL, LABEL_OWNER, LABEL_ROLE
 from sp_plugin.jobs.outputs import OutputRefused
 from sp_plugin.jobs.removal import remove_tree
 
@@ -58,7 +58,7 @@ def probe_host(engine: DockerEngine, work: Path, owner: str) -> Abilities:
         EngineUnavailable: no engine answers.
     """
     facts = engine.facts()
-    why_not: dict[SpaceKind, str] = {SpaceKind.PROJECT_QUOTA: "not supported yet"}
+    why_not: dict[SpaceKind, str] = {}
     with _scratch(work) as place:
         trial = _Trial(engine, facts, place, owner)
         files_problem = trial.why_files_are_not_seen(place)
@@ -73,6 +73,7 @@ def probe_host(engine: DockerEngine, work: Path, owner: str) -> Abilities:
             why_not[SpaceKind.LOOP_IMAGE] = problem
         if (problem := trial.why_no_memory_volume()) is not None:
             why_not[SpaceKind.MEMORY_VOLUME] = problem
+        facts = replace(facts, has_io_weight=facts.has_io_weight and trial.has_io_weight)
     return Abilities(facts, why_not, files_problem)
 
 
@@ -86,25 +87,33 @@ def _scratch(work: Path) -> Iterator[Path]:
         remove_tree(place)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Trial:
     engine: DockerEngine
     facts: EngineFacts
     place: Path
     owner: str
+    has_io_weight: bool = False
 
     def why_files_are_not_seen(self, directory: Path) -> str | None:
         """An engine on another host, or in another mount namespace, binds other files, and says nothing."""
         (directory / _MARKER).touch()
         client = self.engine.client
+        mount = Mount(target="/probe", source=str(directory), type="bind", read_only=True)
         try:
-            container = client.containers.create(
+            made = client.api.create_container(  # this one tells of warnings
                 holder_image(client, str(client.info().get("Architecture", ""))),
                 labels={LABEL: self.place.name, LABEL_OWNER: self.owner, LABEL_ROLE: "probe"},
-                mounts=[Mount(target="/probe", source=str(directory), type="bind", read_only=True)],
-                network_mode="none",
-                log_config=LogConfig(type="none"),
+                host_config=client.api.create_host_config(
+                    mounts=[mount],
+                    network_mode="none",
+                    log_config=LogConfig(type="none"),
+                    blkio_weight=IO_WEIGHT if self.facts.has_io_weight else None,
+                ),
             )
+            # Docker says only here that the kernel has no weights.
+            self.has_io_weight = not any("weight" in said for said in made.get("Warnings") or ())
+            container = client.containers.get(made["Id"])
             try:
                 container.get_archive(f"/probe/{_MARKER}")
             finally:

@@ -88,7 +88,7 @@ def _outputs(abilities: Abilities) -> Iterator[Finding]:
 
 def _disk(abilities: Abilities, rate: int | None) -> Iterator[Finding]:
     facts = abilities.facts
-    weight = "a low weight" if facts.has_io_weight else "no weight"
+    weight = "a low weight" if facts.has_io_weight else "no weight (the kernel has none here)"
     if rate is None:
         yield Finding("docker disk", ok=True, detail=f"{weight}, no bound on bytes per second")
         return

@@ -1,5 +1,8 @@
 """Where a container writes its outputs, and what bounds them there.
 
+Project quotas are not among them: outside of user namespaces the owner of a file may take it out of its project (Linux
+fs/file_attr.c, fileattr_set_prepare), so a hostile program would leave its quota behind.
+
 A space is made for one run and released after it. It is found again by its run's directory and its kind, so that a
 sidecar that was killed can go on with it. `probing` says which kinds this host can do; the first of `SpaceKind` is taken.
 """
@@ -38,7 +41,6 @@ _LEAST_FREE: Final = 64 << 10  # below that nothing useful can be written
 class SpaceKind(StrEnum):
     """The best first."""
 
-    PROJECT_QUOTA = "project quota"
     LOOP_IMAGE = "loop-mounted image"
     MEMORY_VOLUME = "memory volume"
     WATCHED = "watched directory"

@@ -18,6 +18,7 @@ from sp_plugin.executors.base import (
 from sp_plugin.executors.docker.facts import EngineFacts
 
 __all__ = [
+    "IO_WEIGHT",
     "LABEL",
     "LABEL_JOB",
     "LABEL_OWNER",
@@ -37,7 +38,7 @@ LABEL_TOKEN: Final = "sp-plugin.token"  # noqa: S105  the fencing token of a lea
 LABEL_SPACE: Final = "sp-plugin.space"  # the kind of space of its outputs
 LABEL_ROLE: Final = "sp-plugin.role"  # absent: it runs a job
 _CPU_SHARES: Final = 102  # of 1024: a miner on this host goes first
-_IO_WEIGHT: Final = 10  # of 10 to 1000
+IO_WEIGHT: Final = 10  # of 10 to 1000
 _TMPFS_BYTES: Final = 64 * MIB
 _LOG_FILES: Final = 2
 _FRAME_BYTES: Final = 4 * MIB  # room in the engine's log for its own words beside each line
@@ -150,7 +151,7 @@ def _log(limits: ExecutionLimits, facts: EngineFacts) -> LogConfig:
 def _io(place: Place) -> dict[str, Any]:
     spec: dict[str, Any] = {}
     if place.facts.has_io_weight:
-        spec["blkio_weight"] = _IO_WEIGHT
+        spec["blkio_weight"] = IO_WEIGHT
     rate = place.options.io_bytes_per_second
     if rate is not None and place.disk is not None and place.facts.has_io_rate:
         bound = [{"Path": place.disk, "Rate": rate}]
