@@ -7,7 +7,7 @@ A lease that ran out is given to whoever asks next under a higher token, and eve
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
@@ -36,7 +36,6 @@ from sp_plugin.store.jobs import (
     add_history,
     change_execution,
     change_job,
-    execution_of,
     executions,
     find_execution,
     find_job,
@@ -330,20 +329,6 @@ class Leases:
             return JobState.QUEUED, again, attempts
         return JobState.FAILED, result.message, attempts
 
-    async def requeue_expired(self) -> list[str]:
-        """The jobs whose worker went silent, queued again (or failed when their attempts are used up)."""
-        now = self._clock()
-        query = select(executions).where(executions.c.lease_until <= now)
-        async with self._store.reading(brief=True) as connection:
-            if (await connection.execute(query.limit(1))).first() is None:
-                return []
-        async with self._store.transaction(durable=False, brief=True) as connection:
-            rows = (await connection.execute(query)).all()
-            for row in rows:
-                await self._expire(connection, execution_of(row), now)
-        self.work.give()
-        return [row.job_id for row in rows]
-
     async def end_late(self) -> list[str]:
         """The jobs that ran into their queue or total timeout: queued ones have failed, running ones are told to end."""
         now = self._clock()
@@ -367,69 +352,6 @@ class Leases:
             self.ends.give()
         return ended
 
-    async def adopt(self, node_id: str, runs: Mapping[str, int]) -> list[Lease]:
-        """The leases of executions (by ID, with their tokens) that this node began and that still are its own, renewed.
-
-        One that ran out meanwhile is its own as long as nobody took the job. Call it before `release_node`.
-        """
-        now, leases = self._clock(), []
-        async with self._store.transaction(durable=False, brief=True) as connection:
-            for execution_id, token in sorted(runs.items()):
-                found = await find_execution(connection, execution_id)
-                if found is None:
-                    continue
-                job = await find_job(connection, found.job_id, lock=True)
-                found = await find_execution(connection, execution_id)
-                if found is None or not _may_go_on(found, node_id, token):
-                    continue
-                until = now + self._lease_time
-                where = executions.c.id == execution_id
-                await connection.execute(update(executions).where(where).values(lease_until=until))
-                message = f"{node_id} was started again and goes on waiting for it"
-                item = history_item(job.id, now, "Scheduling", message, execution_id=execution_id)
-                await add_history(connection, item)
-                began = found.created_at
-                leases.append(Lease(job, execution_id, found.attempt, token, until, began))
-        return leases
-
-    async def release_node(self, node_id: str, keep: Collection[str] = ()) -> list[str]:
-        """The jobs this node ran before it was started again, queued at once without waiting for their leases to end.
-
-        Executions in `keep` go on. Call it before the node's first `take`, and only if no other process works under
-        this name.
-        """
-        now = self._clock()
-        async with self._store.transaction(durable=False, brief=True) as connection:
-            query = select(executions).where(
-                executions.c.node_id == node_id, executions.c.lease_until.is_not(None)
-            )
-            rows = [row for row in await connection.execute(query) if row.id not in keep]
-            for row in rows:
-                await self._expire(connection, execution_of(row), now)
-        self.work.give()
-        return [row.job_id for row in rows]
-
-    async def _expire(
-        self, connection: AsyncConnection, execution: ExecutionRecord, now: int
-    ) -> None:
-        job = await find_job(connection, execution.job_id, lock=True)
-        current = await find_execution(connection, execution.id)
-        if current is None or current.lease_until is None:
-            return  # it was ended meanwhile
-        message = f"the worker {execution.node_id} went silent"
-        failed = ExecutionResult(
-            state=ExecutionState.FAILED, outcome="runtime_fault", message=message
-        )
-        ended = await end_execution(connection, execution, failed, now)
-        state, said = JobState.QUEUED, f"again: {message}"
-        if job.stop_requested:
-            state, said = JobState.STOPPED, job.message
-        elif job.timed_out:
-            state, said = JobState.FAILED, job.message
-        elif job.attempts >= self.rules.max_attempts:
-            state, said = JobState.FAILED, f"{message} in each of {job.attempts} attempts"
-        await move_job(connection, job, state, said, now, before=[ended])
-
     @property
     def _lease_time(self) -> int:
         return int(self.rules.lease_seconds * _SECOND)
@@ -449,16 +371,6 @@ def _checked(execution: ExecutionRecord | None, lease: Lease, now: int) -> Execu
     ):
         raise LeaseLost(f"the lease of {lease.execution_id} (token {lease.token}) is lost")
     return execution
-
-
-def _may_go_on(execution: ExecutionRecord, node_id: str, token: int) -> bool:
-    """Whether an execution is that node's under that token, and no more than its program's run was recorded of it."""
-    return (
-        execution.node_id == node_id
-        and execution.token == token
-        and execution.lease_until is not None
-        and execution.state in {ExecutionState.BID_ACCEPTED, ExecutionState.RUNNING}
-    )
 
 
 def _used(result: ExecutionResult) -> tuple[int, int]:

@@ -34,12 +34,12 @@ from sp_plugin.executors.base import (
 )
 from sp_plugin.executors.capture import write_exit_code
 from sp_plugin.inputs.base import InputContext, InputMissing, InputSealed, Materialised
+from sp_plugin.jobs.approved import system_environment, what_changed
 from sp_plugin.jobs.bundle import (
     DEFAULT_PUBLISHER,
     find_program,
     identify_inputs,
     materialise_input,
-    program_identity,
 )
 from sp_plugin.jobs.notes import Notes
 from sp_plugin.jobs.outputs import (
@@ -224,7 +224,8 @@ class JobRunner:
             message = f"the inputs cannot be laid out: {error}"
             raise _Failed(OutcomeKind.RUNTIME_FAULT, message) from error
         found = [(item.source, str(item.cid), item.target, item.path) for item in identities]
-        _compare(found, task.engine.kind, program, bundle)
+        if (changed := what_changed(found, task.engine.kind, program, bundle)) is not None:
+            raise _Failed(OutcomeKind.INPUT_CHANGED, changed)
         result_dir = run_dir / "results"
         result_dir.mkdir(mode=0o755, exist_ok=lease.began_at is not None)
         inputs = [volumes[item.target] for item in task.inputs]
@@ -237,7 +238,7 @@ class JobRunner:
             program=program.program,
             result_dir=result_dir,
             arguments=tuple(bundle["arguments"]),
-            environment={**bundle["env"], **_system_environment(lease, spec)},
+            environment={**bundle["env"], **system_environment(lease, spec)},
             inputs=volumes_by_place,
             outputs=tuple(OutputVolume(item["name"], item["path"]) for item in bundle["outputs"]),
             limits=self._limits(bundle),
@@ -384,41 +385,6 @@ def _denied_in(car: Path, denylist: Denylist) -> Denied | None:
     except Denied as error:
         return error
     return None
-
-
-def _compare(
-    found: list[tuple[str, str, str, str | None]],
-    engine: str,
-    program: ResolvedProgram,
-    bundle: Mapping[str, Any],
-) -> None:
-    """Refuse to run anything but what the bundle names."""
-    approved = [
-        (item["source"], item["cid"], item["target"], item["path"]) for item in bundle["inputs"]
-    ]
-    if found != approved:
-        pairs = zip(found, approved, strict=False)
-        changed = [want[2] for have, want in pairs if have != want]
-        names = ", ".join(changed) or "their number"
-        raise _Failed(OutcomeKind.INPUT_CHANGED, f"inputs changed since the approval: {names}")
-    identity = program_identity(engine, program)
-    entry_point = tuple(bundle["entry_point"])
-    have = (identity.engine, identity.module_sha256, identity.image, identity.entry_point)
-    if have != (bundle["engine"], bundle["module_sha256"], bundle["image"], entry_point):
-        raise _Failed(
-            OutcomeKind.INPUT_CHANGED, "the module or image is not the approved one any more"
-        )
-
-
-def _system_environment(lease: Lease, spec: JobSpec) -> dict[str, str]:
-    """What every Bacalhau job finds in its environment."""
-    return {
-        "BACALHAU_EXECUTION_ID": lease.execution_id,
-        "BACALHAU_JOB_ID": lease.job.id,
-        "BACALHAU_JOB_TYPE": spec.type,
-        "BACALHAU_PARTITION_INDEX": "0",
-        "BACALHAU_PARTITION_COUNT": "1",
-    }
 
 
 def _state_of(kind: OutcomeKind) -> ExecutionState:
