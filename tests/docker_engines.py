@@ -84,7 +84,7 @@ address = "{home}/containerd.sock"
         """Remove all containers, and end both."""
         if "dockerd" in self._processes:
             client = self.client()
-            for container in client.containers.list(all=True):
+            for container in client.containers.list(all=True, ignore_removed=True):
                 container.remove(force=True)
             client.close()
         for name in ("dockerd", "containerd"):

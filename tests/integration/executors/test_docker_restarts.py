@@ -88,7 +88,7 @@ def image_at(engine: OwnEngine) -> str:
 def containers_at(engine: OwnEngine) -> list[str]:
     client = engine.client()
     try:
-        return [container.id for container in client.containers.list(all=True)]
+        return [container.id for container in client.containers.list(all=True, ignore_removed=True)]
     finally:
         client.close()
 

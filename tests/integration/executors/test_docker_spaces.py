@@ -48,7 +48,9 @@ async def executor(request, tmp_path):
 def left_behind(tmp_path: Path) -> list[str]:
     client = docker.from_env()
     owner = {"label": f"sp-plugin.owner={tmp_path}"}
-    names = [found.name for found in client.containers.list(all=True, filters=owner)]
+    names = [
+        found.name for found in client.containers.list(all=True, filters=owner, ignore_removed=True)
+    ]
     names += [found.name for found in client.volumes.list(filters=owner)]
     client.close()
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
