@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from deals.denylist import Denylist
-from deals.volumes import clean_cache
+from deals.volumes import VolumeLimits, clean_cache
 from fil_plus.bundle import ResourceLimits
 from fil_plus.terms import Basis, ShareTerms
 from lotus_client.types import AttoFil, Epoch, PaddedPieceSize
@@ -19,6 +19,7 @@ from sp_plugin.config.jobs import DockerLimits, JobsConfig, QuotaConfig, WasmLim
 from sp_plugin.data_dir import DataDir
 from sp_plugin.executors import make_executors
 from sp_plugin.executors.base import EngineUnavailable, Executor, ExecutorSettings, LeavesTraces
+from sp_plugin.fetching.wiring import open_fetching
 from sp_plugin.inputs.base import InputContext, PieceLibrary
 from sp_plugin.jobs.bundle import BundleConditions, EngineLimits, JobBundler
 from sp_plugin.jobs.fairness import Quota
@@ -116,6 +117,7 @@ def open_workshop(
     head: Callable[[], Epoch],
     clock: Callable[[], int],
     denylist: Callable[[], Denylist] = Denylist,
+    make_room: Callable[[], VolumeLimits] = VolumeLimits,
 ) -> Workshop:
     """The workshop of the config. Docker is offered only where it was switched on."""
     switched_off = frozenset() if config.jobs.docker.enabled else frozenset({"docker"})
@@ -127,8 +129,12 @@ def open_workshop(
         )
         if name not in switched_off
     }
+    fetching = open_fetching(config, data.volumes, make_room=make_room, denylist=denylist)
     context = InputContext(
-        library=library, allowed_directories=config.jobs.allowed_local_directories
+        library=library,
+        allowed_directories=config.jobs.allowed_local_directories,
+        downloads=fetching.downloads,
+        gateways=fetching.gateways,
     )
     window = config.approvals.valid_for_epochs
 

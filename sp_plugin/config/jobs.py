@@ -14,6 +14,7 @@ from sp_plugin.config.fields import (
     Text,
     wrong,
 )
+from sp_plugin.config.transfers import FetchConfig, PublishConfig
 
 __all__ = [
     "DockerLimits",
@@ -112,9 +113,11 @@ class JobsConfig(Section):
     )
     wasm: WasmLimits = Field(default=WasmLimits(), description="WASM limits")
     docker: DockerLimits = Field(default=DockerLimits(), description="Docker limits")
-    allowed_publishers: tuple[Literal["local", "ipfs", "filecoin"], ...] = Field(
+    allowed_publishers: tuple[Literal["local", "ipfs", "filecoin", "s3"], ...] = Field(
         default=("local", "filecoin"), description="where results may go"
     )
+    fetch: FetchConfig = Field(default=FetchConfig(), description="what is fetched for jobs")
+    publish: PublishConfig = Field(default=PublishConfig(), description="where results are sent")
     allowed_local_directories: tuple[PathField, ...] = Field(
         default=(), description="host directories a localDirectory input may lie in"
     )

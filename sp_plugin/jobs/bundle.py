@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ from fil_plus.bundle import (
     ResourceLimits,
 )
 from fil_plus.terms import ShareTerms
+from lotus_client.cid import Cid
 from lotus_client.types import ActorId, Epoch
 from sp_plugin.errors import BadInput
 from sp_plugin.executors.base import (
@@ -46,6 +47,7 @@ __all__ = [
     "find_program",
     "identify_inputs",
     "materialise_input",
+    "pinned_urls",
     "program_identity",
 ]
 
@@ -98,7 +100,8 @@ class JobBundler:
         """
         task = spec.task
         inputs = await identify_inputs(task, self._kinds, self._context)
-        resolved = await self._program(task)
+        pinned = pinned_urls((item.source, item.path, item.cid) for item in inputs)
+        resolved = await self._program(task, replace(self._context, pinned=pinned))
         limits = self._limits(task)
         first, last = self._conditions.validity(spec)
         identity = program_identity(task.engine.kind, resolved)
@@ -127,13 +130,13 @@ class JobBundler:
             fuel=spec.fuel,
         )
 
-    async def _program(self, task: Task) -> ResolvedProgram:
+    async def _program(self, task: Task, context: InputContext) -> ResolvedProgram:
         self._scratch_dir.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix="resolve-", dir=self._scratch_dir))
         by_target = {item.target: item for item in task.inputs}
 
         async def find(target: str) -> Path:
-            found = await materialise_input(by_target[target], self._kinds, self._context, scratch)
+            found = await materialise_input(by_target[target], self._kinds, context, scratch)
             return found.host_path
 
         try:
@@ -227,6 +230,11 @@ async def identify_inputs(
             )
         )
     return tuple(found)
+
+
+def pinned_urls(inputs: Iterable[tuple[str, str | None, Cid]]) -> Mapping[str, Cid]:
+    """What each URL among (source, path, CID) of identified inputs has to give from then on."""
+    return {path: cid for source, path, cid in inputs if source == "urldownload" and path}
 
 
 async def materialise_input(

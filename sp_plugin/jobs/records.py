@@ -112,6 +112,7 @@ def _input_record(known: Mapping[str, Any], volume: Materialised) -> dict[str, A
         **known,
         "piece_key": volume.piece_key,
         "payload_bytes": volume.payload_bytes,
+        "fetched_from": volume.fetched_from,
         "blocks_read": len(volume.blocks_read),
         "blocks_sha256": _digest_of(volume.blocks_read) if volume.blocks_read else None,
     }

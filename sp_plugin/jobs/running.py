@@ -10,13 +10,14 @@ import asyncio
 import json
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from deals.car import CarReader
 from deals.denylist import Denied, Denylist
 from fil_plus.bundle import MAX_FUEL
+from lotus_client.cid import Cid
 from lotus_client.crypto import Secp256k1Key
 from lotus_client.types import Epoch
 from sp_plugin.executors.base import (
@@ -38,6 +39,7 @@ from sp_plugin.jobs.bundle import (
     find_program,
     identify_inputs,
     materialise_input,
+    pinned_urls,
     program_identity,
 )
 from sp_plugin.jobs.outputs import OutputRefused, PackedResults, check_outputs, pack_results
@@ -172,7 +174,11 @@ class JobRunner:
         if bundle is None:
             raise _Failed(OutcomeKind.RUNTIME_FAULT, "the job has no bundle; it was never resolved")
         spec = JobSpec.model_validate(lease.job.spec)
-        task, context = spec.task, self._settings.context
+        task = spec.task
+        pinned = pinned_urls(
+            (item["source"], item["path"], Cid.parse(item["cid"])) for item in bundle["inputs"]
+        )
+        context = replace(self._settings.context, pinned=pinned)
         try:
             identities = await identify_inputs(task, self._kinds, context)
             volumes = {
