@@ -26,7 +26,7 @@ class HostPattern:
         """
         name = text.strip().lower().rstrip(".")
         rest = name.removeprefix("*.") if name != "*" else "x"
-        if not rest or any(character in rest for character in "*/:@?# "):
+        if not rest or text.strip() == "*." or any(character in rest for character in "*/:@?# "):
             raise ValueError(f"{text[:80]!r} is not a host name, *.domain or *")
         return cls(name)
 

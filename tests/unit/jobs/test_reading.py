@@ -232,7 +232,7 @@ def test_a_module_that_no_input_brings_is_reported():
     [
         (
             ("Target: /inputs", "Target: /outputs"),
-            "InputSources[0].Target and ResultPaths[0].Path are both /outputs",
+            "InputSources[1].Target and ResultPaths[0].Path are both /outputs",
         ),
         (("Type: Batch", "Type: Batch\nCount: 2"), "runs a job once"),
         (("Type: Batch", "Type: Batch\nType: ops"), "stands twice"),
