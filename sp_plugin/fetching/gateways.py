@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import structlog
 
-from deals.blocks import BadBlock, BlockStore, MissingBlock, UnknownHash, check_block
+from deals.blocks import BadBlock, BlockStore, MissingBlock, UnknownHash, check_block, each_of
 from deals.car import CarReader
 from deals.car_errors import CarError, CarLimitExceeded, CarLimits
 from deals.car_sections import BlockPlace
@@ -229,6 +229,10 @@ class _SingleBlocks:
         check_block(cid, data)
         return data
 
+    def get_many(self, cids: Iterable[Cid]) -> Iterator[tuple[Cid, bytes]]:
+        """See `BlockStore.get_many`."""
+        return each_of(self, cids)
+
 
 class _GatewayBlocks:
     """A `BlockStore` over what came of a CAR, and the gateway itself for the rest."""
@@ -254,6 +258,10 @@ class _GatewayBlocks:
         data = read_up_to(self._car, place.size)
         check_block(cid, data)
         return data
+
+    def get_many(self, cids: Iterable[Cid]) -> Iterator[tuple[Cid, bytes]]:
+        """See `BlockStore.get_many`."""
+        return each_of(self, cids)
 
 
 def _places_in(car: BinaryIO) -> dict[Cid, BlockPlace]:

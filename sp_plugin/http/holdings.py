@@ -20,6 +20,7 @@ from sp_plugin.http.requests import number
 from sp_plugin.jobs.states import ExecutionState
 from sp_plugin.pieces import KnownPiece
 from sp_plugin.policy import datasets_of
+from sp_plugin.publishers.base import RECORD_NAME
 from sp_plugin.publishers.local import archive_path, pack_archive
 
 __all__ = ["routes"]
@@ -164,7 +165,7 @@ def _archive(home: Path) -> Path:
     """The archive of kept results. The publisher `local` has made it; for the others it is made at the first download."""
     archive = archive_path(home.parent, home.name)
     if not archive.is_file():
-        pack_archive(home / "files", archive)
+        pack_archive(home / "files", archive, home / RECORD_NAME)
     return archive
 
 

@@ -370,6 +370,8 @@ def _checked(execution: ExecutionRecord | None, lease: Lease, now: int) -> Execu
 
 def _used(result: ExecutionResult) -> tuple[int, int]:
     """Milliseconds of compute and bytes of output that count against the submitter's share."""
+    if result.run_record.get("usage_counted"):
+        return 0, 0  # only publishing was tried again
     usage = result.run_record.get("usage") or {}
     seconds = usage.get("cpu_seconds")
     if seconds is None:

@@ -1,8 +1,9 @@
 """What a publisher must do with a run's results, and where a new one registers.
 
 As with sources: one module in this package, a class registered under the `Type` people write, nothing else to edit.
-A publisher is called once a results directory (`stdout`, `stderr`, `exitCode`, one directory per output) and its CAR
-exist. It may be called again for the same execution after a crash, and must then give the same answer.
+A publisher is called once a results directory (`stdout`, `stderr`, `exitCode`, one directory per output), its CAR, the signed
+record of the run and an archive of all exist. It sends the record along. It may be called again for the same run after a failure
+or a crash, and must then give the same answer.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from lotus_client.cid import Cid
 from lotus_client.types import PaddedPieceSize
@@ -18,6 +19,7 @@ from sp_plugin.jobs.params import Params
 
 __all__ = [
     "PUBLISHERS",
+    "RECORD_NAME",
     "PublishContext",
     "PublishError",
     "Published",
@@ -27,20 +29,30 @@ __all__ = [
 ]
 
 
+RECORD_NAME: Final = "run-record.json"
+
+
 class PublishError(Exception):
-    """Results that could not be published; publishing again may work."""
+    """Results that could not be published; `again` is whether trying soon may help without anybody changing anything."""
+
+    def __init__(self, message: str, *, again: bool = True) -> None:
+        super().__init__(message)
+        self.again = again
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
     """What a run left behind, collected and packed."""
 
     job_id: str
-    execution_id: str
+    execution_id: str  # by which results are kept
+    ran_as: str  # the execution that ran: another one if only publishing was tried again
     directory: Path
     car: Path
+    record: Path  # the signed run record, `RECORD_NAME`
     root: Cid  # of the UnixFS directory in the CAR
     payload_bytes: int  # of all files, without CAR or DAG overhead
+    ended_at: int  # when the run ended, in Unix nanoseconds
 
 
 @dataclass(frozen=True, slots=True)
