@@ -122,18 +122,15 @@ def check(
 
 def _root_of(directory: Path) -> str:
     """The root CID of unpacked results, as the sidecar packs them."""
-    import tempfile
-
     from sp_plugin.errors import BadInput
-    from sp_plugin.jobs.outputs import OutputRefused, pack_results
+    from sp_plugin.jobs.outputs import OutputRefused, root_of_results
 
     if not directory.is_dir():
         raise BadInput(f"{directory} is not a directory")
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            return str(pack_results(directory, Path(scratch) / "results.car").root)
-        except (OutputRefused, OSError) as error:
-            raise BadInput(f"{directory} cannot be packed: {error}") from error
+    try:
+        return str(root_of_results(directory))
+    except (OutputRefused, OSError) as error:
+        raise BadInput(f"{directory} cannot be packed: {error}") from error
 
 
 def _signature(record: dict[str, Any], signer: str) -> str:
