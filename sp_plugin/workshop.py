@@ -31,6 +31,7 @@ from sp_plugin.jobs.running import JobRunner, RunSettings
 from sp_plugin.jobs.spec import JobSpec
 from sp_plugin.jobs.worker import StartCheck, Worker
 from sp_plugin.publishers.base import PublishContext
+from sp_plugin.publishers.wiring import buckets_of, kubo_of, publisher_check
 
 __all__ = ["Workshop", "open_workshop", "queue_rules", "terms_for"]
 
@@ -136,6 +137,16 @@ def open_workshop(
         downloads=fetching.downloads,
         gateways=fetching.gateways,
     )
+    publishing = PublishContext(
+        results_dir=data.results,
+        staging_dir=data.staging,
+        cars_dir=data.cars,
+        min_piece_size=PaddedPieceSize(config.jobs.minimum_piece_bytes),
+        public_url=config.http.public_url,
+        kubo=kubo_of(config.jobs.publish.kubo),
+        buckets=buckets_of(config.jobs.publish),
+        node_id=f"n-{data.identity()}",
+    )
     window = config.approvals.valid_for_epochs
 
     def validity(_spec: JobSpec) -> tuple[Epoch, Epoch]:
@@ -153,18 +164,13 @@ def open_workshop(
         },
         terms=lambda spec: terms_for(spec, config.earnings, config.datasets),
         validity=validity,
+        check=publisher_check(config.jobs, kinds, publishing),
     )
     bundler = JobBundler(kinds, executors, context, conditions, data.resolving)
     settings = RunSettings(
         work_dir=data.runs,
         context=context,
-        publishing=PublishContext(
-            results_dir=data.results,
-            staging_dir=data.staging,
-            cars_dir=data.cars,
-            min_piece_size=PaddedPieceSize(config.jobs.minimum_piece_bytes),
-            public_url=config.http.public_url,
-        ),
+        publishing=publishing,
         stream_bytes={
             "wasm": config.jobs.wasm.log_bytes,
             "docker": config.jobs.docker.log_bytes,

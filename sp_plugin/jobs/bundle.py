@@ -64,13 +64,17 @@ class EngineLimits:
 
 @dataclass(frozen=True, slots=True)
 class BundleConditions:
-    """What the provider adds to a job. `terms` and `validity` (first and last epoch of a start) may look at the job."""
+    """What the provider adds to a job. `terms` and `validity` (first and last epoch of a start) may look at the job.
+
+    `check` raises for a job that is refused before anything of it is looked for.
+    """
 
     network_name: str
     provider: ActorId
     limits: Mapping[str, EngineLimits]  # by engine
     terms: Callable[[JobSpec], ShareTerms]
     validity: Callable[[JobSpec], tuple[Epoch, Epoch]]
+    check: Callable[[JobSpec], None] = lambda _: None
 
 
 class JobBundler:
@@ -96,9 +100,11 @@ class JobBundler:
         Raises:
             InputMissing: an input or the program is not here.
             BadInput: it asks for more than this provider gives.
+            RefusedByPolicy: for an input or a publisher, before anything is looked for.
             BundleError: its fields contradict each other.
         """
         task = spec.task
+        self._conditions.check(spec)
         inputs = await identify_inputs(task, self._kinds, self._context)
         pinned = pinned_urls((item.source, item.path, item.cid) for item in inputs)
         resolved = await self._program(task, replace(self._context, pinned=pinned))

@@ -16,6 +16,8 @@ from typing import Any, Final, Protocol
 from lotus_client.cid import Cid
 from lotus_client.types import PaddedPieceSize
 from sp_plugin.jobs.params import Params
+from sp_plugin.publishers.kubo_api import KuboApi
+from sp_plugin.publishers.s3_buckets import Bucket
 
 __all__ = [
     "PUBLISHERS",
@@ -64,6 +66,9 @@ class PublishContext:
     cars_dir: Path  # CARs by root CID
     min_piece_size: PaddedPieceSize  # of the network: 256 B on a 2k build, 1 MiB on mainnet
     public_url: str | None = None  # base URL under which results can be fetched
+    kubo: KuboApi | None = None  # an IPFS node to push to
+    buckets: Mapping[str, Bucket] = field(default_factory=dict)  # that jobs may name, by name
+    node_id: str = ""  # of this sidecar, for keys
 
 
 @dataclass(frozen=True, slots=True)
