@@ -64,9 +64,10 @@ def show_result(
             "exit code": item["exit_code"],
             "executor": record.get("executor_version"),
             "bundle": record.get("bundle_digest"),
-            "inputs": [part.get("piece_key") or part["cid"] for part in record.get("inputs", [])],
+            "inputs": [_named(part) for part in record.get("inputs", [])],
             "output": (record.get("output") or {}).get("root_cid"),
             "published": item["published"].get("Type"),
+            "place": _place(item["published"]),
             "piece": (record.get("published") or {}).get("piece_cid"),
             "wall seconds": usage.get("wall_seconds"),
             "fuel": usage.get("fuel"),
@@ -131,6 +132,20 @@ def _root_of(directory: Path) -> str:
         return str(root_of_results(directory))
     except (OutputRefused, OSError) as error:
         raise BadInput(f"{directory} cannot be packed: {error}") from error
+
+
+def _named(part: dict[str, Any]) -> str:
+    """An input as people know it: the piece, the URL, or the CID."""
+    url = part.get("path") if part.get("source") == "urldownload" else None
+    return str(part.get("piece_key") or url or part["cid"])
+
+
+def _place(published: dict[str, Any]) -> str | None:
+    """Where results went, where it is not this sidecar."""
+    params = published.get("Params") or {}
+    if published.get("Type") == "s3":
+        return f"s3://{params.get('Bucket')}/{params.get('Key')}"
+    return params.get("CID")
 
 
 def _signature(record: dict[str, Any], signer: str) -> str:

@@ -16,6 +16,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 import aiohttp
+import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
@@ -41,6 +42,8 @@ _MAX_URL: Final = 4096
 _MAX_HEADER: Final = 8190
 # What some systems take for an IPv4 address: 127.1, 2130706433, 0x7f.1 (inet_aton).
 _NUMERIC: Final = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)")
+
+log = structlog.get_logger()
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 MakeSocket = Callable[[Any], socket.socket]
@@ -184,9 +187,11 @@ class _CheckedResolver(AbstractResolver):
         why = why_not_public(address)
         if why is None or any(place.holds(host, address, port) for place in self._rules.private):
             return None
-        name = text if host == text else f"{host} is {text}, which"
+        # the address itself is for the operator's log: who asks must not learn names of this network by it
+        log.warning("address_refused", host=host, address=text, reason=why)
+        name = f"{text} is not" if host == text else f"{host} does not lead to"
         return (
-            f"{name} is not a public address ({why}): nothing is fetched from there. "
+            f"{name} a public address ({why}): nothing is fetched from there. "
             "An operator can name it in jobs.fetch.allowed_private"
         )
 

@@ -132,8 +132,8 @@ class Downloads:
                 source = str(answer.url)
             if cid is not None and found != cid:
                 raise FetchRefused(
-                    f"{url} gives bytes with SHA-256 {found.digest.hex()}, and those that were asked for have "
-                    f"{cid.digest.hex()}: they were changed there"
+                    f"{url} gives bytes with SHA-256 {found.digest.hex()}, not {cid.digest.hex()} as the job says or was "
+                    "seen when it came in"
                 )
             kept = await asyncio.to_thread(keep_file, self._cache, scratch / "file", found)
         except OSError as error:

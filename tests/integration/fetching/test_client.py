@@ -32,7 +32,7 @@ async def test_a_file_is_fetched_and_the_name_is_asked_for_once():
 async def test_a_name_that_leads_inside_is_refused_and_nothing_is_dialled(address: str):
     net = Net({"evil.example": [address]})
     async with serving(net, any=sends(b"secret")):
-        with pytest.raises(FetchRefused, match="not a public address"):
+        with pytest.raises(FetchRefused, match="a public address"):
             await body_of(net.fetcher(), "http://evil.example/latest/meta-data")
     assert net.dialled == []
 
@@ -40,7 +40,10 @@ async def test_a_name_that_leads_inside_is_refused_and_nothing_is_dialled(addres
 async def test_one_inner_address_among_public_ones_refuses_the_name():
     net = Net({"evil.example": [PUBLIC, "10.0.0.1"]})
     async with serving(net, any=sends(b"secret")):
-        with pytest.raises(FetchRefused, match=r"evil.example is 10\.0\.0\.1.*allowed_private"):
+        with pytest.raises(
+            FetchRefused,
+            match=r"evil\.example does not lead to a public address .private.*allowed_private",
+        ):
             await body_of(net.fetcher(), "http://evil.example/")
     assert net.dialled == []
 
@@ -148,7 +151,7 @@ async def test_a_private_place_that_the_operator_named_is_dialled_and_its_neighb
     async with serving(net, any=sends(b"mine")):
         fetcher = net.fetcher(private=(PrivatePlace.parse("minio.lan:9000"),))
         assert await body_of(fetcher, "http://minio.lan:9000/x") == b"mine"
-        with pytest.raises(FetchRefused, match="not a public address"):
+        with pytest.raises(FetchRefused, match="a public address"):
             await body_of(fetcher, "http://minio.lan:9001/x")
     assert net.dialled == ["10.0.0.5"]
 
