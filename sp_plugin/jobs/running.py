@@ -32,6 +32,7 @@ from sp_plugin.executors.base import (
 )
 from sp_plugin.executors.capture import write_exit_code
 from sp_plugin.inputs.base import InputContext, InputMissing, Materialised
+from sp_plugin.jobs.brought import note_brought
 from sp_plugin.jobs.bundle import (
     find_program,
     identify_inputs,
@@ -274,6 +275,8 @@ class JobRunner:
         packed: PackedResults | None = None
         try:
             packed = await asyncio.to_thread(self._keep, lease.execution_id, prepared.request)
+            if prepared.spec.task.publisher.kind == "filecoin":
+                await asyncio.to_thread(note_brought, packed.car.parent, prepared.inputs)
         except OutputRefused as error:
             kind, message = _first_fault(kind, message, OutcomeKind.OUTPUT_REFUSED, str(error))
         except OSError as error:

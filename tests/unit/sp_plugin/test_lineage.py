@@ -13,6 +13,8 @@ import pytest
 from deals.sources.storage_path import StoragePathSource
 from fil_plus.pieces import HeldPiece
 from lotus_client.types import ActorId, Epoch
+from sp_plugin.inputs.base import Materialised
+from sp_plugin.jobs.brought import note_brought
 from sp_plugin.jobs.states import DesiredState, ExecutionState, JobState
 from sp_plugin.lineage import Lineage
 from sp_plugin.pieces import Pieces
@@ -298,3 +300,21 @@ async def test_old_results_are_removed_once_they_are_traced_and_strangers_are_le
     left = sorted(path.name for path in (world.directory / "results").iterdir())
     assert left == ["e-unknown", "e-young"]
     assert await world.counted() == {"old": len(NEW), "young": len(OTHER)}
+
+
+async def test_blocks_from_inputs_of_no_piece_count_nothing(world: World):
+    world.run("a", world.sample(copied=OLD, new=NEW))
+    (world.directory / "fetched").mkdir()
+    (world.directory / "fetched" / "rain.csv").write_bytes(OLD)
+    home = world.directory / "results" / "e-a"
+    note_brought(home, [Materialised(world.directory / "fetched", len(OLD))])
+    assert await world.counted() == {"a": len(NEW)}
+
+
+async def test_a_damaged_note_of_what_was_brought_is_waited_for_not_ignored(world: World):
+    world.run("a", world.sample(new=NEW))
+    note = world.directory / "results" / "e-a" / "inputs.cids"
+    note.write_text("bafynonsense\n")
+    assert await world.counted() == {}
+    note.unlink()
+    assert await world.counted() == {"a": len(NEW)}
