@@ -60,7 +60,7 @@ class FetchConfig(Section):
 
     allowed_hosts: tuple[HostField, ...] = Field(
         default=(HostPattern("*"),),
-        description="hosts from which urlDownload may fetch: names, *.domain, or * for any that is public",
+        description="hosts from which urlDownload may fetch, redirects included: names, *.domain, or * for any that is public",
     )
     allowed_private: tuple[PlaceField, ...] = Field(
         default=(),

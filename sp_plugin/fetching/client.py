@@ -220,18 +220,21 @@ class Session:
         accept: str = "*/*",
         hosts: Sequence[HostPattern] | None = None,
         max_bytes: int | None = None,
+        seconds: float | None = None,
     ) -> AsyncIterator[Answer]:
         """The answer to a GET, after redirects, of which each is checked as the first URL was.
 
-        `hosts` are those that may be asked, also by a redirect; None for any. At most `max_bytes` are read.
+        `hosts` are those that may be asked, also by a redirect; None for any. At most `max_bytes` are read, and all of it takes
+        at most `seconds`; both are the rules' if not given.
 
         Raises:
             FetchRefused: a URL, host, address or answer that is not accepted; nothing was dialled for one that is refused.
             FetchFailed: trying again may help.
         """
         most = self._rules.max_bytes if max_bytes is None else max_bytes
+        seconds = self._rules.timeout_seconds if seconds is None else seconds
         try:
-            async with asyncio.timeout(self._rules.timeout_seconds):
+            async with asyncio.timeout(seconds):
                 at = checked_url(url)
                 for _ in range(self._rules.max_redirects + 1):
                     response = await self._ask(at, accept, hosts)
@@ -244,7 +247,6 @@ class Session:
                         response.close()
                 raise FetchRefused(f"{_shown(at)}: more than {self._rules.max_redirects} redirects")
         except TimeoutError as error:
-            seconds = self._rules.timeout_seconds
             raise FetchFailed(f"{url[:200]} took more than {seconds:g} seconds") from error
 
     async def _ask(

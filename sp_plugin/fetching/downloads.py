@@ -31,7 +31,7 @@ from sp_plugin.fetching.places import host_is_allowed
 
 __all__ = ["Download", "Downloads", "cid_of_sha256"]
 
-_PAUSES: Final = (1.0, 4.0)  # seconds between tries
+_PAUSES: Final = (1.0, 4.0, 15.0, 60.0)  # seconds between tries
 _LOOK_AGAIN: Final = 64 << 20  # bytes after which the disk is looked at again
 _AT_ONCE: Final = 4
 
@@ -82,10 +82,12 @@ class Downloads:
 
         Raises:
             FetchRefused: it may not be fetched, is too large, or is on a denylist.
-            FetchFailed: several tries failed.
+            FetchFailed: it cannot be had now.
         """
         self.check(url)
-        return self._allowed(await self._tried(url, None))
+        return self._allowed(
+            await self._tried(url, None, self._pauses[:1])
+        )  # somebody waits for it
 
     async def get(self, url: str, cid: Cid) -> Download:
         """The bytes with that CID, from the cache or from the URL.
@@ -98,7 +100,7 @@ class Downloads:
         found = await asyncio.to_thread(find_volume, self._cache, cid)
         if found is not None:
             return self._allowed(Download(found.path, cid, found.size_bytes, None))
-        return self._allowed(await self._tried(url, cid))
+        return self._allowed(await self._tried(url, cid, self._pauses))
 
     def _allowed(self, download: Download) -> Download:
         try:
@@ -107,15 +109,20 @@ class Downloads:
             raise FetchRefused(str(error)) from error
         return download
 
-    async def _tried(self, url: str, cid: Cid | None) -> Download:
-        async with self._turns:
-            for pause in self._pauses:
-                try:
-                    return await self._fetch(url, cid)
-                except FetchFailed as error:
-                    log.info("fetch_failed", url=url, error=str(error), again_in=pause)
-                await asyncio.sleep(pause)
-            return await self._fetch(url, cid)
+    async def _tried(self, url: str, cid: Cid | None, pauses: tuple[float, ...]) -> Download:
+        """The download, tried again after each of the pauses; all tries together take no longer than one may."""
+        seconds = self._fetcher.rules.timeout_seconds
+        try:
+            async with self._turns, asyncio.timeout(seconds):
+                for pause in pauses:
+                    try:
+                        return await self._fetch(url, cid)
+                    except FetchFailed as error:
+                        log.info("fetch_failed", url=url, error=str(error), again_in=pause)
+                    await asyncio.sleep(pause)
+                return await self._fetch(url, cid)
+        except TimeoutError as error:
+            raise FetchFailed(f"{url} took more than {seconds:g} seconds") from error
 
     async def _fetch(self, url: str, cid: Cid | None) -> Download:
         room = await asyncio.to_thread(self._make_room)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ _RAW: Final = "application/vnd.ipld.raw"
 # Places of blocks are kept in memory, some 400 bytes each.
 _LIMITS: Final = CarLimits(max_blocks=1 << 17)
 _MOST_SINGLE: Final = 10_000  # blocks asked for one by one
+_BLOCK_SECONDS: Final = 60.0  # gateways search the network for a block that they do not have
 
 _UNUSABLE: Final = (
     CarError, UnixFsError, MissingBlock, BadBlock, UnknownHash, VolumeError, FetchFailed, FetchRefused,
@@ -102,24 +104,26 @@ class Gateways:
 
         Raises:
             FetchRefused: no gateway gave it, with what each said; or something of it is on a denylist.
+            FetchFailed: none gave it, and trying again may help with one.
         """
         self._allow(root, names)
         if not names:
             kept = await asyncio.to_thread(find_volume, self._cache, root)
             if kept is not None:
                 return FromGateway(self._checked(kept), None)
-        said = []
+        said, may_help = [], False
         for url in self._urls:
             try:
                 volume = await self._from(url, root, names)
             except (*_UNUSABLE, OSError) as error:
                 log.info("gateway_failed", gateway=url, root=str(root), error=str(error))
                 said.append(f"{url}: {error}")
+                may_help = may_help or isinstance(error, FetchFailed)
             except Denied as error:
                 raise FetchRefused(str(error)) from error
             else:
                 return FromGateway(self._checked(volume), url)
-        raise FetchRefused("; ".join(said))
+        raise (FetchFailed if may_help else FetchRefused)("; ".join(said))
 
     def _allow(self, root: Cid, names: tuple[str, ...] = ()) -> None:
         try:
@@ -195,7 +199,10 @@ async def _block(session: Session, url: str, cid: Cid) -> bytes:
     """The bytes that the gateway calls this block; not hashed."""
     whole = bytearray()
     async with session.get(
-        f"{url}/ipfs/{cid}?format=raw", accept=_RAW, max_bytes=_LIMITS.max_block
+        f"{url}/ipfs/{cid}?format=raw",
+        accept=_RAW,
+        max_bytes=_LIMITS.max_block,
+        seconds=min(_BLOCK_SECONDS, session.seconds),
     ) as answer:
         async for chunk in answer.chunks():
             whole += chunk
@@ -203,7 +210,7 @@ async def _block(session: Session, url: str, cid: Cid) -> bytes:
 
 
 class _SingleBlocks:
-    """Blocks one by one, for a thread beside the event loop; so many blocks and bytes at most."""
+    """Blocks one by one, for a thread beside the event loop; so many blocks, bytes and seconds at most."""
 
     def __init__(
         self, session: Session, url: str, loop: asyncio.AbstractEventLoop, most_bytes: int
@@ -211,12 +218,14 @@ class _SingleBlocks:
         self._session = session
         self._url = url
         self._loop = loop
-        self._seconds = session.seconds + 5
+        self._until = time.monotonic() + session.seconds
         self._blocks_left = _MOST_SINGLE
         self._bytes_left = most_bytes + (1 << 20)
 
     def get(self, cid: Cid) -> bytes:
         """See `BlockStore.get`; FetchRefused and FetchFailed besides."""
+        if time.monotonic() > self._until:
+            raise FetchFailed("its blocks came too slowly one by one")
         if self._blocks_left <= 0 or self._bytes_left <= 0:
             raise FetchRefused(
                 f"more blocks were missing in its CAR than are asked for one by one ({_MOST_SINGLE})"
@@ -224,7 +233,7 @@ class _SingleBlocks:
         self._blocks_left -= 1
         asked = asyncio.run_coroutine_threadsafe(_block(self._session, self._url, cid), self._loop)
         # a bound, since a loop that was stopped meanwhile never answers
-        data = asked.result(self._seconds)
+        data = asked.result(_BLOCK_SECONDS + 5)
         self._bytes_left -= len(data)
         check_block(cid, data)
         return data
@@ -253,7 +262,7 @@ class _GatewayBlocks:
                 return self._rest.get(cid)
             except (FetchRefused, FetchFailed) as error:
                 also = f" (its CAR: {self._why})" if self._why else ""
-                raise FetchRefused(f"{error}{also}") from error
+                raise type(error)(f"{error}{also}") from error
         self._car.seek(place.offset)
         data = read_up_to(self._car, place.size)
         check_block(cid, data)

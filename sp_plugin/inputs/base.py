@@ -33,6 +33,7 @@ from sp_plugin.jobs.params import Params
 __all__ = [
     "SOURCES",
     "HeldVolume",
+    "InputAway",
     "InputContext",
     "InputIdentity",
     "InputMissing",
@@ -46,6 +47,10 @@ __all__ = [
 
 class InputMissing(Exception):
     """An input that is not here (not held, sealed only, wrong path); the message says what to do."""
+
+
+class InputAway(OSError):
+    """An input that could not be had this time, and may be a little later: a server is away or busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,7 @@ class InputSource(Protocol):
 
         Raises:
             InputMissing: it is not here or not readable.
+            InputAway: trying again may help.
         """
         ...
 

@@ -12,9 +12,10 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from lotus_client.cid import Cid, CidError
-from sp_plugin.fetching.client import FetchRefused
+from sp_plugin.fetching.client import FetchFailed, FetchRefused
 from sp_plugin.fetching.gateways import Gateways
 from sp_plugin.inputs.base import (
+    InputAway,
     InputContext,
     InputIdentity,
     InputMissing,
@@ -92,6 +93,8 @@ async def _from_gateway(root: Cid, path: str | None, context: InputContext) -> M
         found = await _asked(root, context).materialise(root, names)
     except FetchRefused as error:
         raise InputMissing(f"{_NOWHERE.format(root)}: {error}") from error
+    except FetchFailed as error:
+        raise InputAway(f"{_NOWHERE.format(root)}: {error}") from error
     volume = found.volume
     return Materialised(
         volume.path, volume.size_bytes, volume.blocks_read, fetched_from=found.gateway

@@ -23,6 +23,7 @@ from sp_plugin.errors import RefusedByPolicy
 from sp_plugin.fetching.client import FetchFailed, FetchRefused, checked_url
 from sp_plugin.fetching.downloads import Download, Downloads, cid_of_sha256
 from sp_plugin.inputs.base import (
+    InputAway,
     InputContext,
     InputIdentity,
     InputMissing,
@@ -90,8 +91,10 @@ class UrlDownloadSource:
             raise InputMissing("urlDownload is not among policy.allowed_sources")
         try:
             found = await _found(params, context, context.downloads)
-        except (FetchRefused, FetchFailed) as error:
+        except FetchRefused as error:
             raise InputMissing(str(error)) from error
+        except FetchFailed as error:
+            raise InputAway(str(error)) from error
         directory = into / "download"
         directory.mkdir(mode=0o755)
         await asyncio.to_thread(_link, found.path, directory / file_name_of(params.url))

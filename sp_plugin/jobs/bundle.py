@@ -34,7 +34,14 @@ from sp_plugin.executors.base import (
     ResolvedProgram,
     WasmProgram,
 )
-from sp_plugin.inputs.base import SOURCES, InputContext, InputMissing, InputSource, Materialised
+from sp_plugin.inputs.base import (
+    SOURCES,
+    InputAway,
+    InputContext,
+    InputMissing,
+    InputSource,
+    Materialised,
+)
 from sp_plugin.jobs.reading import Kinds, params_of
 from sp_plugin.jobs.spec import InputSourceSpec, JobSpec, Task
 
@@ -147,7 +154,7 @@ class JobBundler:
 
         try:
             return await find_program(task, self._kinds, self._executors, find)
-        except ProgramMissing as error:
+        except (ProgramMissing, InputAway) as error:
             raise InputMissing(str(error)) from error
         finally:
             await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
@@ -249,13 +256,13 @@ async def materialise_input(
     """The bytes of one input, below a fresh directory in `parent` or shared.
 
     Raises:
-        InputMissing: it is not here; the message names its target.
+        InputMissing, InputAway: it is not here, or not now; the message names its target.
     """
     into = Path(tempfile.mkdtemp(prefix="input-", dir=parent))
     try:
         return await _source(item).materialise(_params(item, kinds), context, into)
-    except InputMissing as error:
-        raise InputMissing(f"input {item.target}: {error}") from error
+    except (InputMissing, InputAway) as error:
+        raise type(error)(f"input {item.target}: {error}") from error
 
 
 async def find_program(

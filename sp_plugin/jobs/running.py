@@ -45,6 +45,7 @@ from sp_plugin.jobs.publishing import PAUSES, Publishing, denied_in
 from sp_plugin.jobs.reading import Kinds
 from sp_plugin.jobs.records import RECORD_SCHEMA, run_record
 from sp_plugin.jobs.removal import remove_tree
+from sp_plugin.jobs.signals import Interrupted, unless
 from sp_plugin.jobs.spec import JobSpec
 from sp_plugin.jobs.states import ExecutionState
 from sp_plugin.jobs.unpublished import finished_run, run_output
@@ -143,7 +144,11 @@ class JobRunner:
         run_dir.mkdir(mode=0o700, parents=True)
         started = self._clock()
         try:
-            prepared = await self._prepare(lease, run_dir)
+            try:
+                prepared = await unless(cancel, self._prepare(lease, run_dir))
+            except Interrupted as error:
+                message = "stopped while its inputs were laid out"
+                raise _Failed(OutcomeKind.CANCELLED, message) from error
             self._mounted[lease.execution_id] = tuple(
                 volume.host_path for volume in prepared.inputs
             )
@@ -164,7 +169,7 @@ class JobRunner:
                 "outcome": failure.kind.value,
             }
             return ExecutionResult(
-                state=ExecutionState.FAILED,
+                state=_state_of(failure.kind),
                 outcome=failure.kind.value,
                 message=str(failure),
                 run_output={**_FAILED_BEFORE_START, "ErrorMsg": str(failure)},

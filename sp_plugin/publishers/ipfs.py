@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import io
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,9 +62,11 @@ async def _push(kubo: KuboApi, results: Results) -> dict[str, Any]:
     """Import the results and their record into the node, and see that it has pinned both."""
     record = await asyncio.to_thread(results.record.read_bytes)
     record_cid = Cid.of_sha2_256(RAW, record)
-    parts = _car_with_record(results.car, results.root, record_cid, record)
     try:
-        imported = await kubo.import_car(f"{results.root}.car", parts)
+        async with aclosing(
+            _car_with_record(results.car, results.root, record_cid, record)
+        ) as parts:
+            imported = await kubo.import_car(f"{results.root}.car", parts)
     except KuboError as error:
         raise PublishError(str(error), again=error.again) from error
     missing = {results.root, record_cid} - imported.pinned
@@ -75,7 +78,7 @@ async def _push(kubo: KuboApi, results: Results) -> dict[str, Any]:
 
 async def _car_with_record(
     car: Path, root: Cid, record_cid: Cid, record: bytes
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The CAR of the results with the record as a second root, made while it is sent."""
     plain = io.BytesIO()
     CarWriter(plain, [root])

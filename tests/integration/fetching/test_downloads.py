@@ -15,7 +15,7 @@ from deals.volumes import VolumeLimits, clean_cache
 from sp_plugin.errors import RefusedByPolicy
 from sp_plugin.fetching.downloads import Downloads, cid_of_sha256
 from sp_plugin.fetching.places import HostPattern
-from sp_plugin.inputs.base import InputContext, InputMissing
+from sp_plugin.inputs.base import InputAway, InputContext, InputMissing
 from sp_plugin.inputs.url_download import UrlDownloadParams, UrlDownloadSource, file_name_of
 from tests.integration.fetching.web import Net, endless, sends, serving
 
@@ -93,8 +93,35 @@ async def test_a_server_that_is_busy_is_asked_again(tmp_path: Path):
         return web.Response(status=answers.pop(0), body=DATA)
 
     async with serving(net, d=handler) as url:
-        found = await downloads(net, tmp_path).pin(f"{url}/d")
-    assert found.cid.digest.hex() == SHA
+        cid = cid_of_sha256(bytes.fromhex(SHA))
+        found = await downloads(net, tmp_path).get(f"{url}/d", cid)
+    assert found.path.read_bytes() == DATA
+
+
+async def test_a_server_that_stays_away_is_another_thing_than_an_input_that_is_not_there(
+    tmp_path: Path,
+):
+    async def handler(_request: web.Request) -> web.Response:
+        return web.Response(status=503)
+
+    net = Net()
+    async with serving(net, d=handler) as url:
+        context = InputContext(downloads=downloads(net, tmp_path))
+        with pytest.raises(InputAway, match="HTTP 503"):
+            await SOURCE.materialise(params(f"{url}/d", SHA256=SHA), context, tmp_path)
+        with pytest.raises(InputMissing, match="HTTP 404"):
+            await SOURCE.materialise(params(f"{url}/none", SHA256=SHA), context, tmp_path)
+
+
+async def test_all_tries_together_take_no_longer_than_one_may(tmp_path: Path):
+    async def handler(_request: web.Request) -> web.Response:
+        return web.Response(status=503)
+
+    net = Net()
+    async with serving(net, d=handler) as url:
+        slow = Downloads(net.fetcher(timeout_seconds=0.3), tmp_path, pauses=(60.0,))
+        with pytest.raises(InputMissing, match=r"more than 0\.3 seconds"):
+            await SOURCE.identify(params(f"{url}/d"), InputContext(downloads=slow))
 
 
 async def test_a_connection_that_breaks_leaves_nothing_behind(tmp_path: Path):

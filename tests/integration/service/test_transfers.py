@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wasmtime
 from aiohttp import web
 
 from deals.car import CarReader
@@ -19,6 +21,7 @@ from lotus_client.cid import Cid
 from sp_plugin.config import load_config
 from sp_plugin.doctor import examine
 from sp_plugin.jobs.records import check_record
+from tests.integration.executors.wasm_programs import program
 from tests.integration.jobs.parts import wasm_job
 from tests.integration.publishers.fake_kubo import FakeKubo, running_kubo
 from tests.integration.service.conftest import SidecarAtWork, running, write_config
@@ -38,6 +41,8 @@ class Elsewhere:
         self.car = out.getvalue()
         self.blocks = {place.cid: data for place, data in CarReader(io.BytesIO(self.car))}
         self.rain, self.asked = RAIN, []
+        self.module = bytes(wasmtime.wat2wasm(program(HELLO)))
+        self.slow = asyncio.Event()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path)
@@ -45,6 +50,11 @@ class Elsewhere:
             return web.Response(body=self.rain)
         if request.path == "/away":
             return web.Response(status=302, headers={"Location": "http://169.254.169.254/latest"})
+        if request.path == "/slow":
+            self.slow.set()
+            await asyncio.sleep(60)
+        if request.path == "/hello.wasm":
+            return web.Response(body=self.module)
         if request.path == "/ipfs/bafkqaaa":
             return web.Response()
         if request.query.get("format") == "car":
@@ -187,3 +197,48 @@ async def test_a_provider_that_did_not_allow_downloads_fetches_nothing(
         job["Tasks"][0]["InputSources"][1]["Source"]["Params"]["SHA256"] = sha
         await submitted(sidecar, job, 403)
     assert elsewhere.asked == []
+
+
+async def test_a_module_may_come_by_url_and_is_signed_by_its_digest(
+    devnet: Devstack, tmp_path: Path, elsewhere: Elsewhere
+) -> None:
+    async with (
+        running_kubo(FakeKubo()) as kubo,
+        running(config_for(devnet, tmp_path, elsewhere, kubo)) as sidecar,
+    ):
+        job = wasm_job(HELLO)
+        job["Tasks"][0]["InputSources"] = [
+            source("urlDownload", "/app", URL=f"{elsewhere.url}/hello.wasm")
+        ]
+        job["Tasks"][0]["Engine"]["Params"]["EntryModule"] = "/app"
+        job_id = (await submitted(sidecar, job))["JobID"]
+        bundle = (await sidecar.call("GET", f"/api/v1/sp/jobs/{job_id}/bundle"))["bundle"]
+        assert bundle["module_sha256"] == hashlib.sha256(elsewhere.module).hexdigest()
+        await approve(devnet, sidecar, job_id, "ada", "ben")
+        done = await sidecar.until(
+            f"/api/v1/orchestrator/jobs/{job_id}?include=executions",
+            lambda answer: answer["Job"]["State"]["StateType"] in ("Completed", "Failed"),
+        )
+        (execution,) = done["Executions"]["Items"]
+        assert execution["RunOutput"]["Stdout"] == "hello\n"
+    assert elsewhere.asked == ["/hello.wasm"]  # once, at its submission
+
+
+async def test_a_job_whose_input_comes_slowly_can_be_stopped(
+    devnet: Devstack, tmp_path: Path, elsewhere: Elsewhere
+) -> None:
+    async with (
+        running_kubo(FakeKubo()) as kubo,
+        running(config_for(devnet, tmp_path, elsewhere, kubo)) as sidecar,
+    ):
+        slow = source("urlDownload", "/in", URL=f"{elsewhere.url}/slow", SHA256="0" * 64)
+        job_id = (await submitted(sidecar, wasm_job(HELLO, inputs=[slow])))["JobID"]
+        await approve(devnet, sidecar, job_id, "ada", "ben")
+        await asyncio.wait_for(elsewhere.slow.wait(), 20)
+        await sidecar.call("DELETE", f"/api/v1/orchestrator/jobs/{job_id}")
+        await sidecar.until(
+            f"/api/v1/orchestrator/jobs/{job_id}",
+            lambda answer: answer["Job"]["State"]["StateType"] == "Stopped",
+            seconds=10,
+        )
+        assert list(sidecar.sidecar.data.runs.iterdir()) == []
