@@ -90,7 +90,7 @@ def checked_url(text: str) -> URL:
         raise FetchRefused(f"the URL is longer than {_MAX_URL} characters")
     try:
         url = URL(text.strip())
-        host, port = url.host, url.port
+        host, port = url.raw_host, url.port
     except (ValueError, TypeError) as error:
         raise FetchRefused(f"{text[:200]!r} is not a URL: {error}") from error
     if url.scheme not in ("http", "https") or not host or port is None:
@@ -252,7 +252,7 @@ class Session:
     async def _ask(
         self, url: URL, accept: str, hosts: Sequence[HostPattern] | None
     ) -> aiohttp.ClientResponse:
-        host, port = str(url.host), int(url.port or 0)
+        host, port = str(url.raw_host), int(url.port or 0)
         if hosts is not None and not host_is_allowed(host, hosts):
             raise FetchRefused(f"{host} is not among the hosts of jobs.fetch.allowed_hosts")
         # An address in place of a name never reaches aiohttp's resolver, so it is asked here for both.

@@ -73,7 +73,7 @@ class Downloads:
         Raises:
             FetchRefused: it may not.
         """
-        host = str(checked_url(url).host)
+        host = str(checked_url(url).raw_host)
         if not host_is_allowed(host, self._fetcher.rules.hosts):
             raise FetchRefused(f"{host} is not among the hosts of jobs.fetch.allowed_hosts")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,7 +64,7 @@ def _stage(results: Results, context: PublishContext) -> dict[str, Any]:
 
 
 def _put(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f"{path.name}.{threading.get_ident()}.tmp")
     temporary.write_text(text)
     temporary.rename(path)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import io
 import shutil
+import threading
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
@@ -104,7 +105,8 @@ def copy_whole(source: Path, target: Path, *, replace: bool = False) -> None:
     if target.exists() and not replace:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(target.name + ".tmp")
+    # equal results of two runs may be published at once
+    temporary = target.with_name(f"{target.name}.{threading.get_ident()}.tmp")
     try:
         shutil.copyfile(source, temporary)
         temporary.rename(target)

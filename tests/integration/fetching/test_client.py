@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import ssl
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from yarl import URL
 
-from sp_plugin.fetching.client import Fetcher, FetchFailed, FetchRefused
+from sp_plugin.fetching.client import Fetcher, FetchFailed, FetchRefused, _next
 from sp_plugin.fetching.places import HostPattern, PrivatePlace
 from tests.integration.fetching.web import PUBLIC, Net, endless, redirects, sends, serving
 
@@ -238,3 +243,42 @@ async def test_proxies_and_netrc_of_the_environment_have_no_say(
     assert "Authorization" not in seen
     assert "Cookie" not in seen
     assert seen["Accept-Encoding"] == "identity"
+
+
+async def test_a_name_in_any_script_is_asked_for_in_its_ascii_form():
+    net = Net({"xn--bcher-kva.example": [PUBLIC]})
+    async with serving(net, any=sends(b"x")):
+        hosts = (HostPattern("xn--bcher-kva.example"),)
+        assert await body_of(net.fetcher(), "http://bücher.example/a", hosts=hosts) == b"x"
+    assert net.asked == ["xn--bcher-kva.example"]
+
+
+@pytest.fixture
+def nobodys_certificate(tmp_path: Path) -> ssl.SSLContext:
+    """A server's side of TLS with a certificate for data.example that it signed itself."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=data.example",
+         "-addext", "subjectAltName=DNS:data.example", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_not_accepted(nobodys_certificate):
+    net = Net()
+    async with serving(net, nobodys_certificate, any=sends(b"x")):
+        with pytest.raises(FetchFailed, match="certificate"):
+            await body_of(net.fetcher(), "https://data.example/x")
+
+
+def test_a_redirect_from_https_to_http_is_refused():
+    response = SimpleNamespace(status=302, headers={"Location": "http://data.example/x"})
+    with pytest.raises(FetchRefused, match="from https to http"):
+        _next(URL("https://data.example/a"), response)
+    to = _next(
+        URL("https://data.example/a"), SimpleNamespace(status=302, headers={"Location": "/b"})
+    )
+    assert str(to) == "https://data.example/b"

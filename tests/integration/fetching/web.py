@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -53,7 +54,9 @@ class _LedHome(socket.socket):
 
 
 @asynccontextmanager
-async def serving(net: Net, **handlers: Handler) -> AsyncIterator[str]:
+async def serving(
+    net: Net, tls: ssl.SSLContext | None = None, **handlers: Handler
+) -> AsyncIterator[str]:
     """`handlers` by the path's first part (`any` for all others), at http://data.example; its port is the usual one."""
     app = web.Application()
 
@@ -64,7 +67,7 @@ async def serving(net: Net, **handlers: Handler) -> AsyncIterator[str]:
     app.router.add_route("*", "/{tail:.*}", answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     net.port = runner.addresses[0][1]
     net.names.setdefault("data.example", [PUBLIC])
