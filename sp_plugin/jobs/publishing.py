@@ -23,6 +23,7 @@ from sp_plugin.executors.base import OutcomeKind
 from sp_plugin.jobs.bundle import DEFAULT_PUBLISHER
 from sp_plugin.jobs.reading import Kinds, params_of
 from sp_plugin.jobs.records import sign_record
+from sp_plugin.jobs.signals import Interrupted, unless
 from sp_plugin.jobs.spec import JobSpec, SpecConfig
 from sp_plugin.jobs.states import ExecutionState
 from sp_plugin.jobs.unpublished import FinishedRun, UnpublishedRuns
@@ -92,8 +93,9 @@ class Publishing:
             return self._failed(lease, run, OutcomeKind.OUTPUT_REFUSED, str(denied))
         try:
             published = await self._patiently(spec, self._results(run), cancel)
-        except (PublishError, OSError) as error:
-            message = f"results are kept, but not published: {error}"
+        except (PublishError, OSError, Interrupted) as error:
+            why = str(error) or "the job was stopped meanwhile"
+            message = f"results are kept, but not published: {why}"
             result = self._failed(lease, run, OutcomeKind.PUBLISH_FAILED, message)
             await asyncio.to_thread(self.unpublished.save, replace(run, usage_counted=True))
             return result
@@ -141,16 +143,15 @@ class Publishing:
         params = params_of(self._kinds, "publisher", config)
         for pause in self._pauses:
             try:
-                return await publisher.publish(params, results, self._context)
+                return await unless(cancel, publisher.publish(params, results, self._context))
             except (PublishError, OSError) as error:
                 if isinstance(error, PublishError) and not error.again:
                     raise
                 log.warning(
                     "publish_failed", job_id=results.job_id, error=str(error), again_in=pause
                 )
-            if await _is_set_within(cancel, pause):
-                raise PublishError("the job was stopped while it was tried")
-        return await publisher.publish(params, results, self._context)
+            await unless(cancel, asyncio.sleep(pause))
+        return await unless(cancel, publisher.publish(params, results, self._context))
 
     def _record(
         self, lease: Lease, run: FinishedRun, kind: OutcomeKind, published: Mapping[str, Any]
@@ -204,11 +205,3 @@ def denied_in(car: Path, denylist: Denylist) -> Denied | None:
     except Denied as error:
         return error
     return None
-
-
-async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True

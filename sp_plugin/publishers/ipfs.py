@@ -1,6 +1,6 @@
 """Publisher `ipfs`: the results' CAR in a directory of this host, under its root CID, and pushed to a Kubo node if there is one.
 
-What is pushed has two roots: that of the results, and the signed record of the run as one raw block. Both are pinned.
+What is pushed has two roots: that of the results, and the signed record of the run as a file of its own. Both are pinned.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ import asyncio
 import io
 import shutil
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
 from deals.car import CarWriter
-from lotus_client.cid import RAW, Cid
+from deals.unixfs_write import add_file
+from lotus_client.cid import Cid
 from sp_plugin.jobs.params import Params
 from sp_plugin.publishers.base import (
     RECORD_NAME,
@@ -61,16 +62,16 @@ class IpfsPublisher:
 
 async def _push(kubo: KuboApi, results: Results) -> dict[str, Any]:
     """Import the results and their record into the node, and see that it has pinned both."""
-    record = await asyncio.to_thread(results.record.read_bytes)
-    record_cid = Cid.of_sha2_256(RAW, record)
+    blocks: dict[Cid, bytes] = {}
+    with io.BytesIO(await asyncio.to_thread(results.record.read_bytes)) as record:
+        record_cid = add_file(record, blocks.__setitem__).cid
+    roots = (results.root, record_cid)
     try:
-        async with aclosing(
-            _car_with_record(results.car, results.root, record_cid, record)
-        ) as parts:
+        async with aclosing(_car_with_record(results.car, roots, blocks)) as parts:
             imported = await kubo.import_car(f"{results.root}.car", parts)
     except KuboError as error:
         raise PublishError(str(error), again=error.again) from error
-    missing = {results.root, record_cid} - imported.pinned
+    missing = set(roots) - imported.pinned
     if missing:
         names = ", ".join(map(str, missing))
         raise PublishError(f"{kubo.url} took the CAR, and does not say that it pinned {names}")
@@ -78,13 +79,13 @@ async def _push(kubo: KuboApi, results: Results) -> dict[str, Any]:
 
 
 async def _car_with_record(
-    car: Path, root: Cid, record_cid: Cid, record: bytes
+    car: Path, roots: tuple[Cid, Cid], record: Mapping[Cid, bytes]
 ) -> AsyncGenerator[bytes, None]:
-    """The CAR of the results with the record as a second root, made while it is sent."""
+    """The CAR of the results with the blocks of their record as a second root, made while it is sent."""
     plain = io.BytesIO()
-    CarWriter(plain, [root])
+    CarWriter(plain, roots[:1])
     out = io.BytesIO()
-    writer = CarWriter(out, [root, record_cid])
+    writer = CarWriter(out, roots)
     yield out.getvalue()
     file = await asyncio.to_thread(car.open, "rb")
     try:
@@ -96,7 +97,8 @@ async def _car_with_record(
         await asyncio.to_thread(file.close)
     out.seek(0)
     out.truncate()
-    writer.put(record_cid, record)
+    for cid, block in record.items():
+        writer.put(cid, block)
     yield out.getvalue()
 
 

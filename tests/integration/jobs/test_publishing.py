@@ -46,10 +46,13 @@ class Courier:
         self.failures: list[Exception] = []
         self.given = []
         self.asked = asyncio.Event()
+        self.hangs = False
 
     async def publish(self, params, results, context):
         self.given.append(results)
         self.asked.set()
+        if self.hangs:
+            await asyncio.sleep(600)
         if self.failures:
             raise self.failures.pop(0)
         return Published("courier", {"Root": str(results.root)}, {"by": "courier"})
@@ -155,6 +158,18 @@ async def test_a_job_that_is_stopped_is_not_published_any_more(sidecar, courier)
     await asyncio.wait_for(run, 10)
     assert (await sidecar.queue.job(submitted.id)).state is JobState.STOPPED
     assert len(courier.given) == 1
+
+
+async def test_a_job_that_is_stopped_does_not_wait_for_a_slow_server(sidecar, courier):
+    courier.hangs = True
+    submitted = await sidecar.submit(job())
+    run = asyncio.create_task(sidecar.worker.run_once())
+    await asyncio.wait_for(courier.asked.wait(), 20)
+    await sidecar.queue.stop(submitted.id, "enough")
+    await asyncio.wait_for(run, 10)
+    assert (await sidecar.queue.job(submitted.id)).state is JobState.STOPPED
+    (execution,) = await sidecar.queue.executions_of(submitted.id)
+    assert execution.message.endswith("not published: the job was stopped meanwhile")
 
 
 async def test_what_is_on_a_denylist_by_now_is_not_published_later(sidecar, courier):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
+from deals.blocks import each_of
+from deals.unixfs import UnixFs
 from lotus_client.cid import RAW, Cid
 from lotus_client.secrets import Secret
 from sp_plugin.publishers.base import PublishError
@@ -125,3 +129,30 @@ async def test_the_version_tells_a_kubo_from_other_servers():
         kubo.broken = [web.json_response({"ok": True})]
         with pytest.raises(KuboError, match="it is not Kubo's RPC API"):
             await KuboApi(kubo.url).version()
+
+
+async def test_a_record_larger_than_a_block_comes_as_a_file_of_several(tmp_path: Path):
+    kubo, results = FakeKubo(), results_in(tmp_path)
+    long = json.dumps(RECORD | {"inputs": ["x" * 1000] * 400})
+    results.record.write_text(long)
+    async with running_kubo(kubo):
+        published = await IpfsPublisher().publish(
+            PARAMS, results, context_in(tmp_path, kubo=KuboApi(kubo.url))
+        )
+    root = Cid.parse(published.details["run_record_cid"])
+    assert root in kubo.pinned
+    assert max(map(len, kubo.blocks.values())) <= 262_144
+    stored = io.BytesIO()
+    for chunk in UnixFs(Blocks(kubo.blocks)).read_file(root):
+        stored.write(chunk)
+    assert stored.getvalue().decode() == long
+
+
+class Blocks:
+    """The node's blocks as a store."""
+
+    def __init__(self, blocks: dict[Cid, bytes]) -> None:
+        self.get = blocks.__getitem__
+
+    def get_many(self, cids: Iterable[Cid]) -> Iterator[tuple[Cid, bytes]]:
+        return each_of(self, cids)
