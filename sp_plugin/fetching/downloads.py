@@ -99,15 +99,15 @@ class Downloads:
         self.check(url)
         found = await asyncio.to_thread(find_volume, self._cache, cid)
         if found is not None:
-            return self._allowed(Download(found.path, cid, found.size_bytes, None))
-        return self._allowed(await self._tried(url, cid, self._pauses))
+            self._allow(cid)  # it may have been here before the list was
+            return Download(found.path, cid, found.size_bytes, None)
+        return await self._tried(url, cid, self._pauses)
 
-    def _allowed(self, download: Download) -> Download:
+    def _allow(self, cid: Cid) -> None:
         try:
-            self._denylist().check(download.cid)
+            self._denylist().check(cid)
         except Denied as error:
             raise FetchRefused(str(error)) from error
-        return download
 
     async def _tried(self, url: str, cid: Cid | None, pauses: tuple[float, ...]) -> Download:
         """The download, tried again after each of the pauses; all tries together take no longer than one may."""
@@ -142,6 +142,7 @@ class Downloads:
                     f"{url} gives bytes with SHA-256 {found.digest.hex()}, not {cid.digest.hex()} as the job says or was "
                     "seen when it came in"
                 )
+            self._allow(found)
             kept = await asyncio.to_thread(keep_file, self._cache, scratch / "file", found)
         except OSError as error:
             raise FetchRefused(f"{url} cannot be written to {self._cache}: {error}") from error

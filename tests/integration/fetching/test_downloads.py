@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 from pydantic import ValidationError
 
-from deals.denylist import parse_denylist
-from deals.volumes import VolumeLimits, clean_cache
+from deals.denylist import Denylist, parse_denylist
+from deals.volumes import VolumeLimits, clean_cache, remove_volume
 from sp_plugin.errors import RefusedByPolicy
 from sp_plugin.fetching.downloads import Downloads, cid_of_sha256
 from sp_plugin.fetching.places import HostPattern
@@ -166,13 +166,21 @@ def test_what_a_killed_process_left_half_is_removed_at_the_start(tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_bytes_on_a_denylist_are_not_given_out(tmp_path: Path):
-    cid = cid_of_sha256(bytes.fromhex(SHA))
-    net, rules = Net(), parse_denylist([f"/ipfs/{cid}"], "bad.deny")
+async def test_bytes_on_a_denylist_are_neither_kept_nor_given_out(tmp_path: Path):
+    cid, cache, rules = cid_of_sha256(bytes.fromhex(SHA)), tmp_path / "cache", Denylist()
+    net = Net()
     async with serving(net, d=sends(DATA)) as url:
-        context = InputContext(downloads=downloads(net, tmp_path, denylist=lambda: rules))
+        context = InputContext(downloads=downloads(net, cache, denylist=lambda: rules))
+        wanted = params(f"{url}/d", SHA256=SHA)
+        (tmp_path / "before").mkdir()
+        await SOURCE.materialise(wanted, context, tmp_path / "before")
+        parse_denylist([f"/ipfs/{cid}"], "bad.deny", rules)
+        with pytest.raises(InputMissing, match=r"bad\.deny:1: refused"):
+            await SOURCE.materialise(wanted, context, tmp_path)  # from the cache
+        remove_volume(cache, cid)
         with pytest.raises(InputMissing, match=r"bad\.deny:1: refused"):
             await SOURCE.identify(params(f"{url}/d"), context)
+    assert list(cache.iterdir()) == []
 
 
 async def test_hosts_that_are_not_allowed_are_refused_even_with_a_digest(tmp_path: Path):

@@ -46,6 +46,7 @@ class Sidecar:
         clock: Any = None,
         record_key: Secp256k1Key | None = None,
         publish: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> None:
         self.data = data
         self.store = Store(database_url(data))
@@ -54,7 +55,7 @@ class Sidecar:
         self.executors: dict[str, Executor] = {
             "wasm": WasmExecutor(ExecutorSettings(cache_dir=data / "cache"))
         }
-        context = InputContext(library=library)
+        context = InputContext(library=library, **(inputs or {}))
         self.limits = {"wasm": EngineLimits(DEFAULT, MOST)}
         conditions = BundleConditions(
             "localnet",

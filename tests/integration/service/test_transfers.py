@@ -141,6 +141,7 @@ async def test_a_job_reads_a_url_and_a_gateway_and_its_results_are_pinned(
             check_record(record, sidecar.sidecar.data.record_key().address)
             _, rain, dag = record["inputs"]
             assert (rain["payload_bytes"], rain["piece_key"]) == (len(RAIN), None)
+            assert rain["sha256"] == hashlib.sha256(RAIN).hexdigest()
             assert (dag["fetched_from"], dag["piece_key"]) == (elsewhere.url, None)
             with tarfile.open(home / "results.tar.gz") as tar:
                 names = [item.name for item in tar]
