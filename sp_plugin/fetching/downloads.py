@@ -85,9 +85,7 @@ class Downloads:
             FetchFailed: it cannot be had now.
         """
         self.check(url)
-        return self._allowed(
-            await self._tried(url, None, self._pauses[:1])
-        )  # somebody waits for it
+        return await self._tried(url, None, self._pauses[:1])
 
     async def get(self, url: str, cid: Cid) -> Download:
         """The bytes with that CID, from the cache or from the URL.
