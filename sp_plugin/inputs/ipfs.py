@@ -75,7 +75,8 @@ class IpfsSource:
         if library is None or piece is None:
             return await _from_gateway(root, path, context)
         volume = await library.materialise(piece, root, path, into)
-        return Materialised(volume.host_path, volume.payload_bytes, volume.blocks_read, piece.key)
+        key = volume.piece_key or piece.key
+        return Materialised(volume.host_path, volume.payload_bytes, volume.blocks_read, key)
 
 
 def _asked(root: Cid, context: InputContext) -> Gateways:

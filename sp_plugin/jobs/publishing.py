@@ -72,14 +72,18 @@ class Publishing:
     async def publish_first(
         self, lease: Lease, spec: JobSpec, run: FinishedRun, cancel: asyncio.Event
     ) -> ExecutionResult:
-        """Publish a run that ended just now; from here on it need not run again.
+        """Publish a run that ended just now; from here on it need not run again. Call `recorded` when the end is in the store.
 
         Raises:
             OSError: the disk does not take its record.
         """
-        home = self._context.results_dir / run.execution_id
-        await asyncio.to_thread(ship, home, self.signed(run.record))
-        await asyncio.to_thread(self.unpublished.save, run)
+        home, record = self._context.results_dir / run.execution_id, self.signed(run.record)
+
+        def keep() -> None:
+            ship(home, record)
+            self.unpublished.save(run)
+
+        await asyncio.to_thread(keep)
         return await self.publish(lease, spec, run, cancel)
 
     async def publish(
@@ -87,8 +91,10 @@ class Publishing:
     ) -> ExecutionResult:
         """How the execution ended: `finished`, `publish_failed`, or `output_refused` if it is on a denylist by now."""
         home = self._context.results_dir / run.execution_id
-        denied = await asyncio.to_thread(denied_in, home / "results.car", self._denylist())
-        if denied is not None:
+        denylist = self._denylist()
+        if len(denylist) and (
+            denied := await asyncio.to_thread(denied_in, home / "results.car", denylist)
+        ):
             self.unpublished.forget(run.job_id)
             return self._failed(lease, run, OutcomeKind.OUTPUT_REFUSED, str(denied))
         try:
@@ -100,8 +106,6 @@ class Publishing:
             await asyncio.to_thread(self.unpublished.save, replace(run, usage_counted=True))
             return result
         record = self._record(lease, run, OutcomeKind.FINISHED, published.details)
-        await asyncio.to_thread(write_record, home, record)
-        self.unpublished.forget(run.job_id)
         return ExecutionResult(
             state=ExecutionState.COMPLETED,
             outcome=OutcomeKind.FINISHED.value,
@@ -111,6 +115,18 @@ class Publishing:
             published={"Type": published.kind, "Params": dict(published.params)},
             run_record=record,
         )
+
+    def recorded(self, lease: Lease, result: ExecutionResult) -> None:
+        """The store knows how the execution ended: a published run is over, and its record beside the results may say where they went.
+
+        Until then it could be published again, with the same record.
+        """
+        if result.state is ExecutionState.COMPLETED:
+            try:
+                write_record(self._context.results_dir / lease.execution_id, result.run_record)
+            except OSError as error:  # the store has it
+                log.warning("record_not_written", execution_id=lease.execution_id, error=str(error))
+            self.unpublished.forget(lease.job.id)
 
     def ship_unpublished(self, execution_id: str, record: Mapping[str, Any]) -> None:
         """Put the record of a run that is not published beside what was kept of it. A disk that takes no more is logged."""

@@ -44,7 +44,7 @@ from sp_plugin.jobs.outputs import OutputRefused, PackedResults, check_outputs, 
 from sp_plugin.jobs.publishing import PAUSES, Publishing, denied_in
 from sp_plugin.jobs.reading import Kinds
 from sp_plugin.jobs.records import RECORD_SCHEMA, run_record
-from sp_plugin.jobs.removal import remove_tree
+from sp_plugin.jobs.removal import remove_soon, remove_tree
 from sp_plugin.jobs.signals import Interrupted, unless
 from sp_plugin.jobs.spec import JobSpec
 from sp_plugin.jobs.states import ExecutionState
@@ -135,7 +135,7 @@ class JobRunner:
 
         `on_state` hears of `Running` and `Publishing`; what it raises ends the run.
         """
-        left = await asyncio.to_thread(self._publishing.unpublished.take, lease)
+        left = self._publishing.unpublished.take(lease)
         if left is not None:
             await on_state(ExecutionState.PUBLISHING, f"publishing what {left.ran_as} left")
             spec = JobSpec.model_validate(lease.job.spec)
@@ -177,7 +177,11 @@ class JobRunner:
             )
         finally:
             self._mounted.pop(lease.execution_id, None)
-            await asyncio.to_thread(remove_tree, run_dir)
+            await remove_soon(run_dir)
+
+    async def recorded(self, lease: Lease, result: ExecutionResult) -> None:
+        """To be called when the queue knows the result: only then nothing of the run is needed to go on with it."""
+        await asyncio.to_thread(self._publishing.recorded, lease, result)
 
     def mounted(self) -> frozenset[Path]:
         """The files and directories that are inputs of runs now."""
@@ -255,14 +259,11 @@ class JobRunner:
         outcome: ExecutionOutcome,
         cancel: asyncio.Event,
     ) -> Verification | None:
-        """Run a finished job again where its bundle asks for it; refused outputs are told when they are collected."""
+        """Run a finished job again where its bundle asks for it."""
         times = prepared.bundle.get("verify", 0)
         if not times or outcome.kind is not OutcomeKind.FINISHED:
             return None
-        try:
-            return await run_again(executor, prepared.request, outcome, times, cancel)
-        except (OutputRefused, OSError) as error:
-            return Verification(OutcomeKind.OUTPUT_REFUSED, f"run to check it: {error}", ())
+        return await run_again(executor, prepared.request, outcome, times, cancel)
 
     async def _conclude(
         self,

@@ -7,7 +7,6 @@ killed in between, or a server that was away, costs no second run.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -104,7 +103,7 @@ class UnpublishedRuns:
         self._results = results_dir
 
     def save(self, run: FinishedRun) -> None:
-        """Keep it, on disk when this returns.
+        """Keep it: it outlives this process from now on. A power cut may lose it, and then the job is run again.
 
         Raises:
             OSError: it cannot be written.
@@ -112,10 +111,7 @@ class UnpublishedRuns:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(run.job_id)
         temporary = path.with_name(path.name + ".tmp")
-        with temporary.open("w") as file:
-            json.dump({"schema": _SCHEMA, **asdict(run)}, file)
-            file.flush()
-            os.fsync(file.fileno())
+        temporary.write_text(json.dumps({"schema": _SCHEMA, **asdict(run)}))
         temporary.rename(path)
 
     def forget(self, job_id: str) -> None:

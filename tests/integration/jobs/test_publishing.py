@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -222,6 +223,33 @@ async def test_notes_about_results_that_are_gone_are_removed_at_the_start(sideca
         home.rename(sidecar.data / home.name)
     sidecar.runner.clean()
     assert not note.exists()
+
+
+async def test_killed_between_publishing_and_its_report_it_is_published_again_and_equal(
+    sidecar, courier
+):
+    submitted = await sidecar.submit(job())
+    first = await sidecar.queue.take("n-1")
+    assert first is not None
+
+    async def nothing(_state: ExecutionState, _message: str) -> None:
+        return None
+
+    result = await sidecar.runner.run(first, asyncio.Event(), nothing)
+    assert result.outcome == "finished"  # and nobody hears of it
+    sent = courier.given[0].record.read_bytes()
+    sidecar.runner.clean()
+    assert await sidecar.queue.release_node("n-1") == [submitted.id]
+    assert await sidecar.worker.run_once()
+    assert (await sidecar.queue.job(submitted.id)).state is JobState.COMPLETED
+    again = courier.given[1]
+    assert (again.ran_as, again.root) == (first.execution_id, courier.given[0].root)
+    home = sidecar.data / "results" / again.execution_id
+    with tarfile.open(home / "results.tar.gz") as tar:
+        assert tar.extractfile("run-record.json").read() == sent
+    # now that it is over, the record says where the results went
+    assert json.loads((home / "run-record.json").read_text())["published"] == {"by": "courier"}
+    assert list((sidecar.data / "unpublished").iterdir()) == []
 
 
 KILLED = """
