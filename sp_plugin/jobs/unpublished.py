@@ -140,7 +140,9 @@ class UnpublishedRuns:
         return moved
 
     def tidy(self) -> None:
-        """Forget runs whose results are gone. Call it at the start."""
+        """Forget runs whose results are gone, and what was half written. Call it at the start."""
+        for path in self._directory.glob("*.tmp"):
+            path.unlink(missing_ok=True)
         for path in self._directory.glob("*.json"):
             run = self._load(path.stem)
             names = () if run is None else (run.execution_id, run.moved_from)

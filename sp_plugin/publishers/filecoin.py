@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
-from pathlib import Path
 from typing import Any, Final
 
 from deals.commp import PieceCommitment, commp
@@ -56,17 +54,15 @@ def _stage(results: Results, context: PublishContext) -> dict[str, Any]:
     if piece.padded_size < context.min_piece_size:
         piece = piece.raised_to(context.min_piece_size)
     manifest = _manifest(results, piece)
-    copy_whole(results.car, context.staging_dir / manifest["car"])
-    _put(context.staging_dir / manifest["run_record"], results.record.read_text())
+    by = results.ran_as
+    copy_whole(results.car, context.staging_dir / manifest["car"], by=by)
+    copy_whole(results.record, context.staging_dir / manifest["run_record"], by=by, again=True)
     text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
-    _put(context.staging_dir / f"{piece.piece_cid}.json", text)
-    return manifest
-
-
-def _put(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.{threading.get_ident()}.tmp")
+    path = context.staging_dir / f"{piece.piece_cid}.json"
+    temporary = path.with_name(f"{path.name}.{by}.tmp")
     temporary.write_text(text)
     temporary.rename(path)
+    return manifest
 
 
 def _manifest(results: Results, piece: PieceCommitment) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import io
 import shutil
-import threading
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from pathlib import Path
@@ -50,8 +49,10 @@ class IpfsPublisher:
         target = context.cars_dir / f"{results.root}.car"
         record = context.cars_dir / f"{results.root}.{RECORD_NAME}"
         try:
-            await asyncio.to_thread(copy_whole, results.car, target)
-            await asyncio.to_thread(copy_whole, results.record, record, replace=True)
+            await asyncio.to_thread(copy_whole, results.car, target, by=results.ran_as)
+            await asyncio.to_thread(
+                copy_whole, results.record, record, by=results.ran_as, again=True
+            )
         except OSError as error:
             raise PublishError(f"the CAR cannot be written: {error}") from error
         details: dict[str, Any] = {"car": str(target), "run_record": str(record)}
@@ -102,13 +103,15 @@ async def _car_with_record(
     yield out.getvalue()
 
 
-def copy_whole(source: Path, target: Path, *, replace: bool = False) -> None:
-    """Copy a file so that `target` is there whole or not at all; one that is there already is kept, or replaced."""
-    if target.exists() and not replace:
+def copy_whole(source: Path, target: Path, *, by: str, again: bool = False) -> None:
+    """Copy a file so that `target` is there whole or not at all; one that is there is kept, unless it is written `again`.
+
+    `by` is the run: two with equal results may be published at once, and one that is killed finds its own half when it goes on.
+    """
+    if target.exists() and not again:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    # equal results of two runs may be published at once
-    temporary = target.with_name(f"{target.name}.{threading.get_ident()}.tmp")
+    temporary = target.with_name(f"{target.name}.{by}.tmp")
     try:
         shutil.copyfile(source, temporary)
         temporary.rename(target)
