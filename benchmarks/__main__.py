@@ -24,6 +24,10 @@ def _data_plane() -> None:
     importlib.import_module("benchmarks.data_plane").data_rows()
 
 
+def _pieces() -> None:
+    importlib.import_module("benchmarks.pieces").piece_rows()
+
+
 def _jobs() -> None:
     importlib.import_module("benchmarks.jobs").job_rows()
 
@@ -31,6 +35,7 @@ def _jobs() -> None:
 _ALL: dict[str, Callable[[], None]] = {
     "kernels": _kernels,
     "data": _data_plane,
+    "pieces": _pieces,
     "chain": _rows_of("chain"),
     "devstack": _rows_of("devstack"),
     "following": _rows_of("following"),

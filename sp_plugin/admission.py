@@ -24,12 +24,12 @@ from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.jobs.reading import Kinds, ReadJob, read_job_values
 from sp_plugin.jobs.spec import JobSpec
 from sp_plugin.jobs.states import JobState
+from sp_plugin.known_pieces import datasets_naming
 from sp_plugin.pieces import Pieces
 from sp_plugin.policy import (
     InputFacts,
     PolicyDecision,
     PolicyRules,
-    datasets_of,
     decide_policy,
 )
 from sp_plugin.store.jobs import JobRecord
@@ -220,9 +220,8 @@ class Admission:
             elif item.source == "ipfs":
                 ref = await self._pieces.find_root(item.cid)
             known = await self._pieces.get(ref.key) if ref else None
-            roots = known.check.roots if known and known.check else ()
-            named = datasets_of(known.piece, self._datasets, roots) if known else ()
-            facts.append(InputFacts(item.source, item.cid, known.piece if known else None, named))
+            named = datasets_naming(known, self._datasets) if known else ()
+            facts.append(InputFacts(item.source, item.cid, ref, named))
         return facts
 
 

@@ -8,6 +8,9 @@ What is compared are blocks, so its limits are those of blocks. Pieces that were
 nor are the same bytes cut into blocks elsewhere, or wrapped as dag-pb leaves. `max_output_bytes` bounds what such bytes
 can bring, and approvers read the program.
 
+A result is found in the held piece that it is, else in an aggregate that was read and has it as a confirmed segment
+(`sp_plugin.output_places`).
+
 A run is looked at once and what was found stays. One whose inputs or results cannot be read is left for later: earnings
 wait for it, because to count without knowing what is shared would credit too much.
 """
@@ -28,15 +31,18 @@ from deals.car import CarError, CarReader
 from deals.sources import SourceError
 from fil_plus.attribution import ProducedPiece, UsedPiece, cap_counted_bytes
 from fil_plus.bundle import Bundle
+from fil_plus.pieces import HeldPiece, split_key
 from lotus_client.cid import RAW, Cid
 from lotus_client.types import ActorId, Epoch
 from sp_plugin.approvals.desk import bundle_of
 from sp_plugin.jobs.queue import JobQueue
+from sp_plugin.output_places import place_of_use, places_of
 from sp_plugin.pieces import Pieces
 from sp_plugin.store.chain import ChainRepository
 from sp_plugin.store.held_blocks import HeldBlockRepository, block_mark
 from sp_plugin.store.jobs import ExecutionRecord, JobRecord
 from sp_plugin.store.outputs import OutputRecord, OutputRepository
+from sp_plugin.store.sub_pieces import outer_of
 
 __all__ = ["Lineage"]
 
@@ -106,58 +112,97 @@ class Lineage:
                 log.warning("output_not_traced", execution_id=execution.id, reason=str(error))
 
     async def untraced(self) -> Sequence[str]:
-        """See `ShareRegister`: held outputs that could not be looked at yet, each with the reason."""
-        held = {piece.piece_cid for piece in await self._chain.held_pieces(self._provider)}
-        return [
+        """See `ShareRegister`: held outputs that could not be looked at yet, and pieces not read yet that may hold some."""
+        held = await self._chain.held_pieces(self._provider)
+        places = await places_of(
+            [item.piece_cid for item in self._waiting.values() if item.piece_cid],
+            held,
+            self._pieces.segments,
+        )
+        waiting = [
             f"run {execution_id}: {item.reason}"
             for execution_id, item in self._waiting.items()
-            if item.piece_cid in held
+            if item.piece_cid in places
+        ]
+        return waiting + await self._unread(held)
+
+    async def _unread(self, held: Sequence[HeldPiece]) -> list[str]:
+        """Pieces in which a result that is nowhere found may lie: a result in an aggregate is only known by reading it.
+
+        One that was tried and has no bytes is not waited for.
+        """
+        if self._pieces.where.sources is None:
+            return []
+        records = [record for record in await self._outputs.all() if record.counted_bytes]
+        cids = [record.piece_cid for record in records if record.piece_cid]
+        found = await places_of(cids, held, self._pieces.segments)
+        lost = [r.run_epoch for r in records if r.piece_cid and r.piece_cid not in found]
+        if not lost:
+            return []
+        read = await self._pieces.segments.read()
+        return [
+            f"piece {known.piece.key} was not read yet, and results may lie in it"
+            for known in await self._pieces.known()
+            if known.piece.from_epoch >= min(lost)
+            and (known.check is None or (known.is_verified and outer_of(known.piece) not in read))
         ]
 
     async def produced(self) -> Sequence[ProducedPiece]:
-        """See `ShareRegister`: outputs that this provider holds as pieces, within each job's `max_output_bytes`."""
-        held: dict[Cid, list[str]] = {}
-        for piece in await self._chain.held_pieces(self._provider):
-            held.setdefault(piece.piece_cid, []).append(piece.key)
+        """See `ShareRegister`: outputs that this provider holds as pieces, or inside some, within each job's `max_output_bytes`."""
+        records = [r for r in await self._outputs.all() if r.piece_cid and r.counted_bytes]
+        held = await self._chain.held_pieces(self._provider)
+        cids = [record.piece_cid for record in records if record.piece_cid]
+        places = await places_of(cids, held, self._pieces.segments, self._epoch())
         found = []
         taken: set[Cid] = set()  # of equal outputs only the first brought anything new
-        for record in await self._outputs.all():
-            keys = held.get(record.piece_cid, []) if record.piece_cid else []
-            if not keys or not record.counted_bytes or record.piece_cid in taken:
+        for record in records:
+            place = places.get(record.piece_cid) if record.piece_cid else None
+            if place is None or record.piece_cid is None or record.piece_cid in taken:
                 continue
-            assert record.piece_cid is not None
             taken.add(record.piece_cid)
             job, bundle = await self._bundle(record.job_id)
             if bundle.payee is None:
                 continue
-            # A second sector with the same piece holds nothing new, so only the first copy counts.
             for key, counted in cap_counted_bytes(
-                [(min(keys), record.counted_bytes)], bundle.max_output_bytes
+                [(place.piece_key, record.counted_bytes)], bundle.max_output_bytes
             ):
-                found.append(ProducedPiece(key, bundle.payee, job.id, counted, bundle.terms))
+                found.append(
+                    ProducedPiece(
+                        key,
+                        bundle.payee,
+                        job.id,
+                        counted,
+                        bundle.terms,
+                        sub_piece=place.sub_piece,
+                    )
+                )
         return found
 
     async def used(self) -> Sequence[UsedPiece]:
         """See `ShareRegister`: only bundles whose terms give a bonus for use."""
         found = []
+        held = {piece.key: piece for piece in await self._chain.held_pieces(self._provider)}
         for record in await self._outputs.all():
             if not record.used_pieces:
                 continue
             job, bundle = await self._bundle(record.job_id)
             if bundle.payee is None or not bundle.terms.input_bps:
                 continue
-            found += [
-                UsedPiece(
-                    key,
-                    bundle.payee,
-                    str(bundle.payee),
-                    job.id,
-                    _work_of(bundle),
-                    record.run_epoch,
-                    bundle.terms,
+            for key in record.used_pieces:
+                place = await place_of_use(key, held, self._pieces.segments)
+                found.append(
+                    UsedPiece(
+                        place.piece_key,
+                        bundle.payee,
+                        str(bundle.payee),
+                        job.id,
+                        _work_of(bundle),
+                        record.run_epoch,
+                        bundle.terms,
+                        place.sub_piece,
+                        place.payload_size,
+                    )
                 )
-                for key in record.used_pieces
-            ]
         return found
 
     async def _bundle(self, job_id: str) -> tuple[JobRecord, Bundle]:
@@ -209,7 +254,7 @@ class Lineage:
 
     async def _know_inputs(self, keys: Sequence[str]) -> None:
         held = {piece.key: piece for piece in await self._chain.held_pieces(self._provider)}
-        for key in keys:
+        for key in sorted({split_key(key)[0] for key in keys}):
             piece = held.get(key)
             if piece is None:
                 raise _CannotTell(f"its input {key} is not among the pieces ever held")

@@ -38,12 +38,14 @@ from sp_plugin.http.parts import Parts
 from sp_plugin.input_cache import InputCache
 from sp_plugin.jobs.following import LogPlaces
 from sp_plugin.jobs.queue import InvalidTransition, JobQueue
+from sp_plugin.known_pieces import datasets_naming
 from sp_plugin.lineage import Lineage
 from sp_plugin.metrics import CHAIN_EPOCH, EVENT_SOURCE, JOBS, PIECES, UNKNOWN_EPOCHS
 from sp_plugin.miner import connect_miner
 from sp_plugin.node import SameChain, check_node, connect_node, nodes_agree
+from sp_plugin.piece_sources import piece_source
 from sp_plugin.piece_work import WorkStopped
-from sp_plugin.pieces import Pieces, piece_source
+from sp_plugin.pieces import Pieces
 from sp_plugin.policy import PolicyRules
 from sp_plugin.pruning import Pruning
 from sp_plugin.recent_head import RecentHead
@@ -58,6 +60,7 @@ from sp_plugin.store.held_blocks import HeldBlockRepository
 from sp_plugin.store.migrate import open_store
 from sp_plugin.store.outputs import OutputRepository
 from sp_plugin.store.piece_checks import PieceCheckRepository
+from sp_plugin.store.sub_pieces import SubPieceRepository
 from sp_plugin.store.tokens import TokenRepository
 from sp_plugin.store.unsealing import UnsealRepository
 from sp_plugin.treasury import Treasury, open_treasury, shared_keys
@@ -133,6 +136,7 @@ class Sidecar:
             self.chain,
             PieceCheckRepository(store, self.provider),
             HeldBlockRepository(store),
+            segments=SubPieceRepository(store),
             source=piece_source(config.provider, sector_size),
             unsealed=StoragePathSource(paths, sector_size) if paths else None,
             books=miner,
@@ -141,6 +145,7 @@ class Sidecar:
             roots_dir=data.piece_roots,
             make_room=self.input_cache.make_room,
             denylist=denylists.current,
+            admits=lambda known: bool(datasets_naming(known, config.datasets)),
             epoch=lambda: self._followed,
             clock=time.time_ns,
         )
