@@ -344,7 +344,7 @@ class Leases:
         Call it before the node's first `take`, and only if no other process works under this name.
         """
         now = self._clock()
-        async with self._store.transaction(durable=False, brief=True) as connection:
+        async with self._store.transaction(durable=False) as connection:
             query = select(executions).where(
                 executions.c.node_id == node_id, executions.c.lease_until.is_not(None)
             )

@@ -124,6 +124,7 @@ class JobQueue(Leases):
         async with self._store.reading(brief=True) as connection:
             if (found := await find_named(connection, wanted)) is not None:
                 return found
+        async with self._store.reading() as connection:  # it may look through all of them
             begun = await find_by_prefix(connection, wanted)
         if len(begun) > 1:
             raise SeveralJobs(f"several jobs begin with {wanted[:80]}; write more of the ID")
