@@ -120,7 +120,7 @@ class Admission:
             job_id=job_id,
             bundle=(digest, bundle.to_json()),
             message=await self._what_it_waits_for(bundle),
-            signer=None if signed is None else str(signed.signer),
+            signer=None if signed is None else signed.name,
         )
         log.info("job_taken_in", job_id=record.id, digest=digest, submitter=submitter)
         return record, read.warnings

@@ -40,7 +40,8 @@ def sign(
         int, typer.Option(min=1, help="Epochs from now in which the job may be handed in.")
     ] = _DAY,
     expires: Annotated[
-        int | None, typer.Option(min=0, help="The last epoch itself, in place of --valid-for.")
+        int | None,
+        typer.Option(min=0, max=1 << 48, help="The last epoch itself, in place of --valid-for."),
     ] = None,
     provider: Annotated[
         str | None,

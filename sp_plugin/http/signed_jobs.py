@@ -87,8 +87,8 @@ async def handed_in(request: web.Request) -> HandedIn | web.Response:
         refusal, lacking = None, error
     if refusal is None and lacking is None:
         return await _by_token(request)
-    is_stranger = lacking is None and "Authorization" in request.headers
-    if is_stranger or not parts.http.signers:
+    has_unknown_token = lacking is None and "Authorization" in request.headers
+    if has_unknown_token or not parts.http.signers:
         if lacking is not None:
             raise lacking
         assert refusal is not None
@@ -114,7 +114,7 @@ async def _by_token(request: web.Request) -> HandedIn:
     read = parts.admission.read(job_in(await json_body(request)))
     signed = await _verified(read, parts)
     if signed is not None and name == _ANONYMOUS and signed.signer in parts.http.signers:
-        name = str(signed.signer)
+        name = signed.name
     return HandedIn(read, name, signed)
 
 
@@ -136,7 +136,7 @@ async def _by_signature(request: web.Request, lacking: NotAllowed | None) -> Han
     signed = await _verified(read, parts)
     if signed is None or signed.signer not in parts.http.signers:  # Meta stood there twice
         raise NotAllowed("the job names another signer, or none, in a second Meta")
-    return HandedIn(read, str(signed.signer), signed)
+    return HandedIn(read, signed.name, signed)
 
 
 async def _verified(read: ReadJob, parts: Parts) -> SignedSubmission | None:

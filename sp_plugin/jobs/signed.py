@@ -61,7 +61,11 @@ class Place:
     @property
     def provider_text(self) -> str:
         """The provider's address as that network writes it."""
-        return Address.of_id(self.provider).to_text("f" if self.network == "mainnet" else "t")
+        return self.write(Address.of_id(self.provider))
+
+    def write(self, address: Address) -> str:
+        """An address as that network writes it."""
+        return address.to_text("f" if self.network == "mainnet" else "t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,13 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class SignedSubmission:
-    """A job that its signer did sign. `digest` is SHA-256 of what was signed, `job_id` the one ID it can get."""
+    """A job that its signer did sign. `digest` is SHA-256 of what was signed, `job_id` the one ID it can get.
+
+    `name` is the signer's address as the network writes it: its name for quotas.
+    """
 
     signer: Address
+    name: str
     expires: Epoch
     digest: bytes
 
@@ -201,7 +209,7 @@ def verify_submission(spec: JobSpec, place: Place) -> SignedSubmission | None:
             "`sp-plugin job sign` prints a signed job, and nothing in it may change afterwards",
             field=f"Meta.{META_SIGNATURE}",
         ) from error
-    return SignedSubmission(claim.signer, claim.expires, digest)
+    return SignedSubmission(claim.signer, place.write(claim.signer), claim.expires, digest)
 
 
 def why_not_in_time(expires: Epoch, now: Epoch) -> str | None:
