@@ -101,11 +101,8 @@ class Admission:
             BadInput: the signature may not be used any more, or not yet.
             RefusedByPolicy, TooMany: as `submit`.
         """
-        if signed is not None:
-            if (known := await self._known(signed.job_id)) is not None:
-                return known, read.warnings
-            if why := why_not_in_time(signed.expires, await self._head()):
-                raise BadInput(why, field=f"Meta.{META_SIGNATURE_EXPIRES}")
+        if signed is not None and (known := await self.known(signed)) is not None:
+            return known, read.warnings
         await self._check_room(submitter)
         # The nonce is the job's ID: two jobs never have one digest, and approval of one is none of the other.
         job_id = f"j-{uuid4()}" if signed is None else signed.job_id
@@ -125,10 +122,17 @@ class Admission:
         log.info("job_taken_in", job_id=record.id, digest=digest, submitter=submitter)
         return record, read.warnings
 
-    async def _known(self, job_id: str) -> JobRecord | None:
+    async def known(self, signed: SignedSubmission) -> JobRecord | None:
+        """The job that came in before under the same signature; None if it is new.
+
+        Raises:
+            BadInput: it is new, and the signature may not be used any more, or not yet.
+        """
         try:
-            return await self._queue.job(job_id)
+            return await self._queue.job(signed.job_id)
         except JobNotFound:
+            if why := why_not_in_time(signed.expires, await self._head()):
+                raise BadInput(why, field=f"Meta.{META_SIGNATURE_EXPIRES}") from None
             return None
 
     async def epoch(self) -> Epoch:

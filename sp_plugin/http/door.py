@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from lotus_client.errors import LotusError
 from sp_plugin.errors import TooMany
 
 __all__ = ["Door"]
@@ -28,7 +29,7 @@ class Door:
 
     @contextmanager
     def open(self, remote: str | None) -> Iterator[None]:
-        """Let a caller in; that it ends with an exception is a failure of its address.
+        """Let a caller in; that it ends with an exception, but for the node's, is a failure of its address.
 
         Raises:
             TooMany: too many are inside, or this one failed too often within a minute.
@@ -37,7 +38,7 @@ class Door:
         since, count = self._failures.get(name, (0.0, 0))
         if count >= _MOST_FAILURES and self._clock() - since < _MINUTE:
             raise TooMany(
-                f"{count} requests from this address failed within a minute; try again in one"
+                f"{count} requests from this address within a minute failed or brought nothing new; try again in a minute"
             )
         if self._inside >= _MOST_AT_ONCE:
             raise TooMany(
@@ -46,11 +47,17 @@ class Door:
         self._inside += 1
         try:
             yield
-        except BaseException:
+        except LotusError:
+            raise
+        except BaseException:  # also one who leaves before the answer
             self._note_failure(name)
             raise
         finally:
             self._inside -= 1
+
+    def note_idle(self, remote: str | None) -> None:
+        """Count a call that changed nothing as a failure of its address."""
+        self._note_failure(_network(remote))
 
     def _note_failure(self, name: str) -> None:
         now = self._clock()

@@ -136,6 +136,8 @@ async def _by_signature(request: web.Request, lacking: NotAllowed | None) -> Han
     signed = await _verified(read, parts)
     if signed is None or signed.signer not in parts.http.signers:  # Meta stood there twice
         raise NotAllowed("the job names another signer, or none, in a second Meta")
+    if await parts.admission.known(signed) is not None:  # whoever reads jobs can send one again
+        request.app[DOOR].note_idle(request.remote)
     return HandedIn(read, signed.name, signed)
 
 

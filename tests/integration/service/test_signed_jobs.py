@@ -193,6 +193,15 @@ async def test_who_fails_again_and_again_is_not_listened_to_for_a_minute(
         assert (await put(sidecar, good, token))[0] == 200  # tokens are another door
 
 
+async def test_who_sends_a_job_of_before_again_and_again_is_not_listened_to_either(
+    devnet: Devstack, tmp_path: Path
+):
+    good = signed(devnet, devnet.network.key("carol"))
+    async with world(devnet, tmp_path) as sidecar:
+        seen = [(await put(sidecar, good))[0] for _ in range(22)]
+        assert seen == [200] * 21 + [429]
+
+
 @pytest.mark.parametrize("signers", [("carol",), ()])
 async def test_what_a_signer_must_know_is_told_where_signed_jobs_are_taken(
     devnet: Devstack, tmp_path: Path, signers: tuple[str, ...]

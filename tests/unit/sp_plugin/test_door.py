@@ -6,6 +6,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
+from lotus_client.errors import LotusConnectError
 from sp_plugin.errors import TooMany
 from sp_plugin.http.door import Door
 
@@ -63,3 +64,14 @@ def test_what_is_remembered_is_bounded():
     for number in range(1024):
         fail(door, f"10.0.{number >> 8}.{number & 255}", 1)
     assert is_open(door, None)  # forgotten as the oldest
+
+
+def test_a_node_that_is_away_is_no_failure_of_the_caller():
+    door = Door(clock=lambda: 0.0)
+    for _ in range(30):
+        with suppress(LotusConnectError), door.open("10.0.0.1"):
+            raise LotusConnectError("away")
+    assert is_open(door, "10.0.0.1")
+    for _ in range(20):
+        door.note_idle("10.0.0.1")
+    assert not is_open(door, "10.0.0.1")
