@@ -184,6 +184,9 @@ def open_workshop(
             "wasm": config.jobs.wasm.log_bytes,
             "docker": config.jobs.docker.log_bytes,
         },
+        cpu_seconds={}
+        if config.jobs.wasm.cpu_seconds is None
+        else {"wasm": float(config.jobs.wasm.cpu_seconds)},
         processes=config.jobs.docker.pids,
         denylist=denylist,
         record_key=data.record_key(),

@@ -34,6 +34,9 @@ class WasmLimits(Section):
 
     memory_bytes: PositiveCount = Field(default=512 * _MIB, description="linear memory")
     wall_seconds: PositiveCount = Field(default=600, description="from start to kill")
+    cpu_seconds: PositiveCount | None = Field(
+        default=None, description="CPU time of one run; null bounds it by wall_seconds only"
+    )
     output_bytes: PositiveCount = Field(default=_GIB, description="all files it writes")
     log_bytes: PositiveCount = Field(default=_MIB, description="kept of stdout and of stderr, each")
 
@@ -74,7 +77,8 @@ class QuotaConfig(Section):
 
 class _Submitter(Section):
     name: Text = Field(
-        description="the name of its token; anonymous is whoever needs none", examples=["institute"]
+        description="the name of its token, or its address if it signs; anonymous is whoever needs none",
+        examples=["institute"],
     )
 
 

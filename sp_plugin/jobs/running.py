@@ -70,13 +70,15 @@ OnState = Callable[[ExecutionState, str], Awaitable[None]]
 class RunSettings:
     """Where runs work and what every one may use. `work_dir` belongs to this process alone.
 
-    What is on `denylist` is dropped from results before they are published. `stream_bytes` is kept of stdout and of stderr each, by engine; `MIB` for an engine not named there.
+    What is on `denylist` is dropped from results before they are published. By engine: `stream_bytes` is kept of stdout and of
+    stderr each, `MIB` for an engine not named there; `cpu_seconds` is the most CPU time of a run, no limit where it is not named.
     """
 
     work_dir: Path
     context: InputContext
     publishing: PublishContext
     stream_bytes: Mapping[str, int] = field(default_factory=dict)
+    cpu_seconds: Mapping[str, float] = field(default_factory=dict)
     denylist: Callable[[], Denylist] = Denylist
     output_files: int = 10_000
     processes: int = 128
@@ -245,6 +247,7 @@ class JobRunner:
             fuel=fuel,
             memory_bytes=limits["memory_bytes"],
             wall_seconds=float(limits["timeout_seconds"]),
+            cpu_seconds=self._settings.cpu_seconds.get(engine),
             cpu_millis=limits["cpu_millis"],
             output_bytes=limits["disk_bytes"],
             stream_bytes=self._settings.stream_bytes.get(engine, MIB),

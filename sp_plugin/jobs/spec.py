@@ -17,7 +17,6 @@ from sp_plugin.jobs.meta import (
     META_FUEL,
     META_MAX_OUTPUT_BYTES,
     META_PAYEE,
-    META_SIGNATURE,
     META_VERIFY,
     checked_meta,
     meta_text,
@@ -317,11 +316,6 @@ class JobSpec(WireModel):
     def dataset(self) -> str | None:
         """The dataset the submitter named."""
         return self.meta.get(META_DATASET)
-
-    @property
-    def signature(self) -> str | None:
-        """The submitter's signature over the bundle digest, as text."""
-        return self.meta.get(META_SIGNATURE)
 
     @property
     def max_output_bytes(self) -> int | None:
