@@ -37,12 +37,8 @@ from sp_plugin.payouts.fees import FeePolicy, gas_cost, replacement_of
 from sp_plugin.payouts.ports import PayoutChain, Signer, find_actor
 from sp_plugin.payouts.signer import SignerError
 from sp_plugin.payouts.states import UNDECIDED, IllegalTransition, Payout, PayoutState
-from sp_plugin.store.payouts import (
-    NonceTaken,
-    PayoutRepository,
-    SendingStopped,
-    StoredMessage,
-)
+from sp_plugin.store.payout_wallets import SendingStopped
+from sp_plugin.store.payouts import NonceTaken, PayoutRepository, StoredMessage
 
 __all__ = ["Agreement", "Sender", "SenderSettings", "StepReport"]
 

@@ -22,7 +22,7 @@ from sp_plugin.books import check_ledger_and_tables
 from sp_plugin.ledger import payable
 from sp_plugin.store.base import metadata
 from sp_plugin.store.ledger import ledger_entries
-from sp_plugin.store.payouts import payouts
+from sp_plugin.store.payout_tables import payouts
 from tests.fake_earnings_chain import MIB, PROVIDER
 from tests.fakes_chain import piece_cid
 from tests.unit.earnings.test_earnings import PAYEE, World
