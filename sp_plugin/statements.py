@@ -44,7 +44,8 @@ from sp_plugin.ledger import (
     balances_of,
     payable,
 )
-from sp_plugin.store.earnings import EarningsRepository, StoredPeriod
+from sp_plugin.store.earnings import EarningsRepository
+from sp_plugin.store.earnings_periods import StoredPeriod
 from sp_plugin.store.ledger import LedgerRepository
 
 __all__ = ["NOTICE", "StatementError", "Statements", "statement_text"]

@@ -32,7 +32,9 @@ from sp_plugin.earnings.gap_names import gap_name
 from sp_plugin.earnings.ports import EarningsChain, Holdings, ShareRegister
 from sp_plugin.earnings.sector_memory import SectorMemory
 from sp_plugin.earnings.wins import WinRecord, award_part
-from sp_plugin.store.earnings import EarningsRepository, StoredPeriod, StoredWin
+from sp_plugin.store.earnings import EarningsRepository
+from sp_plugin.store.earnings_periods import StoredPeriod
+from sp_plugin.store.earnings_wins import StoredWin
 from sp_plugin.store.ledger import LedgerRepository
 
 __all__ = ["Earnings", "EarningsSettings", "EarningsStep", "win_inputs"]
