@@ -104,7 +104,7 @@ def audit(
     proofs = [read_structure(one, "proof") for one in proof or ()]
 
     async def work() -> dict[str, Any]:
-        from sp_plugin.audit import AuditReport, audit_statement
+        from sp_plugin.audit.statement import AuditReport, audit_statement
         from sp_plugin.node import connect_node
         from sp_plugin.statement_proofs import proof_findings
 

@@ -20,7 +20,7 @@ from lotus_client.api_info import ApiInfo
 from lotus_client.client import LotusClient
 from lotus_client.crypto import Secp256k1Key
 from lotus_client.types import AttoFil, Epoch
-from sp_plugin.audit import audit_statement
+from sp_plugin.audit.statement import audit_statement
 from sp_plugin.earnings.ingest import Earnings, EarningsSettings
 from sp_plugin.ledger import FEES, WalletOnChain
 from sp_plugin.payouts.decide import Limits

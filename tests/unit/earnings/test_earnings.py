@@ -20,7 +20,7 @@ from lotus_client.crypto import Secp256k1Key
 from lotus_client.errors import LotusRpcError
 from lotus_client.messages import Message
 from lotus_client.types import AttoFil, Epoch
-from sp_plugin.audit import AuditReport, audit_statement
+from sp_plugin.audit.statement import AuditReport, audit_statement
 from sp_plugin.earnings.ingest import Earnings, EarningsSettings, EarningsStep
 from sp_plugin.ledger import (
     MINER_AVAILABLE,

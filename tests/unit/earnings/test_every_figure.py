@@ -17,7 +17,7 @@ from fil_plus.attribution import ProducedPiece, UsedPiece
 from fil_plus.pieces import SubPiece
 from fil_plus.terms import Basis, ShareTerms
 from lotus_client.types import AttoFil, Epoch, PaddedPieceSize
-from sp_plugin.audit import audit_statement
+from sp_plugin.audit.statement import audit_statement
 from sp_plugin.books import check_ledger_and_tables
 from sp_plugin.ledger import payable
 from sp_plugin.store.base import metadata
