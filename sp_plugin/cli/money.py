@@ -74,7 +74,7 @@ def statement(
     """Print a payee's statement: what was earned, released and paid, and how each line can be checked."""
     from sp_plugin.cli.api import segment
     from sp_plugin.cli.output import print_json
-    from sp_plugin.statements import statement_text
+    from sp_plugin.statement_text import statement_text
 
     answer = connect(config).get(f"/api/v1/sp/statements/{segment(payee)}")
     if json:

@@ -35,7 +35,8 @@ from sp_plugin.ledger import (
     message_ref,
     payable,
 )
-from sp_plugin.statements import Statements, statement_text
+from sp_plugin.statement_text import statement_text
+from sp_plugin.statements import Statements
 from sp_plugin.store.base import Store, metadata
 from sp_plugin.store.earnings import EarningsRepository
 from sp_plugin.store.ledger import LedgerRepository
