@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from deals.sectors import lookback_height
 from fil_plus.attribution import Part, PartSource, ProducedPiece, UsedPiece, WinInputs
 from fil_plus.periods import PERIOD_EPOCHS, MerkleTree, part_leaf, period_leaves
 from fil_plus.pieces import HeldPiece
@@ -19,10 +18,10 @@ from lotus_client.chain import TipSet
 from lotus_client.types import Epoch
 from sp_plugin.earnings.closing import ClosedPeriod, split_in_order
 from sp_plugin.earnings.gap_names import is_of_a_gap, still_unknown
-from sp_plugin.earnings.ingest import EarningsSettings, win_inputs
 from sp_plugin.earnings.ports import Holdings
 from sp_plugin.earnings.registry_json import shares_to_json
 from sp_plugin.earnings.sector_memory import SectorMemory
+from sp_plugin.earnings.split_inputs import EarningsSettings, win_inputs
 from sp_plugin.earnings.wins import WinRecord
 from sp_plugin.statement_balances import is_booked, payments, totals, unvested, vesting_of
 from sp_plugin.statement_lines import net_line, period_head, proof_of, win_line
@@ -168,8 +167,10 @@ class Statements:
             input_window_epochs=kept["input_window_epochs"],
         )
         closed = stored.closed
-        first = lookback_height(Epoch(closed.period * PERIOD_EPOCHS))
-        table = SectorMemory(self.holdings, settings.provider, first, closed.last_epoch)
+        first = Epoch(closed.period * PERIOD_EPOCHS)
+        table = SectorMemory.for_elections(
+            self.holdings, settings.provider, first, closed.last_epoch
+        )
         produced, used = stored.produced, stored.used
         return [
             await win_inputs(win, table, settings, pieces, produced=produced, used=used)

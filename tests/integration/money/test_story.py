@@ -21,7 +21,8 @@ from lotus_client.client import LotusClient
 from lotus_client.crypto import Secp256k1Key
 from lotus_client.types import AttoFil, Epoch
 from sp_plugin.audit.statement import audit_statement
-from sp_plugin.earnings.ingest import Earnings, EarningsSettings
+from sp_plugin.earnings.ingest import Earnings
+from sp_plugin.earnings.split_inputs import EarningsSettings
 from sp_plugin.ledger import FEES, WalletOnChain
 from sp_plugin.payouts.decide import Limits
 from sp_plugin.payouts.fees import FeePolicy

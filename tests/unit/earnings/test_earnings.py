@@ -21,7 +21,8 @@ from lotus_client.errors import LotusRpcError
 from lotus_client.messages import Message
 from lotus_client.types import AttoFil, Epoch
 from sp_plugin.audit.statement import AuditReport, audit_statement
-from sp_plugin.earnings.ingest import Earnings, EarningsSettings, EarningsStep
+from sp_plugin.earnings.ingest import Earnings, EarningsStep
+from sp_plugin.earnings.split_inputs import EarningsSettings
 from sp_plugin.ledger import (
     MINER_AVAILABLE,
     MINER_LOCKED,
