@@ -12,6 +12,7 @@ Design notes
   what comes out. A win that becomes known later makes a supplement (the next `revision` of its period): what is closed
   is never reopened.
 * `booking` makes the ledger entries: awards 25 % available and 75 % locked, accruals at the close, releases by the
-  vesting schedule (`releasing` knows when). A period's accrual vests as if credited at its last epoch: never before the miner can withdraw it.
+  vesting schedule (`releasing` knows when). A period's accrual vests as if credited at its last epoch: never before the
+  miner can withdraw it.
 * What is recorded is only what is final. The same step may run twice: keys make every entry happen once.
 """

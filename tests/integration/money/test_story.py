@@ -27,8 +27,9 @@ from sp_plugin.ledger import FEES, WalletOnChain
 from sp_plugin.payouts.decide import Limits
 from sp_plugin.payouts.fees import FeePolicy
 from sp_plugin.payouts.funding import FundingWatcher
+from sp_plugin.payouts.passes import SenderSettings
 from sp_plugin.payouts.planning import Planner
-from sp_plugin.payouts.sender import Sender, SenderSettings
+from sp_plugin.payouts.sender import Sender
 from sp_plugin.payouts.signer import KeySigner
 from sp_plugin.payouts.states import PayoutState
 from sp_plugin.statements import Statements

@@ -93,7 +93,7 @@ async def test_killed_at_any_moment_pays_once_with_the_same_bytes(
     if "push" in moment:
         money.chain.mpool_push = killed_push  # type: ignore[method-assign,assignment]
     else:
-        sender._signer.sign = sign  # type: ignore[method-assign]
+        sender._outbox._signer.sign = sign  # type: ignore[method-assign]
     with pytest.raises(Killed):
         await sender.step()
     money.chain.mpool_push = push  # type: ignore[method-assign]
@@ -131,20 +131,15 @@ async def test_a_push_that_timed_out_is_repeated_with_the_same_bytes(money: Mone
 async def test_a_push_that_the_token_does_not_allow_waits_and_says_why(money: Money) -> None:
     await money.owe(PAYEE, 5_000)
     await money.approve()
-    push, alerts = money.chain.mpool_push, []
+    push = money.chain.mpool_push
 
     async def forbidden(_signed: SignedMessage) -> object:
         raise LotusUnauthorized("missing permission to invoke 'MpoolPush' (need 'write')")
 
-    async def alert(event: str, text: str) -> None:
-        alerts.append((event, text))
-
     money.chain.mpool_push = forbidden  # type: ignore[method-assign,assignment]
-    sender = money.sender()
-    sender._alert = alert
-    await sender.step()
+    await money.sender().step()
     [payout] = await money.payouts.payouts()
-    [(event, text)] = alerts
+    [(event, text)] = money.alerts
     assert (payout.state, event) == (PayoutState.SIGNED, "payout_push_forbidden")
     assert "permission write" in text
     money.chain.mpool_push = push  # type: ignore[method-assign]
@@ -452,10 +447,8 @@ async def test_a_pause_counts_at_once_even_within_a_pass(money: Money) -> None:
 
 
 async def test_nothing_is_given_to_a_node_of_another_network(money: Money) -> None:
-    sender = money.sender()
-    sender._settings = replace(sender._settings, genesis=EMPTY)
     with pytest.raises(LotusWrongNetwork):
-        await sender.step()
+        await money.sender(genesis=EMPTY).step()
 
 
 async def test_a_wallet_of_a_restored_backup_is_halted_before_its_first_use(money: Money) -> None:
@@ -470,8 +463,7 @@ async def test_another_wallet_waits_until_the_old_ones_payouts_are_final(money: 
     await money.owe(PAYEE, 5_000)
     await money.approve()
     await money.sender().step()
-    sender = money.sender()
-    sender._settings = replace(sender._settings, wallet=Secp256k1Key(b"\x09" * 32).address)
+    sender = money.sender(wallet=Secp256k1Key(b"\x09" * 32).address)
     assert "still under way" in (await sender.step()).stopped
 
 
