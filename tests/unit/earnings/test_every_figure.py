@@ -25,7 +25,7 @@ from sp_plugin.store.ledger import ledger_entries
 from sp_plugin.store.payout_tables import payouts
 from tests.fake_earnings_chain import MIB, PROVIDER
 from tests.fakes_chain import piece_cid
-from tests.unit.earnings.test_earnings import PAYEE, World
+from tests.unit.earnings.world import PAYEE, World
 
 # What `sp_plugin.audit` says it believes: paths as patterns.
 INFORMATION = re.compile(
