@@ -9,15 +9,7 @@ from fil_plus.vesting import locked_part, vesting_entries
 from lotus_client.address import Address
 from lotus_client.types import AttoFil, Epoch
 from sp_plugin.earnings.booking import accrual_key
-from sp_plugin.ledger import (
-    Draft,
-    Entry,
-    EntryKind,
-    RefKind,
-    accrued,
-    balances_of,
-    payable,
-)
+from sp_plugin.ledger import Draft, Entry, EntryKind, RefKind, accrued, balances_of, payable
 from sp_plugin.store.earnings_periods import StoredPeriod
 
 __all__ = ["is_booked", "payments", "totals", "unvested", "vesting_of"]

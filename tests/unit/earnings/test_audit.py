@@ -7,9 +7,7 @@ import copy
 import pytest
 
 from sp_plugin.audit.statement import audit_statement
-from sp_plugin.ledger import (
-    payable,
-)
+from sp_plugin.ledger import payable
 from sp_plugin.statement_text import statement_text
 from tests.unit.earnings.world import PAYEE, World
 

@@ -13,18 +13,10 @@ from fil_plus.terms import Basis, ShareTerms
 from fil_plus.vesting import locked_part
 from lotus_client.types import AttoFil, Epoch
 from sp_plugin.audit.statement import audit_statement
-from sp_plugin.ledger import (
-    MINER_LOCKED,
-    Draft,
-    Entry,
-    accrued,
-    payable,
-)
+from sp_plugin.ledger import MINER_LOCKED, Draft, Entry, accrued, payable
 from sp_plugin.statements import Statements
 from sp_plugin.store.ledger import LedgerRepository
-from tests.fake_earnings_chain import (
-    PROVIDER,
-)
+from tests.fake_earnings_chain import PROVIDER
 from tests.unit.earnings.world import PAYEE, TERMS, World, expected_share, output
 
 

@@ -9,15 +9,8 @@ from lotus_client.chain import TipSetKey
 from lotus_client.errors import LotusRpcError
 from lotus_client.types import AttoFil, Epoch
 from sp_plugin.earnings.ingest import Earnings
-from sp_plugin.ledger import (
-    MINER_AVAILABLE,
-    MINER_LOCKED,
-    accrued,
-)
-from tests.fake_earnings_chain import (
-    EMPTY,
-    PROVIDER,
-)
+from sp_plugin.ledger import MINER_AVAILABLE, MINER_LOCKED, accrued
+from tests.fake_earnings_chain import EMPTY, PROVIDER
 from tests.unit.earnings.world import PAYEE, World, expected_share
 
 

@@ -16,15 +16,7 @@ from lotus_client.types import AttoFil, Epoch
 from sp_plugin.audit.statement import AuditReport, audit_statement
 from sp_plugin.earnings.ingest import Earnings, EarningsStep
 from sp_plugin.earnings.split_inputs import EarningsSettings
-from sp_plugin.ledger import (
-    PAYOUT_WALLET,
-    Account,
-    Draft,
-    EntryKind,
-    Posting,
-    message_ref,
-    payable,
-)
+from sp_plugin.ledger import PAYOUT_WALLET, Account, Draft, EntryKind, Posting, message_ref, payable
 from sp_plugin.statements import Statements
 from sp_plugin.store.base import Store, metadata
 from sp_plugin.store.earnings import EarningsRepository
