@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from lotus_client.types import Epoch
+from sp_plugin.inputs.base import Materialised
+from sp_plugin.jobs.brought import note_brought
 from sp_plugin.pruning import Pruning
 from sp_plugin.store.held_blocks import HeldBlockRepository
 from sp_plugin.store.piece_checks import CheckState
