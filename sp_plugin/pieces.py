@@ -21,7 +21,7 @@ from deals.volumes import VolumeLimits
 from lotus_client.cid import Cid
 from lotus_client.types import ActorId, Epoch
 from sp_plugin.errors import Conflict, NotFound
-from sp_plugin.inputs.base import HeldVolume, InputMissing, PieceRef
+from sp_plugin.inputs.base import HeldVolume, InputMissing, InputSealed, PieceRef
 from sp_plugin.known_pieces import KnownPiece
 from sp_plugin.piece_directory import HeldIndex
 from sp_plugin.piece_findings import PieceFindings
@@ -110,7 +110,7 @@ class Pieces(PieceVerification):
             return await self._materialise(known, root, path)
         except _CHANGED as error:
             if not verified:
-                raise InputMissing(f"{key} cannot be read: {error}") from error
+                raise InputSealed(f"{key} cannot be read: {error}") from error
             await self.changed(key, error)
             first = error
         try:
@@ -119,18 +119,18 @@ class Pieces(PieceVerification):
         except (
             InputMissing
         ) as error:  # the block and byte that were wrong are what a person looks for
-            raise InputMissing(f"{key}: {first}; read again: {error}") from error
+            raise type(error)(f"{key}: {first}; read again: {error}") from error
         except _CHANGED as error:
-            raise InputMissing(f"{key} cannot be read: {error}") from error
+            raise InputSealed(f"{key} cannot be read: {error}") from error
 
     async def _verified(self, key: str) -> KnownPiece:
         try:
             check = await self.verify(key)
             if check.state is not CheckState.VERIFIED:
-                raise InputMissing(f"{key} is {check.state}: {check.detail}")
+                raise InputSealed(f"{key} is {check.state}: {check.detail}")
             return await self.get(key)
         except WorkStopped as error:
-            raise InputMissing(str(error)) from error
+            raise InputSealed(str(error)) from error
         except NotFound as error:
             raise InputMissing(f"{key} is no longer held: {error}") from error
 

@@ -37,6 +37,7 @@ __all__ = [
     "InputContext",
     "InputIdentity",
     "InputMissing",
+    "InputSealed",
     "InputSource",
     "Materialised",
     "PieceLibrary",
@@ -46,7 +47,11 @@ __all__ = [
 
 
 class InputMissing(Exception):
-    """An input that is not here (not held, sealed only, wrong path); the message says what to do."""
+    """An input that is not here (not held, wrong path); the message says what to do."""
+
+
+class InputSealed(InputMissing):
+    """An input that is held, and whose bytes cannot be read now: sealed only, or its storage is away."""
 
 
 class InputAway(OSError):

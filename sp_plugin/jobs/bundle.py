@@ -230,7 +230,7 @@ async def identify_inputs(
         try:
             identity = await _source(item).identify(_params(item, kinds), context)
         except InputMissing as error:
-            raise InputMissing(f"input {item.target}: {error}") from error
+            raise type(error)(f"input {item.target}: {error}") from error
         found.append(
             BundleInput(
                 source=identity.kind,

@@ -17,13 +17,24 @@ from lotus_client.cid import Cid
 from sp_plugin.executors.base import ExecutionLimits
 from sp_plugin.publishers.base import RECORD_NAME
 
-__all__ = ["OutputRefused", "PackedResults", "check_outputs", "pack_results", "root_of_results"]
+__all__ = [
+    "OutputRefused",
+    "OutputTooLarge",
+    "PackedResults",
+    "check_outputs",
+    "pack_results",
+    "root_of_results",
+]
 
 _MAX_DEPTH: Final = 64
 
 
 class OutputRefused(Exception):
     """Something among the outputs that is not taken; the message names it."""
+
+
+class OutputTooLarge(OutputRefused):
+    """More bytes, files or levels than the limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +52,8 @@ def check_outputs(directories: list[Path], limits: ExecutionLimits) -> tuple[int
     """Bytes and entries of all output directories together.
 
     Raises:
-        OutputRefused: a symlink, a device, pipe or socket, a hard link, a name that is not UTF-8, or more than the limits.
+        OutputTooLarge: more than the limits.
+        OutputRefused: a symlink, a device, pipe or socket, a hard link, a name that is not UTF-8.
     """
     try:
         return _counted(directories, limits)
@@ -55,7 +67,7 @@ def _counted(directories: list[Path], limits: ExecutionLimits) -> tuple[int, int
     while pending:
         directory, depth = pending.pop()
         if depth > _MAX_DEPTH:
-            raise OutputRefused(f"the outputs are nested deeper than {_MAX_DEPTH} directories")
+            raise OutputTooLarge(f"the outputs are nested deeper than {_MAX_DEPTH} directories")
         with os.scandir(directory) as entries:
             for entry in entries:
                 count += 1
@@ -66,9 +78,9 @@ def _counted(directories: list[Path], limits: ExecutionLimits) -> tuple[int, int
                 else:
                     size += status.st_size  # holes count: a sparse file would be written out
                 if size > limits.output_bytes:
-                    raise OutputRefused(f"the outputs exceed {limits.output_bytes} bytes")
+                    raise OutputTooLarge(f"the outputs exceed {limits.output_bytes} bytes")
                 if count > limits.output_files:
-                    raise OutputRefused(f"the outputs exceed {limits.output_files} files")
+                    raise OutputTooLarge(f"the outputs exceed {limits.output_files} files")
     return size, count
 
 

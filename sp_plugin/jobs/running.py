@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -26,21 +26,29 @@ from sp_plugin.executors.base import (
     Executor,
     InputVolume,
     OutcomeKind,
+    OutlivesUs,
     OutputVolume,
     ProgramMissing,
     ResolvedProgram,
 )
 from sp_plugin.executors.capture import write_exit_code
-from sp_plugin.inputs.base import InputContext, InputMissing, Materialised
+from sp_plugin.inputs.base import InputContext, InputMissing, InputSealed, Materialised
+from sp_plugin.jobs.approved import system_environment, what_changed
 from sp_plugin.jobs.brought import note_brought
 from sp_plugin.jobs.bundle import (
     find_program,
     identify_inputs,
     materialise_input,
     pinned_urls,
-    program_identity,
 )
-from sp_plugin.jobs.outputs import OutputRefused, PackedResults, check_outputs, pack_results
+from sp_plugin.jobs.notes import Notes
+from sp_plugin.jobs.outputs import (
+    OutputRefused,
+    OutputTooLarge,
+    PackedResults,
+    check_outputs,
+    pack_results,
+)
 from sp_plugin.jobs.publishing import PAUSES, Publishing, denied_in
 from sp_plugin.jobs.reading import Kinds
 from sp_plugin.jobs.records import RECORD_SCHEMA, run_record
@@ -126,28 +134,39 @@ class JobRunner:
             pauses=settings.publish_pauses,
         )
 
-    def clean(self) -> None:
-        """Remove what runs of a killed process left in the work directory. Call it before the first run."""
-        remove_tree(self._settings.work_dir)
-        self._settings.work_dir.mkdir(mode=0o700, parents=True)
+    def clean(self, keep: Collection[str] = ()) -> None:
+        """Remove what runs of a killed process left in the work directory, but those of executions in `keep`.
+
+        Call it before the first run.
+        """
+        work = self._settings.work_dir
+        work.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in work.iterdir():
+            if left.name not in keep:
+                remove_tree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
         self._publishing.unpublished.tidy()
 
     async def run(self, lease: Lease, cancel: asyncio.Event, on_state: OnState) -> ExecutionResult:
         """How the execution ended; its results are kept and published when it comes back.
 
-        `on_state` hears of `Running` and `Publishing`; what it raises ends the run.
+        `on_state` hears of `Running` and `Publishing`; what it raises ends the run. A lease with `began_at` is one whose
+        program is running already.
         """
         left = self._publishing.unpublished.take(lease)
         if left is not None:
             await on_state(ExecutionState.PUBLISHING, f"publishing what {left.ran_as} left")
+            if lease.began_at is not None:
+                await self._abandon(lease)
             spec = JobSpec.model_validate(lease.job.spec)
             return await self._publishing.publish(lease, spec, left, cancel)
         run_dir = self._settings.work_dir / lease.execution_id
-        run_dir.mkdir(mode=0o700, parents=True)
-        started = self._clock()
+        run_dir.mkdir(mode=0o700, parents=True, exist_ok=lease.began_at is not None)
+        started = lease.began_at or self._clock()
+        notes = Notes(lambda text: on_state(ExecutionState.RUNNING, text))
+        is_handed_over = False  # from then on the executor ends what it runs
         try:
             try:
-                prepared = await unless(cancel, self._prepare(lease, run_dir))
+                prepared = await unless(cancel, self._prepare(lease, run_dir, notes.add))
             except Interrupted as error:
                 message = "stopped while its inputs were laid out"
                 raise _Failed(OutcomeKind.CANCELLED, message) from error
@@ -156,7 +175,9 @@ class JobRunner:
             )
             await on_state(ExecutionState.RUNNING, "running")
             executor = self._executors[prepared.spec.task.engine.kind]
+            is_handed_over = True
             outcome = await executor.run(prepared.request, cancel)
+            await notes.close()
             verification = await self._verify(prepared, executor, outcome, cancel)
             await on_state(ExecutionState.PUBLISHING, outcome.message or "publishing results")
             return await self._conclude(
@@ -178,6 +199,9 @@ class JobRunner:
                 run_record=self._publishing.signed(record),
             )
         finally:
+            if lease.began_at is not None and not is_handed_over:
+                await self._abandon(lease)
+            await notes.close()
             self._mounted.pop(lease.execution_id, None)
             await remove_soon(run_dir)
 
@@ -189,7 +213,15 @@ class JobRunner:
         """The files and directories that are inputs of runs now."""
         return frozenset(path for paths in self._mounted.values() for path in paths)
 
-    async def _prepare(self, lease: Lease, run_dir: Path) -> _Prepared:
+    async def _abandon(self, lease: Lease) -> None:
+        """End a program that runs already and cannot be waited for."""
+        for executor in self._executors.values():
+            if isinstance(executor, OutlivesUs):
+                await executor.abandon(lease.execution_id)
+
+    async def _prepare(
+        self, lease: Lease, run_dir: Path, notify: Callable[[str], None]
+    ) -> _Prepared:
         bundle = lease.job.bundle
         if bundle is None:
             raise _Failed(OutcomeKind.RUNTIME_FAULT, "the job has no bundle; it was never resolved")
@@ -210,6 +242,8 @@ class JobRunner:
                 return volumes[target].host_path
 
             program = await find_program(task, self._kinds, self._executors, find)
+        except InputSealed as error:
+            raise _Failed(OutcomeKind.INPUT_SEALED, str(error)) from error
         except InputMissing as error:
             raise _Failed(OutcomeKind.INPUT_MISSING, str(error)) from error
         except ProgramMissing as error:
@@ -218,9 +252,10 @@ class JobRunner:
             message = f"the inputs cannot be laid out: {error}"
             raise _Failed(OutcomeKind.RUNTIME_FAULT, message) from error
         found = [(item.source, str(item.cid), item.target, item.path) for item in identities]
-        _compare(found, task.engine.kind, program, bundle)
+        if (changed := what_changed(found, task.engine.kind, program, bundle)) is not None:
+            raise _Failed(OutcomeKind.INPUT_CHANGED, changed)
         result_dir = run_dir / "results"
-        result_dir.mkdir(mode=0o755)
+        result_dir.mkdir(mode=0o755, exist_ok=lease.began_at is not None)
         inputs = [volumes[item.target] for item in task.inputs]
         volumes_by_place = tuple(
             InputVolume(volumes[item.target].host_path, item.target) for item in task.inputs
@@ -231,10 +266,13 @@ class JobRunner:
             program=program.program,
             result_dir=result_dir,
             arguments=tuple(bundle["arguments"]),
-            environment={**bundle["env"], **_system_environment(lease, spec)},
+            environment={**bundle["env"], **system_environment(lease, spec)},
             inputs=volumes_by_place,
             outputs=tuple(OutputVolume(item["name"], item["path"]) for item in bundle["outputs"]),
             limits=self._limits(bundle),
+            token=lease.token,
+            is_resumed=lease.began_at is not None,
+            notify=notify,
         )
         return _Prepared(spec, bundle, program, inputs, request)
 
@@ -286,6 +324,8 @@ class JobRunner:
             packed = await asyncio.to_thread(self._keep, lease.execution_id, prepared.request)
             if prepared.spec.task.publisher.kind == "filecoin":
                 await asyncio.to_thread(note_brought, packed.car.parent, prepared.inputs)
+        except OutputTooLarge as error:
+            kind, message = _first_fault(kind, message, OutcomeKind.OUT_OF_DISK, str(error))
         except OutputRefused as error:
             kind, message = _first_fault(kind, message, OutcomeKind.OUTPUT_REFUSED, str(error))
         except OSError as error:
@@ -345,41 +385,6 @@ class JobRunner:
         if refusal is not None:
             raise refusal
         return packed
-
-
-def _compare(
-    found: list[tuple[str, str, str, str | None]],
-    engine: str,
-    program: ResolvedProgram,
-    bundle: Mapping[str, Any],
-) -> None:
-    """Refuse to run anything but what the bundle names."""
-    approved = [
-        (item["source"], item["cid"], item["target"], item["path"]) for item in bundle["inputs"]
-    ]
-    if found != approved:
-        pairs = zip(found, approved, strict=False)
-        changed = [want[2] for have, want in pairs if have != want]
-        names = ", ".join(changed) or "their number"
-        raise _Failed(OutcomeKind.INPUT_MISSING, f"inputs changed since the approval: {names}")
-    identity = program_identity(engine, program)
-    entry_point = tuple(bundle["entry_point"])
-    have = (identity.engine, identity.module_sha256, identity.image, identity.entry_point)
-    if have != (bundle["engine"], bundle["module_sha256"], bundle["image"], entry_point):
-        raise _Failed(
-            OutcomeKind.INPUT_MISSING, "the module or image is not the approved one any more"
-        )
-
-
-def _system_environment(lease: Lease, spec: JobSpec) -> dict[str, str]:
-    """What every Bacalhau job finds in its environment."""
-    return {
-        "BACALHAU_EXECUTION_ID": lease.execution_id,
-        "BACALHAU_JOB_ID": lease.job.id,
-        "BACALHAU_JOB_TYPE": spec.type,
-        "BACALHAU_PARTITION_INDEX": "0",
-        "BACALHAU_PARTITION_COUNT": "1",
-    }
 
 
 def _state_of(kind: OutcomeKind) -> ExecutionState:
