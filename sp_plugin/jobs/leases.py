@@ -375,6 +375,8 @@ def _checked(execution: ExecutionRecord | None, lease: Lease, now: int) -> Execu
 
 def _used(result: ExecutionResult) -> tuple[int, int]:
     """Milliseconds of compute and bytes of output that count against the submitter's share, those of check runs too."""
+    if result.run_record.get("usage_counted"):
+        return 0, 0  # only publishing was tried again
     checks = (result.run_record.get("verification") or {}).get("usage") or {}
     milliseconds = written = 0
     for usage in (result.run_record.get("usage") or {}, checks):

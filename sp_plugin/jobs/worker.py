@@ -158,6 +158,7 @@ class Worker:
             most_attempts=rule.attempts,
             wait_seconds=(wait or 0) * self._wait_scale,
         )
+        await self._runner.recorded(lease, result)
         self._on_end()
         log.info(
             "execution_ended",
