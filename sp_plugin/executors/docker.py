@@ -12,7 +12,6 @@ import os
 import re
 import socket
 import threading
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -45,6 +44,8 @@ from sp_plugin.executors.capture import (
     make_output_directories,
     write_exit_code,
 )
+from sp_plugin.executors.docker_pause import bring_to, sleep_until_news
+from sp_plugin.executors.pause import Pause, Stopwatch
 from sp_plugin.jobs.spec import DockerParams
 
 __all__ = ["LABEL", "DockerExecutor", "EngineUnavailable", "probe_engine"]
@@ -89,6 +90,7 @@ class DockerExecutor:
     def __init__(self, settings: ExecutorSettings) -> None:
         self._url = settings.docker_url
         self._owner = settings.owner
+        self.pause = settings.pause
         self._client: docker.DockerClient | None = None
 
     async def version(self) -> str:
@@ -164,7 +166,7 @@ class DockerExecutor:
         self, request: ExecutionRequest, cancel: asyncio.Event | None = None
     ) -> ExecutionOutcome:
         """See `Executor.run`."""
-        started = time.monotonic()
+        watch = Stopwatch(self.pause)
         outputs = make_output_directories(request)
         for directory in outputs.values():
             _give_to_user(directory)
@@ -176,7 +178,7 @@ class DockerExecutor:
         sample = _Sample()
         try:
             ending = await self._run_container(
-                request, outputs, streams, meter=meter, sample=sample, cancel=cancel
+                request, outputs, streams, meter=meter, sample=sample, watch=watch, cancel=cancel
             )
         except _CannotStart as fault:
             ending = _Ending(fault.kind, str(fault))
@@ -186,7 +188,6 @@ class DockerExecutor:
         if (excess := meter.excess()) and ending.kind is OutcomeKind.FINISHED:
             ending = _Ending(OutcomeKind.OUT_OF_DISK, excess)
         write_exit_code(request.result_dir, ending.exit_code)
-        seconds = time.monotonic() - started
         return ExecutionOutcome(
             kind=ending.kind,
             message=ending.message,
@@ -198,7 +199,7 @@ class DockerExecutor:
                 request.result_dir / "stderr", truncated=streams["stderr"].truncated
             ),
             usage=Usage(
-                wall_seconds=seconds,
+                wall_seconds=watch.seconds,
                 cpu_seconds=sample.cpu_seconds,
                 memory_bytes=sample.memory_bytes,
                 output_bytes=meter.total_bytes,
@@ -206,7 +207,7 @@ class DockerExecutor:
             ),
             executor=self.engine,
             executor_version=await self._version_or_unknown(),
-            warnings=tuple(ending.warnings),
+            warnings=(*ending.warnings, *watch.warnings()),
         )
 
     async def _run_container(
@@ -217,6 +218,7 @@ class DockerExecutor:
         *,
         meter: OutputMeter,
         sample: _Sample,
+        watch: Stopwatch,
         cancel: asyncio.Event | None,
     ) -> _Ending:
         container = await _finished_or_undone(self._create, request, outputs)
@@ -228,7 +230,9 @@ class DockerExecutor:
             )
             reader = threading.Thread(target=_copy, args=(frames, streams), daemon=True)
             reader.start()
-            return await _follow(container, request.limits, meter, sample, cancel)
+            return await _follow(
+                container, request.limits, meter, sample, cancel, pause=self.pause, watch=watch
+            )
         except (APIError, requests.RequestException) as error:
             return _Ending(OutcomeKind.RUNTIME_FAULT, f"the Docker engine failed: {_said(error)}")
         finally:
@@ -391,22 +395,30 @@ async def _follow(
     meter: OutputMeter,
     sample: _Sample,
     cancel: asyncio.Event | None,
+    *,
+    pause: Pause,
+    watch: Stopwatch,
 ) -> _Ending:
     """Start the container and watch it to its end."""
+    await _wait_off(pause, cancel)
+    if cancel is not None and cancel.is_set():
+        return _Ending(OutcomeKind.CANCELLED, "cancelled")
     try:
         await asyncio.to_thread(container.start)
     except APIError as error:
         return _start_failed(error)
-    deadline = time.monotonic() + limits.wall_seconds
-    pause = _FIRST_LOOK
+    deadline = watch.seconds + limits.wall_seconds
+    longest = _FIRST_LOOK
     while True:
-        await _sleep(min(pause, max(0.0, deadline - time.monotonic())), cancel)
+        left = max(0.0, deadline - watch.seconds)
+        await sleep_until_news(pause, longest if pause.is_on else min(longest, left), cancel)
         state = await asyncio.to_thread(_look, container, sample)
         if not state["Running"]:
             return _judge(state, limits, sample)
+        await bring_to(pause, container, state)
         if cancel is not None and cancel.is_set():
             return await _killed(container, _Ending(OutcomeKind.CANCELLED, "cancelled"))
-        if time.monotonic() >= deadline:
+        if watch.seconds >= deadline:
             message = f"ran longer than {limits.wall_seconds:g} s"
             return await _killed(container, _Ending(OutcomeKind.OUT_OF_TIME, message))
         if _is_cpu_spent(limits, sample):
@@ -414,15 +426,12 @@ async def _follow(
             return await _killed(container, _Ending(OutcomeKind.OUT_OF_TIME, message))
         if excess := await asyncio.to_thread(meter.excess):
             return await _killed(container, _Ending(OutcomeKind.OUT_OF_DISK, excess))
-        pause = min(pause * 1.5, _LONGEST_PAUSE)
+        longest = min(longest * 1.5, _LONGEST_PAUSE)
 
 
-async def _sleep(seconds: float, cancel: asyncio.Event | None) -> None:
-    if cancel is None:
-        await asyncio.sleep(seconds)
-        return
-    with suppress(TimeoutError):
-        await asyncio.wait_for(cancel.wait(), seconds)
+async def _wait_off(pause: Pause, cancel: asyncio.Event | None) -> None:
+    while pause.is_on and not (cancel is not None and cancel.is_set()):
+        await sleep_until_news(pause, _LONGEST_PAUSE, cancel)
 
 
 def _look(container: Any, sample: _Sample) -> dict[str, Any]:
