@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sp_plugin.jobs.deadlines import why_too_late
 from sp_plugin.jobs.fairness import NO_SHARE, Candidate, Quota, Share, decide_next, over_quota
 from sp_plugin.jobs.signals import Signal
+from sp_plugin.jobs.standing import put_off_deadline, tell_queue_heads
 from sp_plugin.jobs.states import DesiredState, ExecutionState, JobState
 from sp_plugin.jobs.transitions import ask_to_stop, end_execution, move_job, note_execution
 from sp_plugin.store.base import Store
@@ -72,12 +73,17 @@ class Leases:
         self,
         node_id: str,
         why_not_start: Callable[[JobRecord], Awaitable[str | None]] | None = None,
+        why_wait: Callable[[JobRecord], str | None] = lambda _: None,
     ) -> Lease | None:
         """The lease of the job that is to run next; None when nothing that may run is queued.
 
-        A job for which `why_not_start` has a reason goes back to `Pending` with it, and the next one is looked at.
+        A job for which `why_not_start` has a reason goes back to `Pending` with it, and the next one is looked at. One for
+        which `why_wait` has a reason stays queued with it, and nothing else is taken in its place.
         """
         while (candidate := await self._next()) is not None:
+            if wait := why_wait(candidate):
+                await self.tell_waiting(wait)
+                return None
             # Asked outside the transaction: it may ask a node, and must not hold the database meanwhile.
             reason = None if why_not_start is None else await why_not_start(candidate)
             async with self._store.transaction() as connection:
@@ -178,8 +184,30 @@ class Leases:
         )
         return Lease(running, execution_id, attempt, token, until)
 
-    async def heartbeat(self, lease: Lease) -> bool:
+    async def tell_waiting(self, why: str) -> None:
+        """Say at the queued jobs that would be next why nothing starts now."""
+        await tell_queue_heads(self._store, why, self._clock())
+
+    async def note(self, lease: Lease, topic: str, message: str) -> None:
+        """Say at a job that runs what is done with it; kept in its history.
+
+        Raises:
+            LeaseLost: stop at once and report nothing.
+        """
+        now = self._clock()
+        async with self._store.transaction() as connection:
+            job = await find_job(connection, lease.job.id, lock=True)
+            await _held(connection, lease, now)
+            if not job.stop_requested and not job.timed_out:  # these have their own message
+                values = {"message": message, "modified_at": now, "revision": job.revision + 1}
+                await connection.execute(update(jobs).where(jobs.c.id == job.id).values(values))
+            execution_id = lease.execution_id
+            await add_history(connection, job.id, now, topic, message, execution_id=execution_id)
+
+    async def heartbeat(self, lease: Lease, stood: int = 0) -> bool:
         """Keep the lease; says whether the run is to end: the job was asked to stop, or ran into its total timeout.
+
+        `stood` are the nanoseconds since the last heartbeat in which the run stood still: they do not count.
 
         Raises:
             LeaseLost: stop at once and report nothing.
@@ -193,6 +221,7 @@ class Leases:
                 .where(executions.c.id == execution.id)
                 .values(lease_until=now + self._lease_time)
             )
+            job = await put_off_deadline(connection, job, stood)
             late = await self._note_if_late(connection, job, now)
             return late or execution.desired_state is DesiredState.STOPPED
 

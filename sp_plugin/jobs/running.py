@@ -25,6 +25,7 @@ from sp_plugin.executors.base import (
     ExecutionOutcome,
     ExecutionRequest,
     Executor,
+    Freezable,
     InputVolume,
     OutcomeKind,
     OutputVolume,
@@ -32,6 +33,7 @@ from sp_plugin.executors.base import (
     ResolvedProgram,
 )
 from sp_plugin.executors.capture import write_exit_code
+from sp_plugin.executors.pause import Pause
 from sp_plugin.inputs.base import InputContext, InputMissing, Materialised
 from sp_plugin.jobs.bundle import (
     DEFAULT_PUBLISHER,
@@ -55,7 +57,7 @@ from sp_plugin.publishers.base import (
     Results,
 )
 from sp_plugin.publishers.local import archive_path, pack_archive
-from sp_plugin.store.jobs import ExecutionResult, Lease
+from sp_plugin.store.jobs import ExecutionResult, JobRecord, Lease
 
 __all__ = ["JobRunner", "RunSettings"]
 
@@ -84,6 +86,7 @@ class RunSettings:
     denylist: Callable[[], Denylist] = Denylist
     output_files: int = 10_000
     processes: int = 128
+    pause: Pause = field(default_factory=Pause)  # nothing of our own is begun while it is on
     record_key: Secp256k1Key | None = None  # signs run records
 
 
@@ -125,6 +128,12 @@ class JobRunner:
         remove_tree(self._settings.work_dir)
         self._settings.work_dir.mkdir(mode=0o700, parents=True)
 
+    def can_freeze(self, job: JobRecord) -> bool:
+        """Whether a run of this job can be made to stand still."""
+        tasks = job.spec.get("Tasks") or [{}]
+        kind = str((tasks[0].get("Engine") or {}).get("Type", "")).casefold()
+        return isinstance(self._executors.get(kind), Freezable)
+
     async def run(self, lease: Lease, cancel: asyncio.Event, on_state: OnState) -> ExecutionResult:
         """How the execution ended; its results are kept and published when it comes back.
 
@@ -143,6 +152,7 @@ class JobRunner:
             outcome = await executor.run(prepared.request, cancel)
             verification = await self._verify(prepared, executor, outcome, cancel)
             await on_state(ExecutionState.PUBLISHING, outcome.message or "publishing results")
+            await self._settings.pause.wait_off()  # packing and commitments are work of ours
             return await self._conclude(lease, prepared, outcome, verification, started)
         except _Failed as failure:
             record = {
@@ -173,12 +183,12 @@ class JobRunner:
             raise _Failed(OutcomeKind.RUNTIME_FAULT, "the job has no bundle; it was never resolved")
         spec = JobSpec.model_validate(lease.job.spec)
         task, context = spec.task, self._settings.context
+        volumes: dict[str, Materialised] = {}
         try:
             identities = await identify_inputs(task, self._kinds, context)
-            volumes = {
-                item.target: await materialise_input(item, self._kinds, context, run_dir)
-                for item in task.inputs
-            }
+            for item in task.inputs:
+                await self._settings.pause.wait_off()
+                volumes[item.target] = await materialise_input(item, self._kinds, context, run_dir)
 
             async def find(target: str) -> Path:
                 return volumes[target].host_path
