@@ -44,7 +44,7 @@ from sp_plugin.executors.capture import (
     make_output_directories,
     write_exit_code,
 )
-from sp_plugin.executors.docker_pause import bring_to, sleep_until_news
+from sp_plugin.executors.docker_pause import bring_to
 from sp_plugin.executors.pause import Pause, Stopwatch
 from sp_plugin.jobs.spec import DockerParams
 
@@ -400,7 +400,7 @@ async def _follow(
     watch: Stopwatch,
 ) -> _Ending:
     """Start the container and watch it to its end."""
-    await _wait_off(pause, cancel)
+    await pause.wait_off(cancel)
     if cancel is not None and cancel.is_set():
         return _Ending(OutcomeKind.CANCELLED, "cancelled")
     try:
@@ -411,7 +411,7 @@ async def _follow(
     longest = _FIRST_LOOK
     while True:
         left = max(0.0, deadline - watch.seconds)
-        await sleep_until_news(pause, longest if pause.is_on else min(longest, left), cancel)
+        await pause.next_change(cancel, longest if pause.is_on else min(longest, left))
         state = await asyncio.to_thread(_look, container, sample)
         if not state["Running"]:
             return _judge(state, limits, sample)
@@ -427,11 +427,6 @@ async def _follow(
         if excess := await asyncio.to_thread(meter.excess):
             return await _killed(container, _Ending(OutcomeKind.OUT_OF_DISK, excess))
         longest = min(longest * 1.5, _LONGEST_PAUSE)
-
-
-async def _wait_off(pause: Pause, cancel: asyncio.Event | None) -> None:
-    while pause.is_on and not (cancel is not None and cancel.is_set()):
-        await sleep_until_news(pause, _LONGEST_PAUSE, cancel)
 
 
 def _look(container: Any, sample: _Sample) -> dict[str, Any]:

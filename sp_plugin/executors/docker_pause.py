@@ -11,7 +11,7 @@ from docker.errors import APIError
 
 from sp_plugin.executors.pause import Pause
 
-__all__ = ["bring_to", "sleep_until_news"]
+__all__ = ["bring_to"]
 
 
 async def bring_to(pause: Pause, container: Any, state: Mapping[str, Any]) -> None:
@@ -26,15 +26,3 @@ async def bring_to(pause: Pause, container: Any, state: Mapping[str, Any]) -> No
         APIError
     ):  # it ended a moment ago, or somebody else was faster: the next look tells
         await asyncio.to_thread(act)
-
-
-async def sleep_until_news(pause: Pause, seconds: float, cancel: asyncio.Event | None) -> None:
-    """So long, or until the pause is switched or `cancel` is set."""
-    waits = [asyncio.ensure_future(pause.change().wait())]
-    if cancel is not None:
-        waits.append(asyncio.ensure_future(cancel.wait()))
-    try:
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for waiting in waits:
-            waiting.cancel()

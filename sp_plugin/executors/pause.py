@@ -45,10 +45,23 @@ class Pause:
         """An event that is set at the next switching. Take it before looking."""
         return self._change
 
-    async def wait_off(self) -> None:
-        """Return while it is off."""
-        while self.is_on:
-            await self._change.wait()
+    async def wait_off(self, cancel: asyncio.Event | None = None) -> None:
+        """Return while it is off, or once `cancel` is set."""
+        while self.is_on and not (cancel is not None and cancel.is_set()):
+            await self.next_change(cancel)
+
+    async def next_change(
+        self, cancel: asyncio.Event | None = None, seconds: float | None = None
+    ) -> None:
+        """Until the next switching, or `cancel` is set, or so long."""
+        waits = [asyncio.ensure_future(self._change.wait())]
+        if cancel is not None:
+            waits.append(asyncio.ensure_future(cancel.wait()))
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in waits:
+                waiting.cancel()
 
 
 class Stopwatch:

@@ -143,7 +143,7 @@ class JobRunner:
         run_dir.mkdir(mode=0o700, parents=True)
         started = self._clock()
         try:
-            prepared = await self._prepare(lease, run_dir)
+            prepared = await self._prepare(lease, run_dir, cancel)
             self._mounted[lease.execution_id] = tuple(
                 volume.host_path for volume in prepared.inputs
             )
@@ -152,7 +152,7 @@ class JobRunner:
             outcome = await executor.run(prepared.request, cancel)
             verification = await self._verify(prepared, executor, outcome, cancel)
             await on_state(ExecutionState.PUBLISHING, outcome.message or "publishing results")
-            await self._settings.pause.wait_off()  # packing and commitments are work of ours
+            await self._settings.pause.wait_off(cancel)  # packing is work of ours
             return await self._conclude(lease, prepared, outcome, verification, started)
         except _Failed as failure:
             record = {
@@ -163,7 +163,7 @@ class JobRunner:
                 "outcome": failure.kind.value,
             }
             return ExecutionResult(
-                state=ExecutionState.FAILED,
+                state=_state_of(failure.kind),
                 outcome=failure.kind.value,
                 message=str(failure),
                 run_output={**_FAILED_BEFORE_START, "ErrorMsg": str(failure)},
@@ -177,7 +177,7 @@ class JobRunner:
         """The files and directories that are inputs of runs now."""
         return frozenset(path for paths in self._mounted.values() for path in paths)
 
-    async def _prepare(self, lease: Lease, run_dir: Path) -> _Prepared:
+    async def _prepare(self, lease: Lease, run_dir: Path, cancel: asyncio.Event) -> _Prepared:
         bundle = lease.job.bundle
         if bundle is None:
             raise _Failed(OutcomeKind.RUNTIME_FAULT, "the job has no bundle; it was never resolved")
@@ -187,7 +187,9 @@ class JobRunner:
         try:
             identities = await identify_inputs(task, self._kinds, context)
             for item in task.inputs:
-                await self._settings.pause.wait_off()
+                await self._settings.pause.wait_off(cancel)
+                if cancel.is_set():
+                    raise _Failed(OutcomeKind.CANCELLED, "cancelled")
                 volumes[item.target] = await materialise_input(item, self._kinds, context, run_dir)
 
             async def find(target: str) -> Path:
