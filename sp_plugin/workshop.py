@@ -22,6 +22,7 @@ from sp_plugin.executors.base import EngineUnavailable, Executor, ExecutorSettin
 from sp_plugin.inputs.base import InputContext, PieceLibrary
 from sp_plugin.jobs.bundle import BundleConditions, EngineLimits, JobBundler
 from sp_plugin.jobs.fairness import Quota
+from sp_plugin.jobs.hold import Hold
 from sp_plugin.jobs.kinds import load_kinds
 from sp_plugin.jobs.queue import JobQueue, QueueRules
 from sp_plugin.jobs.reading import Kinds
@@ -50,6 +51,7 @@ class Workshop:
         *,
         data: DataDir,
         workers: int,
+        hold: Hold,
     ) -> None:
         self.kinds = kinds
         self.bundler = bundler
@@ -58,6 +60,7 @@ class Workshop:
         self._data = data
         self._node_id = f"n-{data.identity()}"
         self._count = workers
+        self._hold = hold
 
     async def clear(self, queue: JobQueue) -> None:
         """Put away what a killed process of this data_dir left: runs, half-made volumes, containers, leases.
@@ -89,7 +92,14 @@ class Workshop:
     ) -> None:
         """Run queued jobs until `stop` is set, and call `on_end` after each."""
         workers = [
-            Worker(queue, self._runner, self._node_id, why_not_start=why_not_start, on_end=on_end)
+            Worker(
+                queue,
+                self._runner,
+                self._node_id,
+                why_not_start=why_not_start,
+                hold=self._hold,
+                on_end=on_end,
+            )
             for _ in range(self._count)
         ]
         async with asyncio.TaskGroup() as group:
@@ -116,14 +126,18 @@ def open_workshop(
     head: Callable[[], Epoch],
     clock: Callable[[], int],
     denylist: Callable[[], Denylist] = Denylist,
+    hold: Hold | None = None,
 ) -> Workshop:
-    """The workshop of the config. Docker is offered only where it was switched on."""
+    """The workshop of the config, whose runs heed `hold`. Docker is offered only where it was switched on."""
+    hold = hold or Hold()
     switched_off = frozenset() if config.jobs.docker.enabled else frozenset({"docker"})
     kinds = load_kinds(without_engines=switched_off)
     executors = {
         name: executor
         for name, executor in make_executors(
-            ExecutorSettings(cache_dir=data.compiled, owner=f"sp-plugin-{data.identity()}")
+            ExecutorSettings(
+                cache_dir=data.compiled, owner=f"sp-plugin-{data.identity()}", pause=hold.pause
+            )
         )
         if name not in switched_off
     }
@@ -165,10 +179,13 @@ def open_workshop(
         },
         processes=config.jobs.docker.pids,
         denylist=denylist,
+        hold=hold,
         record_key=data.record_key(),
     )
     runner = JobRunner(kinds, executors, settings, clock, head)
-    return Workshop(kinds, bundler, runner, executors, data=data, workers=config.jobs.workers)
+    return Workshop(
+        kinds, bundler, runner, executors, data=data, workers=config.jobs.workers, hold=hold
+    )
 
 
 def terms_for(

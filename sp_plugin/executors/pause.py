@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from sp_plugin.jobs.signals import first_of
+
 __all__ = ["Pause", "Stopwatch"]
 
 
@@ -54,14 +56,7 @@ class Pause:
         self, cancel: asyncio.Event | None = None, seconds: float | None = None
     ) -> None:
         """Until the next switching, or `cancel` is set, or so long."""
-        waits = [asyncio.ensure_future(self._change.wait())]
-        if cancel is not None:
-            waits.append(asyncio.ensure_future(cancel.wait()))
-        try:
-            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for waiting in waits:
-                waiting.cancel()
+        await first_of(self._change, *([] if cancel is None else [cancel]), seconds=seconds)
 
 
 class Stopwatch:

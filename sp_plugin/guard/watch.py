@@ -64,7 +64,10 @@ class Report:
 
 
 class Guard:
-    """Decides for one sidecar. `clock` gives Unix seconds. Before the first look a prover's jobs stand still."""
+    """Decides for one sidecar. `clock` gives Unix seconds. Before the first look a prover's jobs stand still.
+
+    `tell` hears after each look what an operator should see; an empty text while jobs may do everything.
+    """
 
     def __init__(
         self,
@@ -76,6 +79,7 @@ class Guard:
     ) -> None:
         self._rules, self._hold = rules, hold
         self._chain, self._host, self._clock = chain, host, clock
+        self.tell: Callable[[str], object] = lambda _: None
         self._watch = ProofWatch()
         self._sight = HostSight()
         self._why_unseen = ""
@@ -115,12 +119,6 @@ class Guard:
             tuple(reversed(self._changes)),
         )
 
-    @property
-    def note(self) -> str:
-        """What an operator should see beside the step; empty while jobs may do everything."""
-        held = self._verdict.state is not GuardState.RUN
-        return f"{self._verdict.state}: {self._verdict.why}" if held else ""
-
     async def _look_at_chain(self) -> LotusError | None:
         if self._chain is None:
             return None
@@ -151,13 +149,15 @@ class Guard:
         if before.state is not verdict.state:
             self._since = now
             self._changes.append(Change(now, verdict))
-            self._tell(before, verdict)
+            self._log(before, verdict)
         if before != verdict:
             self._obey(verdict)
+        held = verdict.state is not GuardState.RUN
+        self.tell(f"{verdict.state}: {verdict.why}" if held else "")
         for state in GuardState:
             GUARD_STATE.labels(state.value).set(state is verdict.state)
 
-    def _tell(self, before: Verdict, verdict: Verdict) -> None:
+    def _log(self, before: Verdict, verdict: Verdict) -> None:
         fields = {"before": before.state.value, "reason": verdict.why, "until_epoch": verdict.until}
         if verdict.state is GuardState.STOP:
             GUARD_STOPS.inc()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from lotus_client.miner_client import MinerClient
-from lotus_client.types import ActorId
+from lotus_client.node import NodeCapabilities
+from sp_plugin.config import Config
 from sp_plugin.config.guard import GuardConfig, HostRole
 from sp_plugin.config.jobs import JobsConfig
 from sp_plugin.guard.chain_eye import ChainEye, ProvingChain
@@ -17,7 +18,9 @@ from sp_plugin.guard.sights import GuardRules
 from sp_plugin.guard.watch import Guard
 from sp_plugin.jobs.hold import Hold
 
-__all__ = ["guard_rules", "host_eye", "open_guard"]
+__all__ = ["GUARD_SECONDS", "guard_rules", "host_eye", "open_guard"]
+
+GUARD_SECONDS: Final = 5  # between two looks: a sixth of an epoch
 
 
 def guard_rules(config: GuardConfig, jobs: JobsConfig) -> GuardRules:
@@ -42,20 +45,18 @@ def host_eye(config: GuardConfig, place: Path, miner: MinerClient | None) -> Hos
 
 
 def open_guard(
-    config: GuardConfig,
-    jobs: JobsConfig,
+    config: Config,
     hold: Hold,
     chain: ProvingChain,
-    *,
-    provider: ActorId,
-    block_delay_seconds: int,
+    found: NodeCapabilities,
     place: Path,
+    *,
     miner: MinerClient | None,
-    clock: Callable[[], float] = time.time,
 ) -> Guard:
-    """The guard that holds `hold`. Only a prover's looks at the chain."""
-    rules = guard_rules(config, jobs)
+    """The guard that holds `hold`; `place` is on the disk that jobs use. Only a prover's looks at the chain."""
+    rules = guard_rules(config.guard, config.jobs)
     eye = None
     if rules.role is HostRole.PROVER:
-        eye = ChainEye(chain, provider, block_delay_seconds, rules.lead_epochs)
-    return Guard(rules, hold, eye, host_eye(config, place, miner), clock)
+        delay = found.block_delay_seconds
+        eye = ChainEye(chain, config.provider.actor, delay, rules.lead_epochs)
+    return Guard(rules, hold, eye, host_eye(config.guard, place, miner), time.time)

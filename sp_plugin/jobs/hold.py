@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from sp_plugin.executors.pause import Pause
-from sp_plugin.jobs.signals import Signal
+from sp_plugin.jobs.signals import Signal, first_of
 
 __all__ = ["Hold"]
 
@@ -48,12 +50,13 @@ class Hold:
         """Why runs stand still; None if they do not."""
         return self._why if self.pause.is_on else None
 
-    async def until_free(self) -> None:
-        """Return when work that cannot be frozen may begin: reading pieces, computing commitments."""
-        while self.why_no_start(freezable=False) is not None:
-            moment = self.changes.moment()
-            if self.why_no_start(freezable=False) is not None:
-                await moment.wait()
+    async def until_free(self, cancel: asyncio.Event | None = None) -> None:
+        """Return when work that cannot be frozen may begin (reading pieces, computing commitments), or `cancel` is set."""
+        while not (cancel is not None and cancel.is_set()):
+            change = self.changes.moment()
+            if self.why_no_start(freezable=False) is None:
+                return
+            await first_of(change, *([] if cancel is None else [cancel]))
 
     def _set(
         self,

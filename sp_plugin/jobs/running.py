@@ -33,7 +33,6 @@ from sp_plugin.executors.base import (
     ResolvedProgram,
 )
 from sp_plugin.executors.capture import write_exit_code
-from sp_plugin.executors.pause import Pause
 from sp_plugin.inputs.base import InputContext, InputMissing, Materialised
 from sp_plugin.jobs.bundle import (
     DEFAULT_PUBLISHER,
@@ -42,11 +41,12 @@ from sp_plugin.jobs.bundle import (
     materialise_input,
     program_identity,
 )
+from sp_plugin.jobs.hold import Hold
 from sp_plugin.jobs.outputs import OutputRefused, PackedResults, check_outputs, pack_results
 from sp_plugin.jobs.reading import Kinds, params_of
 from sp_plugin.jobs.records import RECORD_SCHEMA, run_record, sign_record
 from sp_plugin.jobs.removal import remove_tree
-from sp_plugin.jobs.spec import JobSpec, SpecConfig
+from sp_plugin.jobs.spec import InputSourceSpec, JobSpec, SpecConfig
 from sp_plugin.jobs.states import ExecutionState
 from sp_plugin.jobs.verifying import Verification, run_again
 from sp_plugin.publishers.base import (
@@ -86,7 +86,7 @@ class RunSettings:
     denylist: Callable[[], Denylist] = Denylist
     output_files: int = 10_000
     processes: int = 128
-    pause: Pause = field(default_factory=Pause)  # nothing of our own is begun while it is on
+    hold: Hold = field(default_factory=Hold)  # no work of our own is begun against it
     record_key: Secp256k1Key | None = None  # signs run records
 
 
@@ -152,7 +152,7 @@ class JobRunner:
             outcome = await executor.run(prepared.request, cancel)
             verification = await self._verify(prepared, executor, outcome, cancel)
             await on_state(ExecutionState.PUBLISHING, outcome.message or "publishing results")
-            await self._settings.pause.wait_off(cancel)  # packing is work of ours
+            await self._settings.hold.pause.wait_off(cancel)  # packing is work of ours
             return await self._conclude(lease, prepared, outcome, verification, started)
         except _Failed as failure:
             record = {
@@ -187,9 +187,7 @@ class JobRunner:
         try:
             identities = await identify_inputs(task, self._kinds, context)
             for item in task.inputs:
-                await self._settings.pause.wait_off(cancel)
-                if cancel.is_set():
-                    raise _Failed(OutcomeKind.CANCELLED, "cancelled")
+                await self._may_read(item, cancel)
                 volumes[item.target] = await materialise_input(item, self._kinds, context, run_dir)
 
             async def find(target: str) -> Path:
@@ -223,6 +221,16 @@ class JobRunner:
             limits=self._limits(bundle),
         )
         return _Prepared(spec, bundle, program, inputs, request)
+
+    async def _may_read(self, item: InputSourceSpec, cancel: asyncio.Event) -> None:
+        """Return when an input may be laid out. What is in the job itself is there at once, the rest cannot be frozen."""
+        hold = self._settings.hold
+        if item.source.kind == "inline":
+            await hold.pause.wait_off(cancel)
+        else:
+            await hold.until_free(cancel)
+        if cancel.is_set():
+            raise _Failed(OutcomeKind.CANCELLED, "cancelled")
 
     def _limits(self, bundle: Mapping[str, Any]) -> ExecutionLimits:
         engine, limits = bundle["engine"], bundle["limits"]

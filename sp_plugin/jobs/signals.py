@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-__all__ = ["Signal", "wait_for"]
+__all__ = ["Signal", "first_of", "wait_for"]
 
 
 class Signal:
@@ -28,3 +28,13 @@ async def wait_for(event: asyncio.Event, seconds: float) -> None:
     """Until the event is set, at most so long."""
     with suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
+
+
+async def first_of(*events: asyncio.Event, seconds: float | None = None) -> None:
+    """Until one of the events is set, at most so long."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for waiting in waits:
+            waiting.cancel()

@@ -20,6 +20,7 @@ from sp_plugin.jobs.hold import Hold
 from sp_plugin.jobs.minding import Minder
 from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.jobs.running import JobRunner
+from sp_plugin.jobs.signals import first_of
 from sp_plugin.jobs.states import ExecutionState
 from sp_plugin.store.jobs import ExecutionResult, JobRecord, Lease, LeaseLost
 
@@ -88,7 +89,7 @@ class Worker:
                 return
         except SQLAlchemyError as error:  # the database is away for a moment
             log.warning("queue_unavailable", error=str(error))
-        await _first_of(work, change, seconds=self._idle_seconds)
+        await first_of(work, change, seconds=self._idle_seconds)
 
     async def run_once(self) -> bool:
         """Run the next job, if there is one; whether there was."""
@@ -197,17 +198,7 @@ class Worker:
                 return
             except SQLAlchemyError as error:  # the lease may still be alive at the next beat
                 log.warning("heartbeat_failed", job_id=lease.job.id, error=str(error))
-            await _first_of(ended, stops, seconds=pause)
-
-
-async def _first_of(*events: asyncio.Event, seconds: float) -> None:
-    """Until one of the events is set, at most so long."""
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for waiting in waits:
-            waiting.cancel()
+            await first_of(ended, stops, seconds=pause)
 
 
 def _interrupted() -> ExecutionResult:

@@ -75,7 +75,7 @@ class Sidecar:
             publishing,
             denylist=lambda: self.denylist,
             record_key=record_key,
-            pause=self.hold.pause,
+            hold=self.hold,
         )
         self.runner = JobRunner(
             self.kinds, self.executors, settings, time.time_ns, lambda: Epoch(7)
