@@ -62,7 +62,9 @@ class ProcessEye:
             cores = sum(ticks[pid] - before[pid] for pid in known) / _TICKS / passed
             busy = cores > _BUSY_CORES or self._waits_for_disk(known)
             activity = Activity.BUSY if busy else Activity.IDLE
-        return ProcessSight(activity, tuple(f"{self._watched[pid]} ({pid})" for pid in ticks))
+        return ProcessSight(
+            activity, tuple(f"{self._watched[pid]} ({pid})" for pid in sorted(ticks))
+        )
 
     def _list(self) -> Iterator[tuple[int, str]]:
         try:
@@ -112,4 +114,6 @@ def _stat(path: Path) -> list[str] | None:
         fields = path.read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:
         return None
-    return fields if len(fields) > 12 else None
+    return (
+        fields if len(fields) > 12 and fields[11].isdecimal() and fields[12].isdecimal() else None
+    )
