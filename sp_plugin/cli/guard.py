@@ -48,7 +48,7 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
     yield f"{state} (role {answer['role']}, since {_time(answer['since'])})"
     yield from (f"  because {reason}" for reason in answer["reasons"])
     if until is not None:
-        yield f"  until epoch {until} at the latest, or until what is seen changes"
+        yield f"  decided anew when what is seen changes, and at epoch {until}"
     if answer["epoch"] is not None:
         yield f"epoch {answer['epoch']}, newest block {answer['head_epoch']}"
     if answer["chain_error"]:

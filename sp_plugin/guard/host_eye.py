@@ -57,7 +57,7 @@ class HostEye:
 
 _NO_PROCESS = (
     "no process or unit lotus-miner, lotus-worker or curio is seen "
-    "(processes of this sidecar's own user are not counted: a job could bear that name)"
+    "(those of nobody, and of this sidecar's own user if it is not root, do not count: a job could bear that name)"
 )
 _NO_TELLER = (
     "neither lotus-miner's API nor Curio's metrics page is named "
