@@ -24,9 +24,14 @@ def _data_plane() -> None:
     importlib.import_module("benchmarks.data_plane").data_rows()
 
 
+def _pieces() -> None:
+    importlib.import_module("benchmarks.pieces").piece_rows()
+
+
 _ALL: dict[str, Callable[[], None]] = {
     "kernels": _kernels,
     "data": _data_plane,
+    "pieces": _pieces,
     "chain": _rows_of("chain"),
     "devstack": _rows_of("devstack"),
     "following": _rows_of("following"),

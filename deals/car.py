@@ -1,7 +1,7 @@
 """CAR files (CARv1, and the CARv1 inside a CARv2), read in bounded memory with every block hashed, and written.
 
 A CARv1 is uvarint-prefixed: a DAG-CBOR header {roots, version 1}, then sections of CID and block bytes. A CARv2 wraps one
-behind an 11-byte pragma and a 40-byte header; its index is not used, since an index is only a claim about the data.
+behind an 11-byte pragma and a 40-byte header; its index is only a claim about the data (`deals/car_own_index.py`).
 In a piece the CAR is followed by zeros, so a section of length 0 is the end.
 Source: https://ipld.io/specs/transport/car/carv1/ and carv2/.
 """
@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Final
 
-from deals.blocks import BadBlock, MissingBlock, UnknownHash, check_block
+from deals.blocks import MissingBlock, check_block
 from deals.car_errors import CarCorrupt, CarError, CarLimitExceeded, CarLimits, NotACar
 from deals.car_sections import MAX_HEAD, BlockPlace, SectionHead, walk_sections
 from deals.fr32 import read_up_to
+from deals.hash_ahead import hashed_ahead
 from deals.ranges import ranges_of
 from lotus_client import cbor
 from lotus_client.cid import IDENTITY, Cid, CidError
@@ -63,7 +64,8 @@ class CarReader:
         self._offset = 0
         self._ahead = b""  # read of the stream, but not used yet
         self._data_end: int | None = None
-        self._has_index = False
+        self.data_start = 0  # of the CARv1 inside
+        self.index_start = 0  # of a CARv2's index; 0 without one
         self.end: int | None = None
         self.version = 1
         header = self._header()
@@ -76,7 +78,7 @@ class CarReader:
     @property
     def payload_end(self) -> int | None:
         """How many bytes the CAR file has; None before the last block was read, or where an index of unknown length ends it."""
-        if self.end is None or self._has_index:
+        if self.end is None or self.index_start:
             return None
         return self.end if self._data_end is None else self._data_end
 
@@ -87,29 +89,14 @@ class CarReader:
             CarCorrupt: a section is cut short, has no CID, a wrong hash or an unknown hash function.
             CarLimitExceeded: a block or their number is above the limits.
         """
+        return hashed_ahead(self._unchecked(), _check_at, _refuse)
+
+    def _unchecked(self) -> Iterator[tuple[BlockPlace, bytes]]:
         for start, length in self._sections():
             cid = self._cid(start, length)
             place = BlockPlace(cid, self._offset, length - (self._offset - start))
             self._check_size(place)
-            data = self._read(place.size, cid)
-            _check_at(place, data)
-            yield place, data
-
-    def checked_places(self) -> Iterator[BlockPlace]:
-        """Every block's place when its bytes were hashed, for who does not want them: one buffer serves all blocks.
-
-        Raises:
-            CarCorrupt, CarLimitExceeded: as iterating.
-        """
-        room = memoryview(bytearray(self.limits.max_block))
-        for start, length in self._sections():
-            cid = self._cid(start, length)
-            place = BlockPlace(cid, self._offset, length - (self._offset - start))
-            self._check_size(place)
-            data = room[: place.size]
-            self._fill(data, cid)
-            _check_at(place, data)
-            yield place
+            yield place, self._read(place.size, cid)
 
     def places(self) -> Iterator[BlockPlace]:
         """Every block's place without reading or checking its bytes; the stream must be seekable.
@@ -196,7 +183,8 @@ class CarReader:
         while self._offset < data_offset:  # padding between header and data
             self._read(min(_SKIP, data_offset - self._offset), "CARv2 padding")
         self._data_end = data_offset + data_size
-        self._has_index = header[32:40] != bytes(8)
+        self.data_start = data_offset
+        self.index_start = int.from_bytes(header[32:40], "little")
 
     def _cid(self, start: int, length: int) -> Cid:
         """The CID at the start of a section's body, and not a byte more, so that the block can be read in one piece."""
@@ -227,22 +215,6 @@ class CarReader:
             raise CarCorrupt(f"{named} is cut short: {len(data)} of {size} bytes", self._offset)
         return data
 
-    def _fill(self, view: memoryview, cid: Cid) -> None:
-        """`_read` into a buffer."""
-        done = min(len(view), len(self._ahead))
-        view[:done], self._ahead = self._ahead[:done], self._ahead[done:]
-        read_into = getattr(self._stream, "readinto", None)
-        while done < len(view) and read_into is not None and (size := read_into(view[done:])):
-            done += size
-        if read_into is None:
-            rest = read_up_to(self._stream, len(view) - done)
-            view[done : done + len(rest)] = rest
-            done += len(rest)
-        if done != len(view):
-            text = f"block {cid} is cut short: {done} of {len(view)} bytes"
-            raise CarCorrupt(text, self._offset)
-        self._offset += done
-
     def _take(self, size: int) -> bytes:
         """Up to `size` bytes; fewer only at the end."""
         ahead, self._ahead = self._ahead[:size], self._ahead[size:]
@@ -270,11 +242,12 @@ class CarReader:
         raise CarCorrupt("a length exceeds 64 bits", start)
 
 
-def _check_at(place: BlockPlace, data: bytes | memoryview) -> None:
-    try:
-        check_block(place.cid, data)
-    except (BadBlock, UnknownHash) as error:
-        raise CarCorrupt(str(error), place.offset) from error
+def _check_at(place: BlockPlace, data: bytes) -> None:
+    check_block(place.cid, data)
+
+
+def _refuse(place: BlockPlace, error: Exception) -> bytes:
+    raise CarCorrupt(str(error), place.offset) from error
 
 
 class CarBlocks:
@@ -307,15 +280,31 @@ class CarBlocks:
             MissingBlock: it is not in the CAR.
             BadBlock, UnknownHash: its bytes do not match, or cannot be checked; names the byte offset.
         """
+        data = self._unchecked(cid)
+        self._check(cid, data)
+        return data
+
+    def get_many(self, cids: Iterable[Cid]) -> Iterator[tuple[Cid, bytes]]:
+        """See `BlockStore.get_many`; hashed in a second thread while the next ones are read."""
+        read = ((cid, self._unchecked(cid)) for cid in cids)
+        return hashed_ahead(read, self._check, _raise)
+
+    def _unchecked(self, cid: Cid) -> bytes:
         if cid.hash_code == IDENTITY:
             return cid.digest
         place = self.places.get(cid)
         if place is None:
             raise MissingBlock(cid)
         self._stream.seek(place.offset)
-        data = read_up_to(self._stream, place.size)
-        check_block(cid, data, f" at byte {place.offset}")
-        return data
+        return read_up_to(self._stream, place.size)
+
+    def _check(self, cid: Cid, data: bytes) -> None:
+        if cid.hash_code != IDENTITY:
+            check_block(cid, data, f" at byte {self.places[cid].offset}")
+
+
+def _raise(_: Cid, error: Exception) -> bytes:
+    raise error
 
 
 class CarWriter:

@@ -44,7 +44,7 @@ _MOST_EQUAL: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """Where a block's section may begin, in bytes of the stream, and its length."""
+    """Where a block's section may begin, in bytes of the stream, and its length; 0 if the length is not known."""
 
     start: int
     length: int

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote
@@ -197,3 +197,16 @@ class DenyingBlocks:
         """
         self._denylist.check(cid)
         return self._blocks.get(cid)
+
+    def get_many(self, cids: Iterable[Cid]) -> Iterator[tuple[Cid, bytes]]:
+        """See `BlockStore.get_many`.
+
+        Raises:
+            Denied: a block is on the denylist.
+        """
+        return self._blocks.get_many(self._checked(cids))
+
+    def _checked(self, cids: Iterable[Cid]) -> Iterator[Cid]:
+        for cid in cids:
+            self._denylist.check(cid)
+            yield cid

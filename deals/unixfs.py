@@ -7,6 +7,7 @@ Source: https://specs.ipfs.tech/unixfs/ ; sharding: go-unixfs `hamt`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -253,11 +254,31 @@ class UnixFs:
         if data.data:
             budget.brought += len(data.data)
             yield data.data
+        if node.links and all(link.cid.codec == RAW for link in node.links):
+            self._check_depth(node.links[0].cid, depth + 1)
+            yield from self._read_leaves(node, data, budget)
+            return
         for link, size in zip(node.links, data.blocksizes, strict=True):
             budget.follow_link()
             if size == 0:  # nothing to read, however many blocks it may be made of
                 continue
             yield from self._read(link.cid, size, depth + 1, budget)
+
+    def _read_leaves(self, node: PbNode, data: UnixFsData, budget: _Budget) -> Iterator[bytes]:
+        """What raw blocks bring: nearly all of a large file, so they are read ahead."""
+        asked: deque[int] = deque()
+
+        def wanted() -> Iterator[Cid]:
+            for link, size in zip(node.links, data.blocksizes, strict=True):
+                budget.follow_link()
+                if size:
+                    budget.brought += size  # each is held to it below
+                    asked.append(size)
+                    yield link.cid
+
+        for cid, chunk in self._blocks.get_many(wanted()):
+            _check_length(cid, len(chunk), asked.popleft())
+            yield chunk
 
     def _check_depth(self, cid: Cid, depth: int) -> None:
         if depth > self._limits.max_depth:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -11,10 +10,9 @@ from typing import Final
 
 __all__ = ["sync_tree", "write_file"]
 
-# Files from here on are written by a second thread, in steps that are put on disk while the next ones are hashed.
+# Files from here on are put on disk in steps, by a second thread, while the next ones are written.
 _LARGE: Final = 4 << 20
-_STEP: Final = 8 << 20
-_AHEAD: Final = 8  # chunks that wait to be written; a chunk is a block, at most 2 MiB
+_STEP: Final = 16 << 20
 
 
 def write_file(path: Path, chunks: Iterator[bytes], size: int) -> None:
@@ -47,21 +45,20 @@ def sync_tree(top: Path) -> None:
 
 
 def _write_beside(fd: int, chunks: Iterator[bytes]) -> None:
-    """Write in a thread, while this one makes the next chunk; both work outside of the interpreter's lock."""
-    waiting: deque[Future[None]] = deque()
+    """Write, and have the disk work meanwhile, so that not all of it is left for the end."""
+    syncing: Future[None] | None = None
     unsynced = 0
     with ThreadPoolExecutor(1, "volume") as pool:
         for chunk in chunks:
-            waiting.append(pool.submit(_write_all, fd, chunk))
+            _write_all(fd, chunk)
             unsynced += len(chunk)
-            if unsynced >= _STEP:
-                # the disk works meanwhile, and not all of it is left for the end
-                waiting.append(pool.submit(os.fsync, fd))
+            if unsynced >= _STEP and (syncing is None or syncing.done()):
+                if syncing is not None:
+                    syncing.result()
+                syncing = pool.submit(os.fsync, fd)
                 unsynced = 0
-            while len(waiting) > _AHEAD:
-                waiting.popleft().result()
-        while waiting:
-            waiting.popleft().result()
+        if syncing is not None:
+            syncing.result()
 
 
 def _write_all(fd: int, chunk: bytes) -> None:

@@ -15,7 +15,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -216,6 +216,11 @@ class _Recorder:
         data = self.last[1]
         self.sizes.setdefault(cid, len(data))
         return data
+
+    def get_many(self, cids: Iterable[Cid]) -> Iterator[tuple[Cid, bytes]]:
+        for cid, data in self._blocks.get_many(cids):
+            self.sizes.setdefault(cid, len(data))
+            yield cid, data
 
 
 class _Maker:

@@ -53,6 +53,9 @@ _BLOCK_BYTES: Final = 38
 # version 1, fil-commitment-unsealed, sha2-256-trunc254-padded, 32 bytes: a provider has a million of them
 _PIECE_PREFIX: Final = bytes.fromhex("0181e203922020")
 _PIECE_BYTES: Final = 39
+# version 1, sha2-256, 32 bytes, and raw, dag-pb or dag-cbor: nearly all blocks of CAR files
+_FILE_PREFIXES: Final = tuple(bytes((1, codec, 0x12, 32)) for codec in (0x55, 0x70, 0x71))
+_FILE_BYTES: Final = 36
 
 
 class CidError(ValueError):
@@ -102,6 +105,8 @@ class Cid:
         block = bytes(data[offset : offset + _BLOCK_BYTES])
         if block.startswith(_BLOCK_PREFIX) and len(block) == _BLOCK_BYTES:
             return cls(block), offset + _BLOCK_BYTES  # nearly every CID of a chain
+        if block.startswith(_FILE_PREFIXES) and len(block) >= _FILE_BYTES:
+            return cls(block[:_FILE_BYTES]), offset + _FILE_BYTES
         if block.startswith(_PIECE_PREFIX):
             piece = bytes(data[offset : offset + _PIECE_BYTES])
             if len(piece) == _PIECE_BYTES:

@@ -1,7 +1,7 @@
 """Pieces over HTTP, as booster-http (port 7777) and Curio's market (port 12310) serve them: `GET {url}/piece/{piece CID}`.
 
 Bytes are unpadded. Boost answers the whole unpadded piece, zeros included; Curio the length of the largest piece with that CID,
-or the payload's alone. Both serve only what is unsealed, and say 404 or 500 for what is not.
+or the payload's alone when asked by a CID of version 2. Both serve only what is unsealed, and say 404 or 500 for what is not.
 Source: FRC-0066; Boost `cmd/booster-http`; Curio `market/retrieval`.
 """
 
@@ -19,6 +19,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from deals.fr32 import unpadded_length
+from deals.piece_cid import encode_piece_cid_v2, root_of
 from deals.seeking import SeekableReader
 from deals.sources.base import (
     PieceNotHere,
@@ -28,8 +29,9 @@ from deals.sources.base import (
     source_kind,
 )
 from fil_plus.pieces import HeldPiece
+from lotus_client.cid import Cid
 
-__all__ = ["HttpPieceSource"]
+__all__ = ["HttpPieceSource", "range_of"]
 
 _CONNECT_SECONDS: Final = 10.0
 _READ_SECONDS: Final = 60.0
@@ -71,7 +73,18 @@ class HttpPieceSource:
 
     def open_now(self, piece: HeldPiece) -> BinaryIO:
         """`open`, for callers that are in a worker thread already."""
-        reader = _PieceOverHttp(f"{self._url}/piece/{piece.piece_cid}", piece, self._sleep)
+        try:
+            return self._open_as(piece.piece_cid, piece)
+        except PieceNotHere:
+            # a server may know the piece by the name that tells its payload's length too (FRC-0069)
+            if piece.payload_size is None:
+                raise
+            root = root_of(piece.piece_cid)
+            other = encode_piece_cid_v2(root, piece.padded_size, piece.payload_size)
+            return self._open_as(other, piece)
+
+    def _open_as(self, cid: Cid, piece: HeldPiece) -> BinaryIO:
+        reader = _PieceOverHttp(f"{self._url}/piece/{cid}", piece, self._sleep)
         try:
             reader.begin()
         except BaseException:
@@ -223,7 +236,7 @@ class _PieceOverHttp(SeekableReader):
         if self._etag is not None and etag != self._etag:
             raise OSError(f"{self._url} changed while it was read")
         self._etag = etag
-        start, end, total = _range_of(answer)
+        start, end, total = range_of(answer)
         self._open_ended = end is None
         if end is None:
             end = stop = self._size
@@ -263,8 +276,12 @@ class _Short(Exception):
     """Fewer bytes came than were announced."""
 
 
-def _range_of(answer: requests.Response) -> tuple[int, int | None, int | None]:
-    """First byte, end and whole length of an answer, as far as it says."""
+def range_of(answer: requests.Response) -> tuple[int, int | None, int | None]:
+    """First byte, end and whole length of an answer, as far as it says.
+
+    Raises:
+        OSError: it is a part and does not say which.
+    """
     if answer.status_code == 200:  # the range was ignored: only of use from the start
         length = answer.headers.get("Content-Length", "")
         total = int(length) if length.isdecimal() and len(length) < 20 else None

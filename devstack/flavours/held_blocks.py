@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from deals.blocks import MissingBlock, check_block
+from deals.blocks import MissingBlock, check_block, each_of
 from deals.car import BlockPlace, CarBlocks, CarError
 from deals.fr32 import read_up_to
 from devstack.flavours.held_pieces import HeldPieces, PieceCopy
@@ -58,6 +58,10 @@ class HeldBlocks:
                 check_block(cid, data)
                 return data
         raise MissingBlock(cid)
+
+    def get_many(self, cids: Iterable[Cid]) -> Iterator[tuple[Cid, bytes]]:
+        """See `BlockStore.get_many`."""
+        return each_of(self, cids)
 
     def _reader(self, copy: PieceCopy) -> BinaryIO | None:
         if copy not in self._readers:

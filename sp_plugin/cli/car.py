@@ -63,7 +63,7 @@ def verify(car: CarArgument, json: JsonOption = False) -> None:
     with _bad_files(), car.open("rb") as stream:
         reader = CarReader(stream)
         blocks = size = 0
-        for place in reader.checked_places():
+        for place, _ in reader:
             blocks += 1
             size += place.size
     result = {

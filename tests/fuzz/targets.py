@@ -6,24 +6,32 @@
 from __future__ import annotations
 
 import io
+import struct
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
+import requests
+
 from deals.aggregates import decode_proof
-from deals.blocks import BadBlock, MissingBlock, UnknownHash
+from deals.blocks import BadBlock, MissingBlock, UnknownHash, each_of
 from deals.car import CarBlocks, CarError, CarLimits, CarReader, CarWriter
-from deals.car_index import load_index
-from deals.dag_pb import DagPbError, PbNode, UnixFsData
+from deals.car_index import IndexEntry as IndexPart
+from deals.car_index import load_index, save_index
+from deals.car_own_index import own_index
+from deals.dag_pb import DagPbError, PbLink, PbNode, UnixFsData, UnixFsType
 from deals.data_segment import IndexEntry, ProofError, index_place, parse_index
 from deals.denylist import parse_denylist
 from deals.fr32 import pad_quads, unpad_quads
 from deals.indexed_blocks import IndexedBlocks, IndexPlace
 from deals.piece_cars import PieceCars
+from deals.sources.http_piece import range_of
 from deals.unixfs import EntryKind, UnixFs, UnixFsError, UnixFsLimits
+from deals.unixfs_shard import MURMUR3_X64_64
+from deals.unsealed import UnsealedError, UnsealedFile, UnsealedWriter
 from lotus_client import cbor
 from lotus_client.address import Address, AddressError
 from lotus_client.bitfield import BitField, BitFieldError
@@ -85,7 +93,7 @@ def _json(data: bytes) -> None:
 
 
 def _car(data: bytes) -> None:
-    for walk in (CarReader.__iter__, CarReader.checked_places, CarReader.heads):
+    for walk in (CarReader.__iter__, CarReader.heads):
         with suppress(CarError):
             for _ in walk(CarReader(io.BytesIO(data), _LIMITS)):
                 pass
@@ -103,6 +111,34 @@ def _car_blocks(data: bytes) -> None:
                 for cid in wanted:
                     with suppress(MissingBlock, BadBlock, UnknownHash):
                         blocks.get(cid)
+
+
+def _car_own_index(data: bytes) -> None:
+    with suppress(CarError):
+        pairs = own_index(io.BytesIO(data), _LIMITS)
+        assert pairs is None or all(entry.start < len(data) for _, entry in pairs)
+
+
+def _unsealed(data: bytes) -> None:
+    """The bytes behind a sector are its trailer."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "s-t01000-1"
+        path.write_bytes(bytes(512) + data)
+        with suppress(UnsealedError), UnsealedFile.open(path, 512) as file:
+            for start, size in ((0, 512), (256, 256), (128, 128)):
+                if file.has(start, size):
+                    assert len(file.read_piece(start, size).read()) == size // 128 * 127
+
+
+def _http_length(data: bytes) -> None:
+    """What a server says of the length of its answer."""
+    answer = requests.Response()
+    for status, header in ((200, "Content-Length"), (206, "Content-Range")):
+        answer.status_code = status
+        answer.headers[header] = data.decode("latin-1")
+        with suppress(OSError):
+            start, end, total = range_of(answer)
+            assert all(0 <= number < 1 << 64 for number in (start, end or 0, total or 0))
 
 
 def _car_index(data: bytes) -> None:
@@ -148,6 +184,9 @@ class _Inline:
             raise MissingBlock(cid)
         return cid.digest
 
+    def get_many(self, cids: Iterable[Cid]) -> Iterator[tuple[Cid, bytes]]:
+        return each_of(self, cids)
+
 
 def _unixfs(data: bytes) -> None:
     root = _identity(DAG_PB, data)
@@ -188,6 +227,9 @@ TARGETS: Final[dict[str, Target]] = {
     "car": _car,
     "car-blocks": _car_blocks,
     "car-index": _car_index,
+    "car-own-index": _car_own_index,
+    "unsealed": _unsealed,
+    "http-length": _http_length,
     "segments": _segments,
     "proof": _proof,
     "dag-pb": _dag_pb,
@@ -205,6 +247,37 @@ def _seed_car() -> bytes:
     for cid, block in zip(cids, blocks, strict=True):
         writer.put(cid, block)
     return out.getvalue()
+
+
+def _seed_car_v2() -> bytes:
+    car = _seed_car()
+    numbers = (51, len(car), 51 + len(car))
+    header = bytes(16) + b"".join(number.to_bytes(8, "little") for number in numbers)
+    heads = CarReader(io.BytesIO(car)).heads()
+    records = b"".join(one.place.cid.digest + one.start.to_bytes(8, "little") for one in heads)
+    index = struct.pack("<IIQ", 1, 40, len(records)) + records
+    return bytes.fromhex("0aa16776657273696f6e02") + header + car + encode_uvarint(0x0400) + index
+
+
+def _seed_index() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        save_index(Path(folder), "x", bytes(32), [(b"digest", IndexPart(5, 9))])
+        return (Path(folder) / "x").read_bytes()
+
+
+def _trailer(allocated: BitField) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "s-t01000-1"
+        UnsealedWriter(path, 512)
+        for start, stop in allocated.ranges:
+            UnsealedWriter(path, 512).write_piece(start, stop - start, io.BytesIO(b"x"))
+        return path.read_bytes()[512:]
+
+
+def _seed_shard() -> bytes:
+    link = PbLink(_identity(RAW, b"hello"), "00a", 5)
+    shard = UnixFsData(UnixFsType.HAMT_SHARD, b"\x01", hash_type=MURMUR3_X64_64, fanout=256)
+    return PbNode((link,), shard.encode()).encode()
 
 
 _FILE: Final = bytes.fromhex("0a0b08021205") + b"hello" + b"\x18\x05"
@@ -225,14 +298,23 @@ SEEDS: Final[dict[str, tuple[bytes, ...]]] = {
     "cid": (Cid.of_sha2_256(RAW, b"x").raw, str(Cid.of_sha2_256(RAW, b"x")).encode()),
     "cbor": (cbor.encode([1, b"x", {"a": None}, Cid.of_sha2_256(RAW, b"x")]),),
     "bitfield": (BitField(((0, 5), (9, 1 << 40))).encode(),),
-    "address": (Address.of_id(1000).to_bytes(), b"f01000"),
+    "address": (
+        Address.of_id(1000).to_bytes(),
+        b"f01000",
+        b"f1n3ts562ht4xeeneo7lkmhaxbfqvqha4dh3i636q",
+        b"t410fkkld55ioe7qg24wvt7fu6pbknb56ht7pt4zamxa",
+    ),
     "json": (b'{"a":[1,{"b":null}]}',),
-    "car": (_seed_car(),),
-    "car-blocks": (_seed_car(),),
+    "car": (_seed_car(), _seed_car_v2()),
+    "car-blocks": (_seed_car(), _seed_car_v2()),
+    "car-index": (_seed_index(),),
+    "car-own-index": (_seed_car_v2(),),
+    "unsealed": (_trailer(BitField(((0, 512),))), _trailer(BitField(((0, 128), (256, 512))))),
+    "http-length": (b"bytes 0-1/2", b"bytes 5-99/*", b"127"),
     "segments": (IndexEntry(bytes(32), 0, PaddedPieceSize(256)).to_bytes() * 3,),
     "proof": (cbor.encode([[1, [bytes(32)]], [2, [bytes(32), bytes(32)]]]),),
     "dag-pb": (_FILE, _DIRECTORY),
-    "unixfs": (_FILE, _DIRECTORY),
+    "unixfs": (_FILE, _DIRECTORY, _seed_shard()),
     "fr32": (bytes(range(127)) * 2,),
     "denylist": (
         b"version: 1\n---\n/ipfs/bafybeihvvulpp4evxj7x7armbqcyg6uezzuig6jp3lktpbovlqfkjtgyby\n",

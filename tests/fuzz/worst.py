@@ -8,10 +8,10 @@ from __future__ import annotations
 import io
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from deals.blocks import MissingBlock
+from deals.blocks import MissingBlock, each_of
 from deals.car import CarError, CarReader
 from deals.car_sections import BlockPlace
 from deals.dag_pb import PbLink, PbNode, UnixFsData, UnixFsType
@@ -33,6 +33,9 @@ class _Blocks(dict[Cid, bytes]):
         if cid not in self:
             raise MissingBlock(cid)
         return self[cid]
+
+    def get_many(self, cids: Iterable[Cid]) -> Iterator[tuple[Cid, bytes]]:
+        return each_of(self, cids)
 
     def add(self, data: UnixFsData, *links: PbLink) -> Cid:
         block = PbNode(links, data.encode()).encode()

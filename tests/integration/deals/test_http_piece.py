@@ -6,14 +6,18 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from deals.car import CarBlocks, CarReader
+from deals.commp import CommpHasher
 from deals.fr32 import unpadded_length
+from deals.piece_cid import encode_piece_cid_v2
 from deals.sources import PieceNotHere, PieceUnavailable, Unavailable, make_source
 from deals.sources.http_piece import HttpPieceSource
+from deals.subtree_roots import RangeMismatch, VerifiedReader, roots_of
 from deals.verify import PieceMismatch, PieceVerified, verify_piece
 from tests.piece_samples import SamplePiece, held, sample_piece
 
@@ -269,3 +273,36 @@ async def test_a_server_that_is_away_is_named(sample: SamplePiece):
 def test_options_that_make_no_source_are_refused(options: dict[str, object]):
     with pytest.raises(ValueError, match=r"url|URL|password"):
         make_source("http", options)
+
+
+async def test_a_server_that_names_pieces_with_their_length_is_asked_that_way_second(
+    sample: SamplePiece,
+):
+    commitment, length = sample.commitment, len(sample.car)
+    name = encode_piece_cid_v2(commitment.root, commitment.padded_size, length)
+
+    def only_by_length(handler: Handler, body: bytes) -> None:
+        if handler.path == f"/piece/{name}":
+            handler.ranged(body)
+        else:
+            handler.whole(404, b"no")
+
+    known = replace(held(sample), payload_size=length)
+    with serving(sample.car, only_by_length) as server:
+        assert isinstance(await verify_piece(source_of(server), known), PieceVerified)
+        with pytest.raises(PieceNotHere):
+            await source_of(server).open(replace(known, payload_size=None))
+
+
+async def test_bytes_that_change_between_requests_are_not_given_out(sample: SamplePiece):
+    body = bytearray(whole_piece(sample))
+    hasher = CommpHasher()
+    hasher.update(body)
+    roots = roots_of(hasher, sample.commitment.padded_size)
+    with serving(b"", lambda handler, _: handler.ranged(bytes(body), etag='"same"')) as server:
+        with await source_of(server).open(held(sample)) as source:
+            assert source.read(10) == sample.car[:10]
+        body[700_000] ^= 1
+        source = await source_of(server).open(held(sample))
+        with VerifiedReader(source, roots) as reader, pytest.raises(RangeMismatch):
+            reader.read(100)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import email
 import gzip
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 import pytest
 
+from deals.blocks import each_of
 from deals.car import CarReader
 from deals.unixfs import UnixFs
 from devstack.flavours import Flavour, NotOfThisFlavour
@@ -116,6 +117,9 @@ async def test_a_car_is_rebuilt_from_its_root_by_the_gateway(boost: Stocked) -> 
     class Received:
         def get(self, cid: Cid) -> bytes:
             return received[cid]
+
+        def get_many(self, cids: Iterable[Cid]) -> Iterator[tuple[Cid, bytes]]:
+            return each_of(self, cids)
 
     file = UnixFs(Received()).resolve(root, ("data.txt",))
     assert b"".join(UnixFs(Received()).read_file(file.cid)) == FILE

@@ -310,27 +310,3 @@ def test_the_length_of_the_file_is_only_said_where_it_is_known() -> None:
         for _ in reader.places():
             pass
         assert reader.payload_end == length
-
-
-@given(st.lists(st.binary(max_size=300), min_size=1, max_size=8), st.data())
-def test_checking_alone_finds_the_same_as_reading(blocks: list[bytes], data: st.DataObject) -> None:
-    out = io.BytesIO()
-    cids = [Cid.of_sha2_256(RAW, block) for block in blocks]
-    writer = CarWriter(out, cids[:1])
-    for cid, block in zip(cids, blocks, strict=True):
-        writer.put(cid, block)
-    car = bytearray(out.getvalue())
-    assert list(CarReader(io.BytesIO(car)).checked_places()) == [
-        place for place, _ in CarReader(io.BytesIO(car))
-    ]
-    car[data.draw(st.integers(0, len(car) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-
-    def outcome(read: Callable[[CarReader], object]) -> object:
-        try:
-            return read(CarReader(io.BytesIO(car)))
-        except CarError as error:
-            return str(error)
-
-    assert outcome(lambda reader: list(reader.checked_places())) == outcome(
-        lambda reader: [place for place, _ in reader]
-    )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Iterable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deals.blocks import each_of
 from deals.denylist import Denied, DenyingBlocks, Denylist, parse_denylist
 from lotus_client.cid import RAW, Cid
 
@@ -153,6 +155,9 @@ def test_a_denied_block_is_not_even_looked_for(example: Denylist):
         def get(self, cid: Cid) -> bytes:
             asked.append(cid)
             return b"x"
+
+        def get_many(self, cids: Iterable[Cid]) -> Iterator[tuple[Cid, bytes]]:
+            return each_of(self, cids)
 
     blocks = DenyingBlocks(Blocks(), example)
     with pytest.raises(Denied):

@@ -3,13 +3,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deals.blocks import MissingBlock
+from deals.blocks import MissingBlock, each_of
 from deals.car import CarBlocks
 from deals.dag_pb import DagPbError, PbLink, PbNode, UnixFsData, UnixFsType
 from deals.unixfs import (
@@ -52,6 +53,9 @@ class Blocks(dict[Cid, bytes]):
             raise MissingBlock(cid)
         self.asked += 1
         return self[cid]
+
+    def get_many(self, cids: Iterable[Cid]) -> Iterator[tuple[Cid, bytes]]:
+        return each_of(self, cids)
 
     def node(self, data: UnixFsData | None, *links: PbLink) -> Cid:
         block = PbNode(links, data and data.encode()).encode()

@@ -3,12 +3,13 @@ from __future__ import annotations
 import io
 import json
 import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from deals import volumes
-from deals.blocks import BadBlock, BlockStore, MissingBlock
+from deals.blocks import BadBlock, BlockStore, MissingBlock, each_of
 from deals.car import CarBlocks
 from deals.dag_pb import PbLink, PbNode, UnixFsData, UnixFsType
 from deals.unixfs import UnixFs, UnixFsNotFound
@@ -87,6 +88,9 @@ class Counting:
         self.count += 1
         return self.inner.get(cid)
 
+    def get_many(self, cids: Iterable[Cid]) -> Iterator[tuple[Cid, bytes]]:
+        return each_of(self, cids)
+
 
 def test_a_volume_is_made_once_and_tells_the_same_the_second_time(
     sample: SamplePiece, cache: Path
@@ -135,6 +139,9 @@ class Dag(dict[Cid, bytes]):
         if cid not in self:
             raise MissingBlock(cid)
         return self[cid]
+
+    def get_many(self, cids: Iterable[Cid]) -> Iterator[tuple[Cid, bytes]]:
+        return each_of(self, cids)
 
     def directory(self, *links: PbLink) -> Cid:
         block = PbNode(links, UnixFsData(UnixFsType.DIRECTORY).encode()).encode()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Iterator
 
 import pytest
 
-from deals.blocks import MissingBlock
+from deals.blocks import MissingBlock, each_of
 from deals.dag_pb import PbLink, PbNode, UnixFsData, UnixFsType
 from deals.unixfs_write import Layout, add_directory, add_file
 from devstack.flavours.dag_walk import DagScope, PathNotFound, walk_dag
@@ -24,6 +25,9 @@ class Blocks(dict[Cid, bytes]):
         if cid not in self:
             raise MissingBlock(cid)
         return self[cid]
+
+    def get_many(self, cids: Iterable[Cid]) -> Iterator[tuple[Cid, bytes]]:
+        return each_of(self, cids)
 
     def add(self, codec: int, data: bytes) -> Cid:
         cid = Cid.of_sha2_256(codec, data)
