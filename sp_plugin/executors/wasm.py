@@ -75,7 +75,7 @@ class WasmExecutor:
         self._dir = settings.cache_dir / "wasm"
         self._modules_dir = settings.cache_dir / "modules"
         self._cache_bytes = settings.cache_bytes
-        self._cache = CompileCache(self._dir, settings.cache_bytes, _VERSION)
+        self._cache = CompileCache(self._dir, settings.cache_bytes, _VERSION, settings.pause)
         self._manifests = ManifestCache(self._dir / "manifests")
         self._zygote: Zygote | None = None
         self.pause = settings.pause
@@ -192,7 +192,6 @@ class WasmExecutor:
         found: dict[str, Compiled] = {}
 
         async def visit(name: str, path: Path, sha256: str, above: tuple[str, ...]) -> None:
-            await self.pause.wait_off()  # compiling cannot be frozen, so it is not begun
             compiled = await self._cache.get(path, sha256, flavour, time_left())
             if compiled.form == "module":
                 for wanted, first in compiled.imports.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 from sp_plugin.executors.base import (
@@ -13,6 +14,7 @@ from sp_plugin.executors.base import (
 )
 from sp_plugin.executors.docker import DockerExecutor
 from sp_plugin.executors.wasm import WasmExecutor
+from tests.integration.executors.test_wasm_processes import children_of
 from tests.integration.executors.wasm_programs import (
     COUNT,
     FOREVER,
@@ -105,15 +107,29 @@ async def test_a_run_that_stands_still_is_cancelled_at_once(executor, tmp_path):
     assert not is_there(pid)
 
 
-async def test_nothing_begins_while_the_pause_is_on(executor, tmp_path):
+async def test_a_compiler_stands_still_too_and_its_time_does_not_run(executor, tmp_path):
+    module = write_module(tmp_path, program(""))
+    limits = ExecutionLimits(memory_bytes=1 << 20, wall_seconds=1.5)
     executor.pause.turn(on=True)
-    running = asyncio.create_task(
-        executor.run(request_for(write_module(tmp_path, program("")), tmp_path))
-    )
-    await asyncio.sleep(0.5)
+    running = asyncio.create_task(executor.run(request_for(module, tmp_path, limits=limits)))
+    (compiler,) = await until(lambda: children_of(os.getpid(), "compile"))
+    await until(lambda: state_and_ticks(compiler)[0] == "T")
+    await asyncio.sleep(2)
     assert child_of(executor) is None
     executor.pause.turn(on=False)
     assert (await running).kind is OutcomeKind.FINISHED
+
+
+async def test_a_run_whose_compiler_stands_still_is_cancelled_at_once(executor, tmp_path):
+    cancel = asyncio.Event()
+    executor.pause.turn(on=True)
+    running = asyncio.create_task(
+        executor.run(request_for(write_module(tmp_path, program("")), tmp_path), cancel)
+    )
+    await until(lambda: children_of(os.getpid(), "compile"))
+    cancel.set()
+    assert (await asyncio.wait_for(running, 5)).kind is OutcomeKind.CANCELLED
+    assert children_of(os.getpid(), "compile") == []
 
 
 async def test_closing_the_executor_leaves_no_stopped_process(executor, tmp_path):

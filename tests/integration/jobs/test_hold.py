@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -179,3 +181,65 @@ async def test_what_cannot_be_frozen_is_not_started_before_a_challenge_and_ends_
     job = await sidecar.queue.job(job.id)
     assert (job.state, job.attempts) == (JobState.QUEUED, 0)
     assert "a proof is due" in job.message
+
+
+FROZEN = """
+import asyncio, sys
+from pathlib import Path
+from tests.integration.jobs.parts import Sidecar
+async def main():
+    sidecar = Sidecar(Path(sys.argv[1]))
+    sidecar.runner.clean()
+    running = asyncio.create_task(sidecar.worker.run(asyncio.Event()))
+    zygote = sidecar.executors["wasm"]
+    while zygote._zygote is None or not zygote._zygote._runs or not all(
+        run.pid for run in zygote._zygote._runs.values()
+    ):
+        await asyncio.sleep(0.02)
+    sidecar.hold.freeze("a proof is due")
+    await asyncio.sleep(0.5)
+    print(*(run.pid for run in zygote._zygote._runs.values()), flush=True)
+    await running
+asyncio.run(main())
+"""
+
+
+async def test_a_killed_sidecar_leaves_no_frozen_process_and_its_job_runs_again(tmp_path):
+    sidecar = Sidecar(tmp_path)
+    await sidecar.create_tables()
+    job = await sidecar.submit(wasm_job(SLEEP.replace("30000000000", "1500000000")))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FROZEN, str(tmp_path),
+        cwd=Path.cwd(), env=os.environ, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        said = await asyncio.wait_for(process.stdout.readline(), 60)
+        while b"[" in said:  # its log
+            said = await asyncio.wait_for(process.stdout.readline(), 60)
+        child = Path(f"/proc/{int(said)}")
+        assert stat_of(child).startswith("T")
+    finally:
+        process.kill()
+        await process.wait()
+    for _ in range(250):
+        if not stat_of(child):
+            break
+        await asyncio.sleep(0.02)
+    assert not stat_of(child)
+    sidecar.runner.clean()
+    assert await sidecar.queue.release_node("n-1") == [job.id]
+    assert await sidecar.worker.run_once()
+    job = await sidecar.queue.job(job.id)
+    assert job.state is JobState.COMPLETED
+    assert job.message != "frozen: a proof is due"
+    await sidecar.executors["wasm"].close()
+    await sidecar.close()
+
+
+def stat_of(process: Path) -> str:
+    """The fields behind the name; empty if the process is gone."""
+    try:
+        return (process / "stat").read_text().rpartition(") ")[2]
+    except OSError:
+        return ""
