@@ -12,12 +12,14 @@ from devstack.stack import Devstack, DevstackConfig
 from lotus_client.api_info import ApiInfo
 from lotus_client.client import LotusClient
 from lotus_client.errors import LotusUnavailable
+from lotus_client.miner_client import MinerClient
 from lotus_client.transport import RetryPolicy
 from lotus_client.types import ActorId
 from sp_plugin.config.guard import HostRole
 from sp_plugin.guard.chain_eye import ChainEye
 from sp_plugin.guard.decide import GuardState
-from sp_plugin.guard.sights import ChainSight, GuardRules, HostSight
+from sp_plugin.guard.miner_eye import MinerEye
+from sp_plugin.guard.sights import Activity, ChainSight, GuardRules, HostSight
 from sp_plugin.guard.watch import Guard
 from sp_plugin.jobs.hold import Hold
 
@@ -203,3 +205,18 @@ async def test_a_reorg_that_takes_a_proof_back_freezes_again(devnet, node):
     await guard.step()
     missing = guard.report().chain.deadlines[0].missing
     assert (guard.report().verdict.state is GuardState.FROZEN) == bool(missing)
+
+
+async def test_a_miner_without_workers_says_that_nothing_is_sealed(devnet):
+    async with MinerClient.connect(ApiInfo.parse(devnet.miner_api_info)) as miner:
+        word = await MinerEye(miner).look()
+    assert (word.heard, word.sealing, word.proving) == (True, Activity.IDLE, None)
+
+
+async def test_a_token_without_admin_hears_why_it_is_told_nothing(devnet):
+    place = devnet.miner_api_info.partition(":")[2]
+    info = ApiInfo.parse(f"{devnet.miner.tokens.issue((Permission.READ,))}:{place}")
+    async with MinerClient.connect(info) as miner:
+        word = await MinerEye(miner).look()
+    assert not word.heard
+    assert "admin" in word.text
