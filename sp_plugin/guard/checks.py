@@ -30,6 +30,7 @@ async def check_guard(
     await eye.look()
     await asyncio.sleep(_BETWEEN_LOOKS)
     host = await eye.look()
+    eye.close()
     if role is not HostRole.PROVER:
         return True, f"role {role}: jobs wait only for load, disks and memory. {_of_host(host)}"
     lead = config.guard.lead_epochs

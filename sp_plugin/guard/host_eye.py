@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -30,11 +31,17 @@ class HostEye:
         self._place = place
         self._processes = processes or ProcessEye()
         self._tellers = tuple(tellers)
+        # Of its own: those of the event loop may all be reading pieces, which is what the guard may have to stop.
+        self._thread = ThreadPoolExecutor(1, "guard")
 
     async def look(self) -> HostSight:
         """What the host shows now."""
         words = await asyncio.gather(*(teller.look() for teller in self._tellers))
-        return await asyncio.to_thread(self._look, words)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._look, words)
+
+    def close(self) -> None:
+        """Let its thread go."""
+        self._thread.shutdown(wait=False)
 
     def _look(self, words: Sequence[Word]) -> HostSight:
         shown = self._processes.look()

@@ -22,6 +22,7 @@ from sp_plugin.metrics import GUARD_STATE, GUARD_STOPS
 __all__ = ["Change", "Guard", "LooksAtChain", "LooksAtHost", "Report"]
 
 _CHAIN_SECONDS: Final = 10.0  # a node that hangs must not keep a challenge from being noticed
+_HOST_SECONDS: Final = 10.0
 _REMEMBERED: Final = 50
 
 log = structlog.get_logger()
@@ -97,9 +98,15 @@ class Guard:
             LotusError: a prover's node did not answer; jobs are held back by what it last said, and the clock.
         """
         unseen = await self._look_at_chain()
+        self._decide()  # a challenge must not wait for a host that is slow to look at
         try:
-            self._sight = await self._host.look()
+            async with asyncio.timeout(_HOST_SECONDS):
+                self._sight = await self._host.look()
+        except BaseException:
+            self._sight = HostSight(unseen=("this host could not be looked at",))
+            raise
         finally:
+            self._watch_prover()
             self._decide()
         if unseen is not None:
             raise unseen
@@ -135,13 +142,15 @@ class Guard:
         self._why_unseen = str(unseen)[:300]
         return unseen
 
+    def _watch_prover(self) -> None:
+        if self._chain is not None and (chain := self._chain.newest) is not None:
+            epoch = chain.epoch_at(self._clock())
+            due = due_now(chain, epoch)
+            self._watch = self._watch.look(due[0] if due else None, self._sight.proving, epoch)
+
     def _decide(self) -> None:
         now = self._clock()
         chain = None if self._chain is None else self._chain.newest
-        if chain is not None:
-            epoch = chain.epoch_at(now)
-            due = due_now(chain, epoch)
-            self._watch = self._watch.look(due[0] if due else None, self._sight.proving, epoch)
         verdict = decide(
             self._rules, chain, self._sight, self._watch, now=now, why_unseen=self._why_unseen
         )

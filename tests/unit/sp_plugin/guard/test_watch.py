@@ -100,7 +100,7 @@ async def test_changes_are_told_and_remembered_and_counted_once(capsys):
         await world.at(epoch, FIFTH)
     states = [change.verdict.state.value for change in world.guard.report().changes]
     assert states == ["stop", "frozen", "run"]
-    assert [bool(text) for text in world.told] == [False, False, True, True, True, True, True]
+    assert [bool(text) for text in world.told[1::2]] == [False, False, True, True, True, True, True]
     lines = capsys.readouterr().out.splitlines()
     assert sum("guard_stops_jobs" in line for line in lines) == 1
     assert sum("guard_changed" in line for line in lines) == 2
@@ -150,6 +150,33 @@ async def test_a_host_that_cannot_be_looked_at_does_not_keep_it_from_deciding():
     with pytest.raises(OSError, match="too many"):
         await world.guard.step()
     assert world.hold.pause.is_on
+
+
+async def test_a_host_that_is_slow_to_look_at_does_not_delay_a_freeze(monkeypatch):
+    monkeypatch.setattr(watch, "_HOST_SECONDS", 0.2)
+    world = World()
+    await world.at(250, FIFTH)
+
+    async def hangs():
+        await asyncio.Event().wait()
+
+    world.host.look = hangs
+    world.chain.next, world.now = sight(280, FIFTH), time_of(280)
+    step = asyncio.create_task(world.guard.step())
+    await asyncio.sleep(0.05)
+    assert world.hold.pause.is_on
+    with pytest.raises(TimeoutError):
+        await step
+    assert "could not be looked at" in world.guard.report().host.unseen[0]
+
+
+async def test_work_seen_before_the_challenge_is_not_taken_for_the_proof():
+    world = World()
+    world.host.sight = HostSight(proving=Activity.BUSY)
+    await world.at(279, FIFTH)
+    world.host.sight = HostSight(proving=Activity.IDLE)
+    states = [await world.at(epoch, FIFTH) for epoch in (280, 285, 299)]
+    assert set(states) == {GuardState.FROZEN}
 
 
 async def test_a_hold_wakes_who_waits_for_it():
