@@ -28,6 +28,10 @@ def _pieces() -> None:
     importlib.import_module("benchmarks.pieces").piece_rows()
 
 
+def _jobs() -> None:
+    importlib.import_module("benchmarks.jobs").job_rows()
+
+
 _ALL: dict[str, Callable[[], None]] = {
     "kernels": _kernels,
     "data": _data_plane,
@@ -37,6 +41,7 @@ _ALL: dict[str, Callable[[], None]] = {
     "following": _rows_of("following"),
     "claims": _rows_of("claims_stream"),
     "executors": _rows_of("executors"),
+    "jobs": _jobs,
 }
 
 

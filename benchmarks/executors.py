@@ -13,9 +13,9 @@ from typing import Final
 
 from benchmarks.measure import Row, Sample, Timer
 
-__all__ = ["rows"]
+__all__ = ["NOTHING", "Bench", "rows"]
 
-_NOTHING: Final = '(module (memory (export "memory") 1) (func (export "_start")))'
+NOTHING: Final = '(module (memory (export "memory") 1) (func (export "_start")))'
 # About 0.2 s of work, so that what a run adds to it can be seen.
 _WORK: Final = """(module (memory (export "memory") 1) (func (export "_start") (local i64)
   (loop $l (local.set 0 (i64.add (local.get 0) (i64.const 1)))
@@ -25,7 +25,7 @@ _RUNS: Final = 200
 _AT_ONCE: Final = 4
 
 
-class _Bench:
+class Bench:
     """An executor in a directory of its own, warm after the first run."""
 
     def __init__(self, folder: Path, text: str) -> None:
@@ -34,6 +34,7 @@ class _Bench:
         from sp_plugin.executors.base import ExecutorSettings, WasmProgram
         from sp_plugin.executors.wasm import WasmExecutor
 
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.code = bytes(wasmtime.wat2wasm(text))
         module = folder / "program.wasm"
@@ -65,18 +66,18 @@ def rows() -> list[Row]:
             "no-op run, first ever (starts, compiles)",
             "ms",
             "",
-            lambda: _measured(_NOTHING, _first),
+            lambda: _measured(NOTHING, _first),
         ),
-        Row("no-op run, warm, median of 200", "ms", "30", lambda: _measured(_NOTHING, _median)),
-        Row("no-op runs, 4 at once", "per s", "100", lambda: _measured(_NOTHING, _rate)),
+        Row("no-op run, warm, median of 200", "ms", "30", lambda: _measured(NOTHING, _median)),
+        Row("no-op runs, 4 at once", "per s", "100", lambda: _measured(NOTHING, _rate)),
         Row("warm run beyond its bare program", "ms", "30", lambda: _measured(_WORK, _overhead)),
     ]
 
 
-def _measured(text: str, measure: Callable[[_Bench], Awaitable[float]]) -> Sample:
+def _measured(text: str, measure: Callable[[Bench], Awaitable[float]]) -> Sample:
     async def run() -> float:
         with tempfile.TemporaryDirectory() as folder:
-            bench = _Bench(Path(folder), text)
+            bench = Bench(Path(folder), text)
             try:
                 return await measure(bench)
             finally:
@@ -86,16 +87,16 @@ def _measured(text: str, measure: Callable[[_Bench], Awaitable[float]]) -> Sampl
     return Sample(asyncio.run(run()), timer.cpu)
 
 
-async def _first(bench: _Bench) -> float:
+async def _first(bench: Bench) -> float:
     return await bench.run() * 1000
 
 
-async def _median(bench: _Bench) -> float:
+async def _median(bench: Bench) -> float:
     await bench.run()
     return statistics.median([await bench.run() for _ in range(_RUNS)]) * 1000
 
 
-async def _rate(bench: _Bench) -> float:
+async def _rate(bench: Bench) -> float:
     await bench.run()
 
     async def some() -> None:
@@ -107,7 +108,7 @@ async def _rate(bench: _Bench) -> float:
     return _RUNS / (time.perf_counter() - started)
 
 
-async def _overhead(bench: _Bench) -> float:
+async def _overhead(bench: Bench) -> float:
     """Each run beside the same code called directly in this process, taken in turns."""
     await bench.run()
     bare = _bare(bench.code)

@@ -43,6 +43,7 @@ __all__ = [
     "decode_proof",
     "encode_proof",
     "plan_aggregate",
+    "prove_entry",
     "prove_segment",
     "segments_of",
     "smallest_size",
@@ -143,10 +144,32 @@ def prove_segment(piece: BinaryIO, commitment: bytes) -> tuple[InclusionProof, I
     number, entry = _entry_of(piece, size, commitment)
     if not entry_holds(piece, entry):
         raise AggregateError("the index names that piece, but the bytes there are others")
-    roots = roots_of(found, size)
-    level, place = entry.size.bit_length() - 6, entry.offset // entry.size
-    subtree = MerkleProof(place, _path(piece, roots, level, place))
-    return InclusionProof(subtree, MerkleProof(number, _path(piece, roots, 1, number))), entry
+    return _prove(piece, roots_of(found, size), entry, number), entry
+
+
+def prove_entry(
+    piece: BinaryIO, roots: SubtreeRoots, number: int, entry: IndexEntry
+) -> InclusionProof:
+    """The proof of the entry of that number in the index of a verified piece; reads at most two subtrees of its bytes.
+
+    Raises:
+        RangeMismatch, OSError: the bytes are no longer those that were verified, or cannot be read.
+        ProofError: the piece has no such entry.
+    """
+    start, most = index_place(roots.padded_size)
+    if not 0 <= number < most:
+        raise ProofError(f"an index of {most} entries has none of number {number}")
+    proof = _prove(piece, roots, entry, start // _ENTRY + number)
+    if proof.aggregate_of(entry.commitment, entry.size) != (roots.commitment(), roots.padded_size):
+        raise ProofError("the piece's index has no such entry")
+    return proof
+
+
+def _prove(piece: BinaryIO, roots: SubtreeRoots, entry: IndexEntry, place: int) -> InclusionProof:
+    """`place` is that of the entry among all 64-byte places of the piece."""
+    level, index = entry.size.bit_length() - 6, entry.offset // entry.size
+    subtree = MerkleProof(index, _path(piece, roots, level, index))
+    return InclusionProof(subtree, MerkleProof(place, _path(piece, roots, 1, place)))
 
 
 def _entry_of(piece: BinaryIO, size: int, commitment: bytes) -> tuple[int, IndexEntry]:

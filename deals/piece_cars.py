@@ -7,7 +7,7 @@ before it is given out, and roots are read from verified bytes by those who trus
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final, cast
 
@@ -18,8 +18,17 @@ from deals.data_segment import IndexEntry, index_place, parse_index
 from deals.fr32 import pad, read_up_to, unpadded_length
 from deals.ranges import RangeSource, ranges_of
 from deals.seeking import SeekableReader
+from lotus_client.cid import Cid
 
-__all__ = ["PieceCars", "Window", "leading_entries", "windows_of"]
+__all__ = [
+    "HeldCar",
+    "PieceCars",
+    "Window",
+    "leading_entries",
+    "open_window",
+    "windows_among",
+    "windows_of",
+]
 
 _CHUNK_ENTRIES: Final = 1024
 _ENTRY: Final = 64
@@ -31,6 +40,15 @@ class Window:
 
     start: int
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCar:
+    """A whole CAR in a piece: where its segment begins (unpadded bytes), its size (None: not known), and its roots."""
+
+    start: int
+    payload_size: int | None
+    roots: tuple[Cid, ...]
 
 
 def leading_entries(stream: BinaryIO, padded_size: int) -> tuple[IndexEntry, ...]:
@@ -67,8 +85,13 @@ def windows_of(stream: BinaryIO, padded_size: int) -> tuple[Window, ...]:
     entries = leading_entries(stream, padded_size)
     if not entries:
         return (Window(0, unpadded_length(padded_size)),)
+    return windows_among(entries)
+
+
+def windows_among(entries: Sequence[IndexEntry]) -> tuple[Window, ...]:
+    """The windows of these segments, which are in order and do not overlap, and of what lies before the first one."""
     windows = [Window(unpadded_length(one.offset), unpadded_length(one.size)) for one in entries]
-    if windows[0].start:
+    if windows and windows[0].start:
         windows.insert(0, Window(0, windows[0].start))
     return tuple(windows)
 
@@ -76,13 +99,19 @@ def windows_of(stream: BinaryIO, padded_size: int) -> tuple[Window, ...]:
 class PieceCars:
     """The CARs in a seekable stream of a piece's unpadded bytes, read once by `heads`."""
 
-    def __init__(self, stream: BinaryIO, padded_size: int, limits: CarLimits | None = None) -> None:
+    def __init__(
+        self,
+        stream: BinaryIO,
+        padded_size: int,
+        limits: CarLimits | None = None,
+        windows: tuple[Window, ...] = (),
+    ) -> None:
+        """`windows` are where CARs may lie, if it is known; else the piece's index tells."""
         self._stream = stream
         self._limits = limits
-        self._windows = windows_of(stream, padded_size)
-        self.cars: list[
-            Window
-        ] = []  # those in which a whole CAR was found, once `heads` came to its end
+        self._windows = windows or windows_of(stream, padded_size)
+        # those in which a whole CAR was found, once `heads` came to its end, with the CAR's size
+        self.cars: dict[Window, int | None] = {}
         self.payload_size: int | None = None
 
     def heads(self) -> Iterator[SectionHead]:
@@ -97,7 +126,7 @@ class PieceCars:
         sizes: list[int | None] = []
         for window in self._windows:
             try:
-                reader = CarReader(_open_window(self._stream, window), self._limits)
+                reader = CarReader(open_window(self._stream, window), self._limits)
                 for head in reader.heads():
                     yield _moved(head, window.start)
             except CarError:
@@ -105,7 +134,7 @@ class PieceCars:
                     raise
                 sizes.append(None)
             else:
-                self.cars.append(window)
+                self.cars[window] = reader.payload_end
                 sizes.append(reader.payload_end)
         known = [size for size in sizes if size is not None]
         # a part whose length is not known makes the sum unknown
@@ -121,17 +150,26 @@ def _moved(head: SectionHead, by: int) -> SectionHead:
     )
 
 
-def _open_window(stream: BinaryIO, window: Window) -> BinaryIO:
-    return cast("BinaryIO", io.BufferedReader(_WindowReader(ranges_of(stream), window), 1 << 16))
+def open_window(stream: BinaryIO, window: Window, *, owns_stream: bool = False) -> BinaryIO:
+    """The bytes of a window as a seekable file of their own; with `owns_stream` the stream is closed with it."""
+    reader = _WindowReader(ranges_of(stream), window, stream if owns_stream else None)
+    return cast("BinaryIO", io.BufferedReader(reader, 1 << 16))
 
 
 class _WindowReader(SeekableReader):
     """The bytes of one window, as a file of their own; the stream may end before it does."""
 
-    def __init__(self, ranges: RangeSource, window: Window) -> None:
+    def __init__(self, ranges: RangeSource, window: Window, owned: BinaryIO | None) -> None:
         super().__init__(max(0, min(window.size, ranges.size - window.start)))
         self._ranges = ranges
         self._start = window.start
+        self._owned = owned
+
+    def close(self) -> None:
+        """Close the stream too, if it is this reader's own."""
+        if not self.closed and self._owned is not None:
+            self._owned.close()
+        super().close()
 
     def pread(self, offset: int, size: int) -> bytes:
         size = min(size, self._size - offset)

@@ -9,17 +9,29 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from fil_plus.pieces import HeldPiece
-from fil_plus.power import EXTRA_MULTIPLIER, divide_verified_space, sector_qap
+from fil_plus.pieces import HeldPiece, SubPiece
+from fil_plus.power import divide_verified_space, sector_qap
 from fil_plus.regimes import Regime, data_earns_extra, regime_of
-from fil_plus.terms import INPUT_WINDOW_EPOCHS, WHOLE_BPS, Basis, ShareTerms
+from fil_plus.terms import WHOLE_BPS, Basis
+from fil_plus.win_values import (
+    Part,
+    PartSource,
+    PieceWorth,
+    ProducedPiece,
+    UnknownReason,
+    UsedPiece,
+    UsedRange,
+    WinInputs,
+    WinSplit,
+    WinUnknown,
+    place_order,
+)
 from lotus_client.address import Address
 from lotus_client.state import SectorOnChainInfo
-from lotus_client.types import ActorId, AttoFil, Epoch, NetworkVersion, SectorNumber
+from lotus_client.types import AttoFil, Epoch, SectorNumber
 
 __all__ = [
     "Part",
@@ -28,149 +40,16 @@ __all__ = [
     "ProducedPiece",
     "UnknownReason",
     "UsedPiece",
+    "UsedRange",
     "WinInputs",
     "WinSplit",
     "WinUnknown",
     "cap_counted_bytes",
     "piece_worths",
     "split_win",
+    "used_ranges",
     "uses_by_piece",
 ]
-
-
-class PartSource(StrEnum):
-    """Why a payee shares in a piece: its job made the piece, or its job read it."""
-
-    PRODUCED = "produced"
-    USED = "used"
-
-
-@dataclass(frozen=True, slots=True)
-class ProducedPiece:
-    """A job's output inside a held piece.
-
-    `counted_bytes` is payload of this job in the piece that no one held before: without padding, index, filler, blocks already
-    held or taken from the inputs, and within the job's `max_output_bytes` (see `cap_counted_bytes`). A payload byte counts as one
-    byte of the piece's padded size; the 1/128 that Fr32 adds stays with the provider.
-    `budget_paid` is what earlier wins gave under `fixed_budget`, over all pieces of the job.
-    """
-
-    piece_key: str
-    payee: Address
-    job: str
-    counted_bytes: int
-    terms: ShareTerms
-    budget_paid: AttoFil = AttoFil(0)
-
-
-@dataclass(frozen=True, slots=True)
-class UsedPiece:
-    """A job's use of a held piece: named in its bundle, verified blocks were read, and its dataset is listed for bonuses.
-
-    `payee_group` joins linked payees; `work` is the digest of module and inputs, so that re-runs add nothing. `used_at` is
-    the epoch of the run.
-    """
-
-    piece_key: str
-    payee: Address
-    payee_group: str
-    job: str
-    work: str
-    used_at: Epoch
-    terms: ShareTerms
-
-
-@dataclass(frozen=True, slots=True)
-class WinInputs:
-    """Everything that decides how one won block is divided.
-
-    `sectors` are those active at `lookback_epoch` as recorded then, `miner_qap` is the miner's power the chain used in this
-    election (`None` while unknown), `pieces` the held pieces of these sectors at the look-back epoch.
-    `solstice_epoch` is the nv29 upgrade epoch, `None` before it. `sectors` is None when the table is not known for that epoch.
-    """
-
-    win: str  # names the win, e.g. the block CID
-    epoch: Epoch
-    provider: ActorId
-    credited: AttoFil | None
-    gas_reward: AttoFil
-    include_tips: bool
-    network_version: NetworkVersion
-    solstice_epoch: Epoch | None
-    lookback_epoch: Epoch
-    miner_qap: int | None
-    sector_size: int
-    sectors: tuple[SectorOnChainInfo, ...] | None
-    pieces: tuple[HeldPiece, ...]
-    produced: tuple[ProducedPiece, ...] = ()
-    used: tuple[UsedPiece, ...] = ()
-    input_window_epochs: int = INPUT_WINDOW_EPOCHS
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One payee's part of a win for one piece."""
-
-    payee: Address
-    job: str
-    piece_key: str
-    source: PartSource
-    basis: Basis
-    amount: AttoFil
-
-
-@dataclass(frozen=True, slots=True)
-class WinSplit:
-    """A divided win: `sum(parts) + provider == shareable`, exactly. `shareable` is credited less tips if these are not shared."""
-
-    win: str
-    epoch: Epoch
-    shareable: AttoFil
-    parts: tuple[Part, ...]
-    provider: AttoFil
-
-
-class UnknownReason(StrEnum):
-    """Why a win cannot be divided now. Raw inputs stay recorded; it is never taken for zero."""
-
-    CREDITED_UNKNOWN = "credited_unknown"
-    POWER_UNKNOWN = "power_unknown"
-    SECTORS_UNKNOWN = "sectors_unknown"
-    CHAIN_GAP = "chain_gap"  # whether blocks were won at all is not known
-    POWER_MISMATCH = "power_mismatch"  # Σ sector QAP is not the chain's: triggers one full read
-    NETWORK_VERSION_UNKNOWN = (
-        "network_version_unknown"  # accrual stops until the software is updated
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class WinUnknown:
-    """A win that stays undivided, and why."""
-
-    win: str
-    epoch: Epoch
-    reason: UnknownReason
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class PieceWorth:
-    """What one held piece contributes at a look-back epoch, in bytes of power.
-
-    `verified` is its part w of its sector's recorded verified space, 0 if data earns no extra in that sector.
-    """
-
-    piece: HeldPiece
-    verified: int
-    sector_qap: int
-    sector_size: int
-
-    def power(self, basis: Basis, counted_bytes: int) -> Fraction:
-        """Bytes of the miner's power that `counted_bytes` of the piece stand for under `basis`."""
-        counted = min(max(counted_bytes, 0), self.piece.padded_size)
-        if basis is Basis.VERIFIED_EXTRA:
-            return Fraction(EXTRA_MULTIPLIER * self.verified * counted, self.piece.padded_size)
-        return Fraction(self.sector_qap * counted, self.sector_size)
 
 
 def cap_counted_bytes(
@@ -214,7 +93,7 @@ def split_win(inputs: WinInputs) -> WinSplit | WinUnknown:
     shares = _produced_shares(inputs, worths) + _used_shares(inputs, worths)
     parts = _floor_parts(shares, shareable)
     parts += _budget_parts(inputs, worths, shareable, sum(part.amount.value for part in parts))
-    parts.sort(key=lambda part: (part.payee, part.job, part.piece_key, part.source))
+    parts.sort(key=lambda part: part.order)
     provider = shareable - sum(part.amount.value for part in parts)
     return WinSplit(inputs.win, inputs.epoch, AttoFil(shareable), tuple(parts), AttoFil(provider))
 
@@ -279,6 +158,7 @@ class _Share:
     source: PartSource
     basis: Basis
     fraction: Fraction  # of the shareable amount
+    sub_piece: SubPiece | None
 
 
 def _produced_shares(inputs: WinInputs, worths: dict[str, PieceWorth]) -> list[_Share]:
@@ -290,7 +170,7 @@ def _produced_shares(inputs: WinInputs, worths: dict[str, PieceWorth]) -> list[_
         if worth is None or produced.terms.basis is Basis.FIXED_BUDGET:
             continue
         # several jobs in one piece can never count for more bytes than the piece has
-        counted = min(max(produced.counted_bytes, 0), room[produced.piece_key])
+        counted = min(produced.bounded_bytes, room[produced.piece_key])
         room[produced.piece_key] -= counted
         bps = min(produced.terms.output_bps, produced.terms.max_share_bps)
         power = worth.power(produced.terms.basis, counted)
@@ -302,6 +182,7 @@ def _produced_shares(inputs: WinInputs, worths: dict[str, PieceWorth]) -> list[_
                 PartSource.PRODUCED,
                 produced.terms.basis,
                 power * bps / (WHOLE_BPS * inputs.miner_qap),
+                produced.sub_piece,
             )
         )
     return shares
@@ -309,10 +190,6 @@ def _produced_shares(inputs: WinInputs, worths: dict[str, PieceWorth]) -> list[_
 
 def _used_shares(inputs: WinInputs, worths: dict[str, PieceWorth]) -> list[_Share]:
     assert inputs.miner_qap is not None
-    output_bps: dict[str, int] = defaultdict(int)
-    for produced in inputs.produced:
-        bps = min(produced.terms.output_bps, produced.terms.max_share_bps)
-        output_bps[produced.piece_key] = max(output_bps[produced.piece_key], bps)
     shares = []
     for key, uses in sorted(
         uses_by_piece(inputs.used, inputs.epoch, inputs.input_window_epochs).items()
@@ -320,19 +197,62 @@ def _used_shares(inputs: WinInputs, worths: dict[str, PieceWorth]) -> list[_Shar
         worth = worths.get(key)
         if worth is None:
             continue
-        groups: dict[str, list[UsedPiece]] = defaultdict(list)
-        for use in uses:
-            groups[use.payee_group].append(use)
-        for members in groups.values():
-            for use in members:
-                bps = min(use.terms.input_bps, max(use.terms.max_share_bps - output_bps[key], 0))
-                power = worth.power(use.terms.basis, worth.piece.padded_size)
-                fraction = power * bps / (WHOLE_BPS * inputs.miner_qap)
-                fraction /= len(groups) * len(members)
-                shares.append(
-                    _Share(use.payee, use.job, key, PartSource.USED, use.terms.basis, fraction)
-                )
+        for part in used_ranges(uses, worth.piece.padded_size):
+            output_bps = _output_bps(inputs.produced, key, part.sub_piece)
+            groups: dict[str, list[UsedPiece]] = defaultdict(list)
+            for use in part.uses:
+                groups[use.payee_group].append(use)
+            for members in groups.values():
+                for use in members:
+                    bps = min(use.terms.input_bps, max(use.terms.max_share_bps - output_bps, 0))
+                    power = worth.power(use.terms.basis, part.counted_bytes)
+                    fraction = power * bps / (WHOLE_BPS * inputs.miner_qap)
+                    fraction /= len(groups) * len(members)
+                    shares.append(_use_share(use, fraction))
     return shares
+
+
+def _use_share(use: UsedPiece, fraction: Fraction) -> _Share:
+    return _Share(
+        use.payee,
+        use.job,
+        use.piece_key,
+        PartSource.USED,
+        use.terms.basis,
+        fraction,
+        use.sub_piece,
+    )
+
+
+def _output_bps(produced: Iterable[ProducedPiece], key: str, sub_piece: SubPiece | None) -> int:
+    """The highest share of a result in those bytes; of the rest of a piece, of any result in the piece."""
+    found = 0
+    for item in produced:
+        apart = None not in (sub_piece, item.sub_piece) and sub_piece != item.sub_piece
+        if item.piece_key == key and not apart:
+            found = max(found, min(item.terms.output_bps, item.terms.max_share_bps))
+    return found
+
+
+def used_ranges(uses: Iterable[UsedPiece], padded_size: int) -> tuple[UsedRange, ...]:
+    """A piece of that size cut where uses differ: each sub-piece that is used, then the rest, with who used it.
+
+    Who used the whole piece used its sub-pieces too. These do not overlap, so the ranges together are never more than the piece.
+    """
+    whole = [use for use in uses if use.sub_piece is None]
+    inside: dict[SubPiece, list[UsedPiece]] = defaultdict(list)
+    for use in uses:
+        if use.sub_piece is not None:
+            inside[use.sub_piece].append(use)
+    ranges, left = [], padded_size
+    for sub_piece, own in sorted(inside.items()):
+        counted = max(use.counted_bytes or 0 for use in own)
+        counted = min(counted, sub_piece.unpadded_size, left)
+        left -= counted
+        ranges.append(UsedRange(sub_piece, counted, (*whole, *own)))
+    if whole:
+        ranges.append(UsedRange(None, left, tuple(whole)))
+    return tuple(ranges)
 
 
 def uses_by_piece(
@@ -360,15 +280,39 @@ def _floor_parts(shares: list[_Share], shareable: int) -> list[Part]:
     parts = []
     for (payee, job), group in by_payee.items():
         total, given = Fraction(0), 0
-        for share in sorted(group, key=lambda share: (share.piece_key, share.source, share.basis)):
+        for share in _joined(group):
             total += share.fraction
             amount = total.numerator * shareable // total.denominator - given
             given += amount
             if amount:
                 parts.append(
-                    Part(payee, job, share.piece_key, share.source, share.basis, AttoFil(amount))
+                    Part(
+                        payee,
+                        job,
+                        share.piece_key,
+                        share.source,
+                        share.basis,
+                        AttoFil(amount),
+                        share.sub_piece,
+                    )
                 )
     return parts
+
+
+def _joined(group: Iterable[_Share]) -> list[_Share]:
+    """In their order, those of the same piece, source and place as one: the ranges of one use are one part."""
+    joined: dict[tuple[str, str, str, tuple[int, int]], _Share] = {}
+    for share in group:
+        name = (
+            share.piece_key,
+            share.source.value,
+            share.basis.value,
+            place_order(share.sub_piece),
+        )
+        before = joined.get(name)
+        fraction = share.fraction + (before.fraction if before else 0)
+        joined[name] = replace(share, fraction=fraction)
+    return [joined[name] for name in sorted(joined)]
 
 
 def _budget_parts(
@@ -383,7 +327,10 @@ def _budget_parts(
         for produced in inputs.produced
         if produced.terms.basis is Basis.FIXED_BUDGET and produced.piece_key in worths
     ]
-    for produced in sorted(budgets, key=lambda item: (item.payee, item.job, item.piece_key)):
+    for produced in sorted(
+        budgets,
+        key=lambda item: (item.payee, item.job, item.piece_key, place_order(item.sub_piece)),
+    ):
         if produced.counted_bytes <= 0:
             continue
         job = (produced.payee, produced.job)
@@ -407,6 +354,7 @@ def _budget_parts(
                     PartSource.PRODUCED,
                     Basis.FIXED_BUDGET,
                     AttoFil(amount),
+                    produced.sub_piece,
                 )
             )
     return parts

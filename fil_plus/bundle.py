@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -137,6 +137,7 @@ class Bundle:
     nonce: str
     verify: int = 0
     fuel: int | None = None
+    _digest: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         problems = tuple(_problems(self))
@@ -149,7 +150,10 @@ class Bundle:
 
     def digest(self) -> bytes:
         """SHA-256 of `canonical_json()`: 32 bytes."""
-        return hashlib.sha256(self.canonical_json()).digest()
+        if not self._digest:  # asked again and again on a job's way
+            digest = hashlib.sha256(self.canonical_json()).digest()
+            object.__setattr__(self, "_digest", digest)
+        return self._digest
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of the bundle, before canonicalisation."""

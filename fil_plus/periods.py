@@ -105,30 +105,32 @@ def summarise_period(period: int, splits: Iterable[WinSplit]) -> PeriodRecord:
 
 
 def period_leaves(splits: Iterable[WinSplit]) -> list[bytes]:
-    """The leaves of a period in the order of the tree: by epoch, win, payee, job, piece and source."""
+    """The leaves of a period in the order of the tree: by epoch, win, payee, job, piece, source and place in the piece."""
     return [
         part_leaf(split.win, split.epoch, part)
         for split in sorted(splits, key=lambda split: (split.epoch, split.win))
-        for part in sorted(
-            split.parts, key=lambda part: (part.payee, part.job, part.piece_key, part.source)
-        )
+        for part in sorted(split.parts, key=lambda part: part.order)
     ]
 
 
 def part_leaf(win: str, epoch: Epoch, part: Part) -> bytes:
-    """The bytes that the tree commits to for one part: DAG-CBOR of its fields, the amount as decimal text."""
-    return cbor.encode(
-        [
-            win,
-            epoch,
-            part.payee.to_bytes(),
-            part.job,
-            part.piece_key,
-            part.source.value,
-            part.basis.value,
-            str(part.amount),
-        ]
-    )
+    """The bytes that the tree commits to for one part: DAG-CBOR of its fields, the amount as decimal text.
+
+    A sub-piece's label is a ninth field; a whole piece's leaf has eight.
+    """
+    fields: list[cbor.CborValue] = [
+        win,
+        epoch,
+        part.payee.to_bytes(),
+        part.job,
+        part.piece_key,
+        part.source.value,
+        part.basis.value,
+        str(part.amount),
+    ]
+    if part.sub_piece is not None:
+        fields.append(part.sub_piece.label)
+    return cbor.encode(fields)
 
 
 class MerkleTree:

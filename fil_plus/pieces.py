@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from lotus_client.cid import Cid
 from lotus_client.types import ActorId, Epoch, PaddedPieceSize, SectorNumber
 
-__all__ = ["HeldPiece", "Provenance", "ProvenanceKind", "aligned_offsets"]
+__all__ = ["HeldPiece", "Provenance", "ProvenanceKind", "SubPiece", "aligned_offsets", "split_key"]
+
+
+_MOST_DIGITS: Final = 18  # of an offset or a size, so that it fits in 64 bits
 
 
 class ProvenanceKind(StrEnum):
@@ -60,6 +64,44 @@ class HeldPiece:
     def is_held_at(self, epoch: Epoch) -> bool:
         """Whether the record covers `epoch`."""
         return self.from_epoch <= epoch < self.to_epoch
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SubPiece:
+    """A piece that lies inside a held one: `offset` is in padded bytes from the held piece's start, a multiple of `padded_size`."""
+
+    offset: int
+    padded_size: PaddedPieceSize
+    piece_cid: Cid  # version 1
+
+    @property
+    def label(self) -> str:
+        """Text that names what it is and where in the held piece: `baga…@offset+size`."""
+        return f"{self.piece_cid}@{self.offset}+{self.padded_size}"
+
+    @property
+    def unpadded_size(self) -> int:
+        """The most payload bytes that it can have."""
+        return self.padded_size // 128 * 127
+
+    def key_in(self, held: str) -> str:
+        """The key of the sub-piece, from that of the held piece: `claim:12@1048576+2048`."""
+        return f"{held}@{self.offset}+{self.padded_size}"
+
+
+def split_key(key: str) -> tuple[str, tuple[int, int] | None]:
+    """The held piece's key, and the offset and size of the sub-piece if `key` is one that `SubPiece.key_in` made."""
+    held, separator, place = key.rpartition("@")
+    offset, plus, size = place.partition("+")
+    digits = (
+        place.isascii()
+        and offset.isdigit()
+        and size.isdigit()
+        and max(len(offset), len(size)) <= _MOST_DIGITS
+    )
+    if not (separator and plus and digits):
+        return key, None
+    return held, (int(offset), int(size))
 
 
 def aligned_offsets(sizes: tuple[int, ...]) -> tuple[int, ...]:

@@ -12,7 +12,9 @@ from uuid import uuid4
 
 import structlog
 
+from fil_plus.approvals import ApprovalDecision
 from fil_plus.bundle import Bundle, BundleError
+from lotus_client.errors import LotusError
 from lotus_client.types import ClaimId, Epoch
 from sp_plugin.approvals.desk import ApprovalDesk, bundle_of
 from sp_plugin.config import DatasetConfig
@@ -22,12 +24,12 @@ from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.jobs.reading import Kinds, ReadJob, read_job_values
 from sp_plugin.jobs.spec import JobSpec
 from sp_plugin.jobs.states import JobState
+from sp_plugin.known_pieces import datasets_naming
 from sp_plugin.pieces import Pieces
 from sp_plugin.policy import (
     InputFacts,
     PolicyDecision,
     PolicyRules,
-    datasets_of,
     decide_policy,
 )
 from sp_plugin.store.jobs import JobRecord
@@ -100,10 +102,17 @@ class Admission:
             submitter=submitter,
             job_id=job_id,
             bundle=(digest, bundle.to_json()),
-            message="waits for approvals",
+            message=await self._what_it_waits_for(bundle),
         )
         log.info("job_taken_in", job_id=record.id, digest=digest, submitter=submitter)
         return record, read.warnings
+
+    async def _what_it_waits_for(self, bundle: Bundle) -> str:
+        """For the submitter: the approvals missing, or nothing."""
+        try:
+            return _missing(await self._desk.decide_unsigned(bundle, await self._head())) or ""
+        except LotusError:
+            return "waits for approvals"  # which ones, the node will tell
 
     async def _check_room(self, submitter: str) -> None:
         """Raises `TooMany` if the queue is full, or this submitter's part of it."""
@@ -163,7 +172,7 @@ class Admission:
         elif (reason := await self.why_not_start(job)) is None:
             await self._queue.admit(job.id)
             log.info("job_admitted", job_id=job.id)
-        else:
+        elif reason != job.message:
             await self._queue.set_message(job.id, reason)
 
     async def why_not_start(self, job: JobRecord) -> str | None:
@@ -176,10 +185,7 @@ class Admission:
         if not policy.allowed:
             details = "; ".join(f"{item.rule}: {item.detail}" for item in policy.refusals)
             return f"refused by policy: {details}"
-        approval = await self._desk.decide(bundle, await self._head())
-        if not approval.approved:
-            return "waits for approvals: " + "; ".join(item.detail for item in approval.refusals)
-        return None
+        return _missing(await self._desk.decide(bundle, await self._head()))
 
     async def _bundle_anew(self, job: JobRecord) -> None:
         """A crash between taking a job in and recording its bundle leaves it without: resolve it again."""
@@ -214,7 +220,13 @@ class Admission:
             elif item.source == "ipfs":
                 ref = await self._pieces.find_root(item.cid)
             known = await self._pieces.get(ref.key) if ref else None
-            roots = known.check.roots if known and known.check else ()
-            named = datasets_of(known.piece, self._datasets, roots) if known else ()
-            facts.append(InputFacts(item.source, item.cid, known.piece if known else None, named))
+            named = datasets_naming(known, self._datasets) if known else ()
+            facts.append(InputFacts(item.source, item.cid, ref, named))
         return facts
+
+
+def _missing(decision: ApprovalDecision) -> str | None:
+    """Which approvals a job waits for; None if it has them."""
+    if decision.approved:
+        return None
+    return "waits for approvals: " + "; ".join(item.detail for item in decision.refusals)

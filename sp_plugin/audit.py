@@ -7,7 +7,8 @@ check that says so, never a pass.
 Information only, believed and not checked: the terms themselves (they stand in the job's approved bundle, which the payee
 has), `solstice_epoch` and `capital_cost_apr_bps` of the settings as the operator's, a period's `unknown_wins`, the lists
 `unknown_wins` and `open_period` (what is not divided yet), a period's `released_to` beyond the step it is in, `leaves` and
-`sector_size` of a period without lines, the counted bytes of a budget (only that there are some), and `ledger` (an anchor to compare with a later `ledger show`).
+`sector_size` of a period without lines, the counted bytes of a budget (only that there are some), that a sub-piece lies in its
+piece (only that it has room there; `sp_plugin.statement_proofs` checks the proofs), and `ledger` (an anchor to compare with a later `ledger show`).
 Of a bonus for use, and of a budget that shares a win with others', the audit knows an upper bound only, for the other
 payees are not in the statement. Wins that a statement leaves out are not looked for.
 """
@@ -57,7 +58,7 @@ from lotus_client.types import (
     SectorNumber,
 )
 from sp_plugin.earnings.closing import CostTerms, HoldingsAt, bears_costs, period_costs
-from sp_plugin.earnings.registry_json import shares_from_json
+from sp_plugin.earnings.registry_json import shares_from_json, sub_piece_from_json
 from sp_plugin.payouts.ports import find_actor
 from sp_plugin.statement_checks import (
     WrongStatement,
@@ -294,6 +295,7 @@ class _Auditor:
             source=PartSource(line["source"]),
             basis=Basis(line["basis"]),
             amount=AttoFil(int(line["amount"])),
+            sub_piece=sub_piece_from_json(line),
         )
         leaf = part_leaf(line["win"], Epoch(line["epoch"]), part)
         path = [bytes.fromhex(node) for node in line["proof"]]
@@ -347,7 +349,7 @@ class _Auditor:
         )
         if isinstance(result, WinUnknown):
             raise WrongStatement(f"win {result.win}: {result.detail}")
-        given = {(part.job, part.piece_key): part for part in result.parts}
+        given = {(part.job, part.piece_key, part.sub_piece): part for part in result.parts}
         users = {line["job"] for line in lines if line["source"] == PartSource.USED.value}
         for line in lines:
             amount = int(line["amount"])
@@ -355,7 +357,7 @@ class _Auditor:
                 self.budgets[line["job"]] += amount
             elif line["job"] in users:
                 continue  # rounded together with a bonus whose other users are unknown here: `check_used`
-            part = given.pop((line["job"], line["piece"]), None)
+            part = given.pop((line["job"], line["piece"], sub_piece_from_json(line)), None)
             most = 0 if part is None else part.amount.value
             # what other payees' budgets leave of a win is unknown here, so a budget has an upper bound only
             fits = amount <= most if line["basis"] == Basis.FIXED_BUDGET.value else amount == most

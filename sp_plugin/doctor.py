@@ -23,7 +23,7 @@ from sp_plugin.errors import SpPluginError
 from sp_plugin.guard.checks import check_guard
 from sp_plugin.miner import connect_miner
 from sp_plugin.node import check_node, connect_each, connect_node
-from sp_plugin.pieces import piece_source
+from sp_plugin.piece_sources import piece_source
 from sp_plugin.store.chain import ChainRepository
 from sp_plugin.store.migrate import open_store
 from sp_plugin.treasury import shared_keys

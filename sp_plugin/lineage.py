@@ -8,6 +8,9 @@ What is compared are blocks, so its limits are those of blocks. Pieces that were
 nor are the same bytes cut into blocks elsewhere, or wrapped as dag-pb leaves. `max_output_bytes` bounds what such bytes
 can bring, and approvers read the program.
 
+A result is found in the held piece that it is, else in an aggregate that was read and has it as a confirmed segment
+(`sp_plugin.output_places`).
+
 A run is looked at once and what was found stays. One whose inputs or results cannot be read is left for later: earnings
 wait for it, because to count without knowing what is shared would credit too much.
 """
@@ -20,6 +23,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -27,20 +31,22 @@ from deals.car import CarError, CarReader
 from deals.sources import SourceError
 from fil_plus.attribution import ProducedPiece, UsedPiece, cap_counted_bytes
 from fil_plus.bundle import Bundle
+from fil_plus.pieces import HeldPiece, split_key
 from lotus_client.cid import RAW, Cid
 from lotus_client.types import ActorId, Epoch
 from sp_plugin.approvals.desk import bundle_of
 from sp_plugin.jobs.queue import JobQueue
-from sp_plugin.jobs.states import ExecutionState, JobState
+from sp_plugin.output_places import place_of_use, places_of
 from sp_plugin.pieces import Pieces
 from sp_plugin.store.chain import ChainRepository
 from sp_plugin.store.held_blocks import HeldBlockRepository, block_mark
 from sp_plugin.store.jobs import ExecutionRecord, JobRecord
 from sp_plugin.store.outputs import OutputRecord, OutputRepository
+from sp_plugin.store.sub_pieces import outer_of
 
 __all__ = ["Lineage"]
 
-_ALL = 100_000
+_AT_ONCE: Final = 200  # runs read in one go
 
 log = structlog.get_logger()
 
@@ -82,75 +88,121 @@ class Lineage:
         epoch = self._epoch()
         if epoch is None:
             return False
-        known = {record.execution_id for record in await self._outputs.all()}
-        new = [
-            execution
-            for job in await self._queue.list_jobs([JobState.COMPLETED], limit=_ALL)
-            for execution in await self._queue.executions_of(job.id)
-            if execution.state is ExecutionState.COMPLETED and execution.id not in known
-        ]
         waiting: dict[str, _Waiting] = {}
-        for execution in sorted(new, key=lambda execution: (execution.modified_at, execution.id)):
-            try:
-                await self._look(execution, epoch)
-            except _CannotTell as error:
-                waiting[execution.id] = _Waiting(_staged(execution), str(error))
-                if execution.id not in self._waiting:
-                    log.warning("output_not_traced", execution_id=execution.id, reason=str(error))
+        after = (0, "")
+        while new := await self._queue.untraced(after, _AT_ONCE):
+            after = new[-1].modified_at, new[-1].id
+            plain = [execution for execution in new if _brought_nothing(execution)]
+            await self._outputs.add(*(_plain_record(execution, epoch) for execution in plain))
+            for execution in new:
+                if not _brought_nothing(execution):
+                    await self._look_unless(execution, epoch, waiting)
         self._waiting = waiting
         return False
 
+    async def _look_unless(
+        self, execution: ExecutionRecord, epoch: Epoch, waiting: dict[str, _Waiting]
+    ) -> None:
+        """Look at a run; if it cannot be told now, note it among those that wait."""
+        try:
+            await self._look(execution, epoch)
+        except _CannotTell as error:
+            waiting[execution.id] = _Waiting(_staged(execution), str(error))
+            if execution.id not in self._waiting:
+                log.warning("output_not_traced", execution_id=execution.id, reason=str(error))
+
     async def untraced(self) -> Sequence[str]:
-        """See `ShareRegister`: held outputs that could not be looked at yet, each with the reason."""
-        held = {piece.piece_cid for piece in await self._chain.held_pieces(self._provider)}
-        return [
+        """See `ShareRegister`: held outputs that could not be looked at yet, and pieces not read yet that may hold some."""
+        held = await self._chain.held_pieces(self._provider)
+        places = await places_of(
+            [item.piece_cid for item in self._waiting.values() if item.piece_cid],
+            held,
+            self._pieces.segments,
+        )
+        waiting = [
             f"run {execution_id}: {item.reason}"
             for execution_id, item in self._waiting.items()
-            if item.piece_cid in held
+            if item.piece_cid in places
+        ]
+        return waiting + await self._unread(held)
+
+    async def _unread(self, held: Sequence[HeldPiece]) -> list[str]:
+        """Pieces in which a result that is nowhere found may lie: a result in an aggregate is only known by reading it.
+
+        One that was tried and has no bytes is not waited for.
+        """
+        if self._pieces.where.sources is None:
+            return []
+        records = [record for record in await self._outputs.all() if record.counted_bytes]
+        cids = [record.piece_cid for record in records if record.piece_cid]
+        found = await places_of(cids, held, self._pieces.segments)
+        lost = [r.run_epoch for r in records if r.piece_cid and r.piece_cid not in found]
+        if not lost:
+            return []
+        read = await self._pieces.segments.read()
+        return [
+            f"piece {known.piece.key} was not read yet, and results may lie in it"
+            for known in await self._pieces.known()
+            if known.piece.from_epoch >= min(lost)
+            and (known.check is None or (known.is_verified and outer_of(known.piece) not in read))
         ]
 
     async def produced(self) -> Sequence[ProducedPiece]:
-        """See `ShareRegister`: outputs that this provider holds as pieces, within each job's `max_output_bytes`."""
-        held: dict[Cid, list[str]] = {}
-        for piece in await self._chain.held_pieces(self._provider):
-            held.setdefault(piece.piece_cid, []).append(piece.key)
+        """See `ShareRegister`: outputs that this provider holds as pieces, or inside some, within each job's `max_output_bytes`."""
+        records = [r for r in await self._outputs.all() if r.piece_cid and r.counted_bytes]
+        held = await self._chain.held_pieces(self._provider)
+        cids = [record.piece_cid for record in records if record.piece_cid]
+        places = await places_of(cids, held, self._pieces.segments, self._epoch())
         found = []
         taken: set[Cid] = set()  # of equal outputs only the first brought anything new
-        for record in await self._outputs.all():
-            keys = held.get(record.piece_cid, []) if record.piece_cid else []
-            if not keys or not record.counted_bytes or record.piece_cid in taken:
+        for record in records:
+            place = places.get(record.piece_cid) if record.piece_cid else None
+            if place is None or record.piece_cid is None or record.piece_cid in taken:
                 continue
-            assert record.piece_cid is not None
             taken.add(record.piece_cid)
             job, bundle = await self._bundle(record.job_id)
             if bundle.payee is None:
                 continue
-            # A second sector with the same piece holds nothing new, so only the first copy counts.
             for key, counted in cap_counted_bytes(
-                [(min(keys), record.counted_bytes)], bundle.max_output_bytes
+                [(place.piece_key, record.counted_bytes)], bundle.max_output_bytes
             ):
-                found.append(ProducedPiece(key, bundle.payee, job.id, counted, bundle.terms))
+                found.append(
+                    ProducedPiece(
+                        key,
+                        bundle.payee,
+                        job.id,
+                        counted,
+                        bundle.terms,
+                        sub_piece=place.sub_piece,
+                    )
+                )
         return found
 
     async def used(self) -> Sequence[UsedPiece]:
         """See `ShareRegister`: only bundles whose terms give a bonus for use."""
         found = []
+        held = {piece.key: piece for piece in await self._chain.held_pieces(self._provider)}
         for record in await self._outputs.all():
+            if not record.used_pieces:
+                continue
             job, bundle = await self._bundle(record.job_id)
             if bundle.payee is None or not bundle.terms.input_bps:
                 continue
-            found += [
-                UsedPiece(
-                    key,
-                    bundle.payee,
-                    str(bundle.payee),
-                    job.id,
-                    _work_of(bundle),
-                    record.run_epoch,
-                    bundle.terms,
+            for key in record.used_pieces:
+                place = await place_of_use(key, held, self._pieces.segments)
+                found.append(
+                    UsedPiece(
+                        place.piece_key,
+                        bundle.payee,
+                        str(bundle.payee),
+                        job.id,
+                        _work_of(bundle),
+                        record.run_epoch,
+                        bundle.terms,
+                        place.sub_piece,
+                        place.payload_size,
+                    )
                 )
-                for key in record.used_pieces
-            ]
         return found
 
     async def _bundle(self, job_id: str) -> tuple[JobRecord, Bundle]:
@@ -163,12 +215,8 @@ class Lineage:
         Raises:
             _CannotTell: not now.
         """
-        inputs = (execution.run_record or {}).get("inputs", [])
-        used = sorted({item["piece_key"] for item in inputs if item.get("blocks_read")} - {None})
-        staged, counted = _staged(execution), 0
-        ended = (execution.run_record or {}).get("epoch")
-        if ended is not None:  # by now its own results may be a held piece
-            epoch = min(epoch, Epoch(ended))
+        used, staged, counted = _used(execution), _staged(execution), 0
+        epoch = _epoch_of(execution, epoch)
         if staged is not None:
             leaves, epoch = await self._keep_blocks(execution, staged, epoch)
             await self._know_inputs(used)
@@ -206,7 +254,7 @@ class Lineage:
 
     async def _know_inputs(self, keys: Sequence[str]) -> None:
         held = {piece.key: piece for piece in await self._chain.held_pieces(self._provider)}
-        for key in keys:
+        for key in sorted({split_key(key)[0] for key in keys}):
             piece = held.get(key)
             if piece is None:
                 raise _CannotTell(f"its input {key} is not among the pieces ever held")
@@ -228,6 +276,27 @@ class _CannotTell(Exception):
 
 def _run(execution: ExecutionRecord) -> str:
     return f"run:{execution.id}"
+
+
+def _used(execution: ExecutionRecord) -> list[str]:
+    """The keys of pieces of which the run read blocks."""
+    inputs = (execution.run_record or {}).get("inputs", [])
+    return sorted({item["piece_key"] for item in inputs if item.get("blocks_read")} - {None})
+
+
+def _epoch_of(execution: ExecutionRecord, now: Epoch) -> Epoch:
+    """The epoch that the run is of: by now its own results may be a held piece."""
+    ended = (execution.run_record or {}).get("epoch")
+    return now if ended is None else min(now, Epoch(ended))
+
+
+def _brought_nothing(execution: ExecutionRecord) -> bool:
+    """Whether there is nothing to look at: no piece was made and none was read."""
+    return _staged(execution) is None and not _used(execution)
+
+
+def _plain_record(execution: ExecutionRecord, epoch: Epoch) -> OutputRecord:
+    return OutputRecord(execution.id, execution.job_id, None, 0, (), _epoch_of(execution, epoch))
 
 
 def _staged(execution: ExecutionRecord) -> Cid | None:

@@ -7,16 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from deals.piece_cid import root_of
 from deals.sources import PieceNotHere, PieceUnavailable, SourceError, Unavailable, name_of
 from deals.sources.several import Place
 from fil_plus.pieces import HeldPiece
-from lotus_client.cid import Cid, CidError
-from sp_plugin.errors import NotFound
 from sp_plugin.piece_places import Copy, KnownBy, PiecePlaces, same_bytes
 from sp_plugin.store.piece_checks import CheckState, PieceCheck
 
-__all__ = ["LocatedCopy", "Location", "SourceAnswer", "locate", "wanted_piece"]
+__all__ = ["LocatedCopy", "Location", "SourceAnswer", "locate"]
 
 _MOST_COPIES: Final = 50
 _LOOK_SECONDS: Final = 30.0
@@ -54,25 +51,6 @@ class Location:
     def is_readable(self) -> bool:
         """Whether some source gives some copy's bytes now."""
         return any(answer.readable for copy in self.copies for answer in copy.answers)
-
-
-def wanted_piece(held: Sequence[HeldPiece], name: str) -> HeldPiece:
-    """The held piece named by its key, or by its piece CID in either version.
-
-    Raises:
-        NotFound: none is.
-    """
-    for piece in held:
-        if piece.key == name:
-            return piece
-    try:
-        root = root_of(Cid.parse(name))
-    except (CidError, ValueError):
-        root = None
-    for piece in held:
-        if root is not None and root_of(piece.piece_cid) == root:
-            return piece
-    raise NotFound("held piece", name)
 
 
 async def locate(

@@ -2,44 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, cast
 
 import structlog
 
-from deals.blocks import BadBlock, MissingBlock, UnknownHash
+from deals.blocks import BadBlock
 from deals.car import CarError
-from deals.checkpoint import Checkpoint
-from deals.denylist import Denied, DenyingBlocks, Denylist
-from deals.indexed_blocks import IndexedBlocks, IndexPlace
+from deals.denylist import Denylist
+from deals.piece_cars import open_window
 from deals.piece_cid import root_of
-from deals.sources import PieceSource, PieceUnavailable, SourceError, make_source
+from deals.sources import PieceSource, PieceUnavailable, SourceError
 from deals.sources.failing_over import FailingOver
-from deals.sources.several import Place, SeveralSources
+from deals.sources.several import SeveralSources
 from deals.sources.storage_path import StoragePathSource
-from deals.subtree_roots import SubtreeRoots, VerifiedReader, load_roots, save_roots
-from deals.unixfs import UnixFsError
+from deals.subtree_roots import SubtreeRoots, VerifiedReader
 from deals.verify import PieceMismatch
 from deals.verify_places import verify_places
-from deals.volumes import Volume, VolumeError, VolumeLimits, VolumeTooLarge
-from deals.volumes import materialise as make_volume
-from fil_plus.pieces import HeldPiece, ProvenanceKind
+from deals.volumes import VolumeLimits
+from fil_plus.pieces import HeldPiece
 from lotus_client.cid import Cid
 from lotus_client.types import ActorId, ClaimId, Epoch
-from sp_plugin.config.sections import ProviderConfig
-from sp_plugin.errors import BadInput, Conflict, NotFound
+from sp_plugin.errors import Conflict, NotFound
 from sp_plugin.inputs.base import HeldVolume, InputMissing, PieceRef
-from sp_plugin.piece_content import PieceContent, content_of, index_place
+from sp_plugin.known_pieces import KnownPiece, PieceName, find_inside, held_at, with_root
+from sp_plugin.piece_findings import PieceFindings
 from sp_plugin.piece_places import Copy, PiecePlaces, SectorBooks
+from sp_plugin.piece_volumes import PieceVolumes
 from sp_plugin.piece_work import Kind, PieceWork, Report, Work, WorkStopped
 from sp_plugin.store.held_blocks import HeldBlockRepository
 from sp_plugin.store.piece_checks import CheckState, PieceCheck, PieceCheckRepository
+from sp_plugin.store.sub_pieces import SubPieceRepository, outer_of
 
-__all__ = ["HeldIndex", "KnownPiece", "Pieces", "piece_source"]
+__all__ = ["HeldIndex", "KnownPiece", "Pieces"]
 
 _RETRY_NANOSECONDS: Final = 3600 * 10**9  # how long an unreadable piece is left alone
 _RETRY_WRONG_NANOSECONDS: Final = 24 * _RETRY_NANOSECONDS  # and one whose bytes are another piece's
@@ -48,12 +46,11 @@ _SOON: Final = 15 * 10**9  # and one whose source is only busy
 log = structlog.get_logger()
 
 
-# Why the content that a job names cannot be given to it.
-_UNREADABLE: Final = (
-    CarError, UnixFsError, MissingBlock, BadBlock, UnknownHash, VolumeError, Denied,
-)  # fmt: skip
 # What may be wrong with bytes that were right when they were verified.
 _CHANGED: Final = (CarError, BadBlock, SourceError, OSError)
+_MOST_LOOKED_AT: Final = (
+    1 << 18
+)  # sub-pieces of a piece, when it matters which of them holds a root
 _NO_SOURCE: Final = "provider.storage_paths and provider.sources are empty"
 
 
@@ -66,16 +63,10 @@ class HeldIndex(Protocol):
     async def set_payload_size(self, provider: ActorId, key: str, payload_size: int) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class KnownPiece:
-    """A held piece with what reading it has shown, if it was read."""
-
-    piece: HeldPiece
-    check: PieceCheck | None
-
-
 class Pieces:
     """The held pieces of one provider; implements `inputs.base.PieceLibrary`. `clock` gives Unix nanoseconds.
+
+    `admits` tells whether a piece is in a dataset, for the choice among several; whether a job may read it is policy's to say.
 
     `epoch` gives the epoch up to which the chain has been followed, None before the first step. A piece whose place in its
     sector the chain does not tell is looked up in `books`, the miner's own, and else searched in the files of `unsealed`.
@@ -88,6 +79,7 @@ class Pieces:
         checks: PieceCheckRepository,
         blocks: HeldBlockRepository,
         *,
+        segments: SubPieceRepository,
         source: PieceSource | None,
         unsealed: StoragePathSource | None = None,
         books: SectorBooks | None = None,
@@ -96,13 +88,14 @@ class Pieces:
         roots_dir: Path,
         make_room: Callable[[], VolumeLimits] = VolumeLimits,
         denylist: Callable[[], Denylist] = Denylist,
+        admits: Callable[[KnownPiece], bool] = lambda _: True,
         epoch: Callable[[], Epoch | None],
         clock: Callable[[], int],
     ) -> None:
         self._provider = provider
         self._index = index
         self._checks = checks
-        self._blocks = blocks
+        self.segments = segments
         self._looked_into: set[str] = set()  # verified pieces whose blocks are kept, or cannot be
         several = source if isinstance(source, SeveralSources | None) else SeveralSources([source])
         self.where = PiecePlaces(several, unsealed, books, sector_size)
@@ -110,10 +103,9 @@ class Pieces:
         self._again_at: dict[
             str, int
         ] = {}  # when a piece without bytes is read again, if not by the usual time
-        self._cache = cache_dir
-        self._roots = roots_dir
-        self._make_room = make_room
-        self._denylist = denylist
+        self._volumes = PieceVolumes(cache_dir, roots_dir, segments, make_room, denylist)
+        self._findings = PieceFindings(roots_dir, blocks, segments)
+        self._admits = admits
         self._epoch = epoch
         self._clock = clock
 
@@ -124,31 +116,56 @@ class Pieces:
         return tuple(KnownPiece(piece, checks.get(piece.key)) for piece in pieces)
 
     async def get(self, key: str) -> KnownPiece:
-        """The piece of that key.
+        """The piece or sub-piece of that key or piece CID (version 1 or 2); of a CID a whole piece comes before sub-pieces.
 
         Raises:
             NotFound: it is not held.
         """
-        for known in await self.known():
-            if key in (known.piece.key, str(known.piece.piece_cid)):
-                return known
-        raise NotFound("held piece", key)
+        known = await self.known()
+        found = await held_at(known, key, self.segments)
+        name = PieceName.parse(key)
+        if found is None and name is not None:
+            found = next(iter(await self._named(name, known)), None)
+        if found is None:
+            raise NotFound("held piece", key)
+        return found
+
+    async def inside(self, key: str) -> list[KnownPiece]:
+        """The sub-pieces of that key or piece CID, those in verified pieces first; none if there are only whole pieces of it."""
+        known = await self.known()
+        found, name = await held_at(known, key, self.segments), PieceName.parse(key)
+        if found is not None:
+            return [found] if found.part else []
+        return [] if name is None else await find_inside(known, name, self.segments)
+
+    async def _named(self, name: PieceName, known: Sequence[KnownPiece]) -> list[KnownPiece]:
+        """What is held of that name: whole pieces, then sub-pieces, of each the verified ones first."""
+        whole = [one for one in known if name.fits(one.piece.piece_cid, one.piece.padded_size)]
+        whole.sort(key=lambda one: not one.is_verified)
+        return whole + await find_inside(known, name, self.segments)
 
     async def find_piece(self, piece_cid: Cid | None, claim_id: ClaimId | None) -> PieceRef | None:
-        """See `PieceLibrary`. Of several copies, one that was verified comes first."""
-        found = [
-            known
-            for known in await self.known()
-            if (piece_cid is None or known.piece.piece_cid == piece_cid)
-            and (claim_id is None or _claim_of(known.piece) == claim_id)
-        ]
-        return _best(found)
+        """See `PieceLibrary`. What is in a dataset comes first, then what is verified, and whole pieces before sub-pieces.
+
+        A claim names its piece, or with a piece CID also one inside it.
+        """
+        known = [one for one in await self.known() if claim_id in (None, one.claim_id)]
+        found = known
+        if piece_cid is not None:
+            found = await self._named(PieceName.of(piece_cid), known)
+        return _best([one for one in found if self._admits(one)] or found)
 
     async def find_root(self, root: Cid) -> PieceRef | None:
-        """See `PieceLibrary`. Roots are known of pieces that have been verified."""
-        return _best(
-            [known for known in await self.known() if known.check and root in known.check.roots]
-        )
+        """See `PieceLibrary`. Roots are known of pieces that have been verified.
+
+        A piece in a dataset comes first, then a sub-piece in one: that alone is read if the piece around is in none.
+        """
+        found = [known for known in await self.known() if root in known.roots]
+        admitted = [known for known in found if self._admits(known)]
+        for known in () if admitted else found:
+            inside = await with_root(known, root, self.segments)
+            admitted += [part for part in inside if self._admits(part)]
+        return _best(admitted or found)
 
     async def materialise(
         self, piece: PieceRef, root: Cid | None, path: str | None, into: Path
@@ -157,79 +174,69 @@ class Pieces:
 
         Bytes that are no longer those that were verified make it verify the piece anew, wherever it lies now, and try once more.
         """
-        known = await self.get(piece.key)
-        verified = known.check is not None and known.check.state is CheckState.VERIFIED
+        try:
+            return await self._written_out(piece.key, root, path)
+        except InputMissing:
+            for other in await self._others(piece):
+                try:
+                    return await self._written_out(other.key, root, path)
+                except InputMissing as why:
+                    log.info("copy_unreadable", piece=other.key, error=str(why))
+            raise
+
+    async def _others(self, piece: PieceRef) -> list[KnownPiece]:
+        """What else is held of the same bytes, in other pieces; copies of the piece around are read as one already."""
+        name, known = PieceName(root_of(piece.piece_cid), piece.padded_size), await self.known()
+        tried = await held_at(known, piece.key, self.segments)
+        seen, others = {outer_of(tried.piece)} if tried else set(), []
+        for one in await self._named(name, known):
+            if (outer := outer_of(one.piece)) not in seen:
+                seen.add(outer)
+                others.append(one)
+        return others
+
+    async def _written_out(self, key: str, root: Cid | None, path: str | None) -> HeldVolume:
+        known = await self.get(key)
+        verified = known.is_verified
         if not verified:
-            known = await self._verified(piece.key)
+            known = await self._verified(key)
         try:
             return await self._materialise(known, root, path)
         except _CHANGED as error:
             if not verified:
-                raise InputMissing(f"{piece.key} cannot be read: {error}") from error
-            await self.changed(piece.key, error)
+                raise InputMissing(f"{key} cannot be read: {error}") from error
+            await self.changed(key, error)
             first = error
         try:
-            known = await self._verified(piece.key)
+            known = await self._verified(key)
             return await self._materialise(known, root, path)
         except (
             InputMissing
         ) as error:  # the block and byte that were wrong are what a person looks for
-            raise InputMissing(f"{piece.key}: {first}; read again: {error}") from error
+            raise InputMissing(f"{key}: {first}; read again: {error}") from error
         except _CHANGED as error:
-            raise InputMissing(f"{piece.key} cannot be read: {error}") from error
+            raise InputMissing(f"{key} cannot be read: {error}") from error
 
     async def _verified(self, key: str) -> KnownPiece:
         try:
             check = await self.verify(key)
+            if check.state is not CheckState.VERIFIED:
+                raise InputMissing(f"{key} is {check.state}: {check.detail}")
+            return await self.get(key)
         except WorkStopped as error:
             raise InputMissing(str(error)) from error
-        if check.state is not CheckState.VERIFIED:
-            raise InputMissing(f"{key} is {check.state}: {check.detail}")
-        return KnownPiece((await self.get(key)).piece, check)
+        except NotFound as error:
+            raise InputMissing(f"{key} is no longer held: {error}") from error
 
     async def _materialise(
         self, known: KnownPiece, root: Cid | None, path: str | None
     ) -> HeldVolume:
-        key, check = known.piece.key, known.check
-        assert check is not None
-        if root is None and not check.roots:
-            raise InputMissing(f"{key} holds no CAR with a root; name a path or another piece")
-        names = tuple(part for part in (path or "").split("/") if part)
-        denylist = self._denylist()
-        try:
-            denylist.check(root or check.roots[0], names)
-            place = index_place(self._roots, known.piece.piece_cid, known.piece.padded_size)
-            with BufferedReader(await self._reader(known.piece), 1 << 16) as reader:
-                volume = await asyncio.to_thread(
-                    self._volume, reader, place, root or check.roots[0], names, denylist
-                )
-            for block in volume.blocks_read:  # it may have been in the cache before the list was
-                denylist.check(block)
-        except (CarError, BadBlock):
-            raise
-        except _UNREADABLE as error:
-            raise InputMissing(f"{key}: {error}") from error
-        return HeldVolume(volume.path, volume.root, volume.size_bytes, volume.blocks_read)
+        return await self._volumes.make(known, lambda: self._own_bytes(known), root, path)
 
-    def _volume(
-        self,
-        reader: BinaryIO,
-        place: IndexPlace,
-        root: Cid,
-        names: tuple[str, ...],
-        denylist: Denylist,
-    ) -> Volume:
-        limits = self._make_room()
-        try:
-            with IndexedBlocks(reader, place) as indexed:
-                blocks = DenyingBlocks(indexed, denylist)
-                return make_volume(blocks, root, names, self._cache, limits)
-        except VolumeTooLarge as error:
-            if limits.max_bytes >= VolumeLimits().max_bytes:
-                raise
-            raise VolumeTooLarge(
-                f"{error}, which is what the disk has above jobs.keep_free_bytes"
-            ) from error
+    async def _own_bytes(self, known: KnownPiece) -> BinaryIO:
+        """The bytes of a piece, or of a sub-piece alone; not verified."""
+        stream, window = await self._buffered(known.piece), known.window
+        return stream if window is None else open_window(stream, window, owns_stream=True)
 
     async def verify(self, key: str) -> PieceCheck:
         """Read the piece's bytes and record what they are. Readings of one piece at the same time are one.
@@ -263,7 +270,7 @@ class Pieces:
 
     async def changed(self, key: str, error: Exception) -> None:
         """Note that a verified piece's bytes are gone or others now; it is located and verified anew soon."""
-        known = await self.get(key)
+        known = await self.get((await self.get(key)).piece.key)
         if known.check is None or known.check.state is not CheckState.VERIFIED:
             return
         now = self._clock()
@@ -293,6 +300,8 @@ class Pieces:
                 self._looked_into.add(known.piece.key)
                 try:
                     await self.know_blocks(replace(known.piece, offset=check.offset))
+                    if await self._know_segments(known):
+                        return True
                 except (SourceError, OSError) as error:
                     log.warning("blocks_unknown", piece=known.piece.key, error=str(error))
         return False
@@ -314,18 +323,33 @@ class Pieces:
         Raises:
             SourceError, OSError: they are not, and the piece cannot be read.
         """
-        name = _origin(piece)
-        if await self._blocks.has(name, piece.from_epoch):
+        if await self._findings.has_blocks(piece):
             return
         if piece.offset is None:
             check = (await self._checks.all()).get(piece.key)
             piece = replace(piece, offset=check.offset if check else None)
-        reader = BufferedReader(await self._reader(piece), 1 << 16)
-        content = await asyncio.to_thread(content_of, reader, piece.padded_size)
-        await self._blocks.add(name, content.marks, epoch=piece.from_epoch, is_run=False)
+        await self._findings.keep_blocks(piece, await self._buffered(piece))
+
+    async def _know_segments(self, known: KnownPiece) -> bool:
+        """Keep the segments of a piece that was verified before they were kept, or say that it cannot be read any more.
+
+        Whether there was anything to do.
+        """
+        if await self.segments.reading(outer_of(known.piece)) is not None:
+            return False
+        roots = await self.subtree_roots(known)
+        if roots is None:
+            await self.verify(known.piece.key)
+            return True
+        try:
+            reader = await self._buffered(known.piece)
+            await self._findings.look_for_segments(known.piece, reader, roots, self._clock())
+        except (SourceError, OSError) as error:
+            await self.changed(known.piece.key, error)
+        return True
 
     async def open(self, key: str) -> BinaryIO:
-        """A reader of the unpadded bytes of a piece; the caller closes it.
+        """A reader of the unpadded bytes of a piece or sub-piece; the caller closes it.
 
         A piece that was not verified yet is verified first. Every byte is verified again before it is given; where one copy's are
         wrong or end, another one's are read, and if none is right, RangeMismatch or another OSError is raised.
@@ -335,11 +359,23 @@ class Pieces:
             Conflict: its bytes are not the piece.
         """
         known = await self.get(key)
+        try:
+            return await self._open(known)
+        except (NotFound, Conflict):
+            for other in await self._others(known.ref()):
+                try:
+                    return await self._open(other)
+                except (NotFound, Conflict) as error:
+                    log.info("copy_unreadable", piece=other.key, error=str(error))
+            raise
+
+    async def _open(self, known: KnownPiece) -> BinaryIO:
+        window = known.window
         for is_last in (False, True):
-            roots = await self._roots_of(known)
+            roots = await self.subtree_roots(known)
             if roots is None:
                 known = await self._verified_for_reading(known)
-                roots = await self._roots_of(known)
+                roots = await self.subtree_roots(known)
             try:
                 reader = await self._reader(known.piece)
             except SourceError as error:
@@ -349,15 +385,16 @@ class Pieces:
                 known = await self.get(known.piece.key)
                 continue
             assert roots is not None
-            source = cast("BinaryIO", reader)
-            return BufferedReader(VerifiedReader(source, roots, another=reader.another), 1 << 20)
+            proven = VerifiedReader(cast("BinaryIO", reader), roots, another=reader.another)
+            stream = BufferedReader(proven, 1 << 20)
+            return stream if window is None else open_window(stream, window, owns_stream=True)
         raise AssertionError("the second round returns or raises")
 
-    async def _roots_of(self, known: KnownPiece) -> SubtreeRoots | None:
+    async def subtree_roots(self, known: KnownPiece) -> SubtreeRoots | None:
+        """The roots of the whole piece's subtrees; None if it is not verified, or they are lost."""
         if known.check is None or known.check.state is not CheckState.VERIFIED:
             return None
-        cid = known.piece.piece_cid
-        return await asyncio.to_thread(load_roots, self._roots, str(cid), root_of(cid))
+        return await self._findings.roots_of(known.piece)
 
     async def _verified_for_reading(self, known: KnownPiece) -> KnownPiece:
         check = await self.verify(known.piece.key)
@@ -373,6 +410,9 @@ class Pieces:
             raise SourceError(piece.key, _NO_SOURCE)
         places = self.where.places(await self.copies(piece))
         return await FailingOver.open(places, piece)
+
+    async def _buffered(self, piece: HeldPiece) -> BinaryIO:
+        return cast("BinaryIO", BufferedReader(await self._reader(piece), 1 << 16))
 
     async def copies(self, piece: HeldPiece, *, search: bool = False) -> tuple[Copy, ...]:
         """The copies held now, `piece` itself first; see `PiecePlaces.copies`."""
@@ -391,27 +431,20 @@ class Pieces:
             outcome, place = await verify_places(
                 self.where.places(copies),
                 piece,
-                self._checkpoint(piece),
+                self._findings.checkpoint(piece),
                 on_progress=lambda done, total: report(done, total, "reading"),
             )
             if isinstance(outcome, PieceMismatch):
                 return replace(
                     empty, detail=f"{outcome} from {place.name}", state=CheckState.MISMATCH
                 )
-            await asyncio.to_thread(
-                save_roots, self._roots, str(piece.piece_cid), outcome.subtree_roots
-            )
-            content = await self._content(piece, place, outcome.subtree_roots)
+            content = await self._findings.look_into(piece, place, outcome.subtree_roots)
         except (SourceError, OSError, ValueError) as error:
             if isinstance(error, PieceUnavailable) and error.retry_after is not None:
                 self._again_at[piece.key] = now + max(int(error.retry_after * 10**9), _SOON)
             why = copies[0].problem
             return replace(empty, detail=f"{error}" + (f" ({why})" if why else ""))
-        # First the blocks, then the check: a piece is only called verified when its blocks are known.
-        if not await self._blocks.has(_origin(piece), piece.from_epoch):
-            await self._blocks.add(
-                _origin(piece), content.marks, epoch=piece.from_epoch, is_run=False
-            )
+        await self._findings.keep(piece, content, now)
         return PieceCheck(
             piece.key,
             CheckState.VERIFIED,
@@ -422,47 +455,6 @@ class Pieces:
             now,
         )
 
-    async def _content(self, piece: HeldPiece, place: Place, proof: SubtreeRoots) -> PieceContent:
-        index = index_place(self._roots, piece.piece_cid, piece.padded_size)
-        return await asyncio.to_thread(
-            content_of, await place.open(), piece.padded_size, proof, index
-        )
-
-    def _checkpoint(self, piece: HeldPiece) -> Checkpoint:
-        root = root_of(piece.piece_cid)
-        return Checkpoint(self._roots, f"{piece.piece_cid}.partial", root, piece.padded_size)
-
-
-def piece_source(provider: ProviderConfig, sector_size: int) -> PieceSource | None:
-    """The configured places where pieces are read, as one; None if there are none.
-
-    Raises:
-        BadInput: a source's kind or options are wrong.
-    """
-    sources: list[PieceSource] = []
-    if provider.storage_paths:
-        sources.append(StoragePathSource(provider.storage_paths, sector_size))
-    for position, item in enumerate(provider.sources):
-        try:
-            sources.append(make_source(item.kind, item.options))
-        except ValueError as error:
-            raise BadInput(str(error), field=f"provider.sources[{position}]") from error
-    return SeveralSources(sources) if sources else None
-
-
-def _claim_of(piece: HeldPiece) -> ClaimId | None:
-    if piece.provenance.kind is not ProvenanceKind.CLAIM or piece.provenance.id is None:
-        return None
-    return ClaimId(piece.provenance.id)
-
 
 def _best(found: list[KnownPiece]) -> PieceRef | None:
-    found.sort(key=lambda known: not (known.check and known.check.state is CheckState.VERIFIED))
-    if not found:
-        return None
-    piece = found[0].piece
-    return PieceRef(piece.key, piece.piece_cid, piece.padded_size, _claim_of(piece))
-
-
-def _origin(piece: HeldPiece) -> str:
-    return f"piece:{piece.piece_cid}"
+    return min(found, key=lambda known: not known.is_verified).ref() if found else None

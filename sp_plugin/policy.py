@@ -17,6 +17,7 @@ from sp_plugin.config import (
     JobsConfig,
     PolicyConfig,
 )
+from sp_plugin.inputs.base import PieceRef
 
 __all__ = [
     "InputFacts",
@@ -34,11 +35,11 @@ _PIECE_SOURCES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class InputFacts:
-    """What is known of one input: the held piece it comes from, if any, and the datasets that name it."""
+    """What is known of one input: the held piece or sub-piece it comes from, if any, and the datasets that name it."""
 
     source: str
     cid: Cid
-    piece: HeldPiece | None
+    piece: HeldPiece | PieceRef | None
     datasets: tuple[DatasetConfig, ...]
 
 
@@ -78,15 +79,21 @@ class PolicyDecision:
 
 
 def datasets_of(
-    piece: HeldPiece, datasets: Iterable[DatasetConfig], roots: Iterable[Cid] = ()
+    piece: HeldPiece,
+    datasets: Iterable[DatasetConfig],
+    roots: Iterable[Cid] = (),
+    names: Iterable[Cid] = (),
 ) -> tuple[DatasetConfig, ...]:
-    """The datasets that a held piece belongs to; `roots` are the CAR roots it is known to hold."""
-    held_roots = frozenset(roots)
+    """The datasets that a held piece belongs to; `roots` are the CAR roots it is known to hold.
+
+    Of a sub-piece `piece` is the one around it, whose datasets are the sub-piece's too, and `roots` and `names` are its own.
+    """
+    held_roots, called = frozenset(roots), frozenset((piece.piece_cid, *names))
     return tuple(
         dataset
         for dataset in datasets
         if piece.client in dataset.selector.clients
-        or piece.piece_cid in dataset.selector.pieces
+        or not called.isdisjoint(dataset.selector.pieces)
         or (piece.provenance.kind == "claim" and piece.provenance.id in dataset.selector.claims)
         or not held_roots.isdisjoint(dataset.selector.roots)
     )

@@ -40,14 +40,17 @@ from sp_plugin.input_cache import InputCache
 from sp_plugin.jobs.following import LogPlaces
 from sp_plugin.jobs.hold import Hold
 from sp_plugin.jobs.queue import InvalidTransition, JobQueue
+from sp_plugin.known_pieces import datasets_naming
 from sp_plugin.lineage import Lineage
 from sp_plugin.metrics import CHAIN_EPOCH, EVENT_SOURCE, JOBS, PIECES, UNKNOWN_EPOCHS
 from sp_plugin.miner import connect_miner
 from sp_plugin.node import SameChain, check_node, connect_node, nodes_agree
+from sp_plugin.piece_sources import piece_source
 from sp_plugin.piece_work import WorkStopped
-from sp_plugin.pieces import Pieces, piece_source
+from sp_plugin.pieces import Pieces
 from sp_plugin.policy import PolicyRules
 from sp_plugin.pruning import Pruning
+from sp_plugin.recent_head import RecentHead
 from sp_plugin.refill import Refill
 from sp_plugin.steps import Step, Steps
 from sp_plugin.store.approvals import ApprovalRepository
@@ -59,6 +62,7 @@ from sp_plugin.store.held_blocks import HeldBlockRepository
 from sp_plugin.store.migrate import open_store
 from sp_plugin.store.outputs import OutputRepository
 from sp_plugin.store.piece_checks import PieceCheckRepository
+from sp_plugin.store.sub_pieces import SubPieceRepository
 from sp_plugin.store.tokens import TokenRepository
 from sp_plugin.store.unsealing import UnsealRepository
 from sp_plugin.treasury import Treasury, open_treasury, shared_keys
@@ -102,7 +106,7 @@ class Sidecar:
         self.tokens = TokenRepository(store)
         self._followed: Epoch | None = None
         self._considering: set[asyncio.Task[None]] = set()
-        self._head = head
+        self.head = RecentHead(self.head_epoch, head)
         self._follower = ChainFollower(
             node,
             self.chain,
@@ -114,7 +118,6 @@ class Sidecar:
         )
         self.queue = JobQueue(store, time.time_ns, queue_rules(config.jobs))
         self.desk = ApprovalDesk(
-            queue=self.queue,
             book=ApprovalRepository(store),
             chain=node,
             provider=self.provider,
@@ -137,6 +140,7 @@ class Sidecar:
             self.chain,
             PieceCheckRepository(store, self.provider),
             HeldBlockRepository(store),
+            segments=SubPieceRepository(store),
             source=piece_source(config.provider, sector_size),
             unsealed=StoragePathSource(paths, sector_size) if paths else None,
             books=miner,
@@ -145,6 +149,7 @@ class Sidecar:
             roots_dir=data.piece_roots,
             make_room=self.input_cache.make_room,
             denylist=denylists.current,
+            admits=lambda known: bool(datasets_naming(known, config.datasets)),
             epoch=lambda: self._followed,
             clock=time.time_ns,
         )
@@ -163,7 +168,7 @@ class Sidecar:
             data,
             library=self.pieces,
             network=found.network_name,
-            head=lambda: self._head,
+            head=lambda: self.head.newest,
             clock=time.time_ns,
             denylist=denylists.current,
             hold=self.hold,
@@ -177,7 +182,7 @@ class Sidecar:
             rules=PolicyRules(config.policy, config.jobs, config.earnings),
             kinds=self.workshop.kinds,
             max_waiting=config.jobs.max_queued,
-            head=self.head_epoch,
+            head=self.head.epoch,
         )
         self.lineage = Lineage(
             self.provider,
@@ -264,7 +269,7 @@ class Sidecar:
                     self.queue,
                     self.admission.why_not_start,
                     stop,
-                    on_end=lambda: self.steps.wake("trace"),
+                    on_end=lambda: self.steps.wake_within("trace", 0.5),
                 )
             await stop.wait()
             log.info("sidecar_stopping")
@@ -342,10 +347,12 @@ class Sidecar:
 
     async def _follow(self) -> bool:
         """Take over at most one range of epochs; new ones wake the steps that live on them."""
+        asked = self.head.now()
         async with self.node.pinned():  # one step reads one node's chain
             await self.treasury.same_chain.check()
             progress = await self._follower.step()
-        self._followed, self._head = progress.cursor.height, progress.head
+        self._followed = progress.cursor.height
+        self.head.tell(progress.head, asked)
         CHAIN_EPOCH.labels("followed").set(progress.cursor.height)
         CHAIN_EPOCH.labels("head").set(progress.head)
         self._note_source()

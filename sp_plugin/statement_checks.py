@@ -16,6 +16,7 @@ from fil_plus.power import EXTRA_MULTIPLIER
 from fil_plus.terms import WHOLE_BPS, Basis
 from fil_plus.vesting import locked_part, released, vesting_entries
 from lotus_client.types import EPOCHS_PER_DAY, AttoFil, Epoch
+from sp_plugin.earnings.registry_json import sub_piece_from_json
 
 __all__ = [
     "WrongStatement",
@@ -58,7 +59,7 @@ def check_lines(periods: Sequence[Line]) -> str:
             raise WrongStatement(f"period {place} is there twice")
         seen.add(place)
         for line in period["lines"]:
-            name = (line["win"], line["job"], line["piece"], line["source"])
+            name = (line["win"], line["job"], line["piece"], line["source"], _sub(line))
             if not first <= line["epoch"] <= last:
                 raise WrongStatement(f"win {line['win']} is not of period {period['period']}")
             if name in seen or line["index"] in indexes:
@@ -68,34 +69,51 @@ def check_lines(periods: Sequence[Line]) -> str:
             seen.add(name)
             indexes.add(line["index"])
             same("sector_size", line["sector_size"], period["settings"]["sector_size"])
-            same(f"terms of {name}", line["terms"], terms.get((name[1], name[2], line["source"])))
+            same(f"terms of {name}", line["terms"], terms.get(name[1:]))
+            _check_place(line)
             same(f"basis of {name}", line["basis"], line["terms"]["basis"])
     return "every line is of its period, counts once and has its period's terms"
 
 
-def _terms_of(period: Line) -> dict[tuple[str, str, str], dict[str, Any]]:
+def _sub(content: Line) -> str:
+    """Which piece inside the held one is meant; empty for the whole."""
+    found = sub_piece_from_json(content)
+    return "" if found is None else found.label
+
+
+def _check_place(line: Line) -> None:
+    """A sub-piece lies in its piece, and no more counts than it has room for."""
+    found = sub_piece_from_json(line)
+    if found is None:
+        return
+    if found.offset + found.padded_size > int(line["padded_size"]):
+        raise WrongStatement(f"{found.label} does not lie in {line['piece']}")
+    if int(line["terms"]["counted_bytes"]) > found.unpadded_size:
+        raise WrongStatement(f"{found.label} has no room for the bytes that are counted")
+
+
+def _terms_of(period: Line) -> dict[tuple[str, str, str, str], dict[str, Any]]:
     shares = period["shares"]
-    made = {
-        (item["job"], item["piece"], PartSource.PRODUCED.value): item["terms"]
-        | {"counted_bytes": item["counted_bytes"]}
-        for item in shares["produced"]
+    return {
+        (item["job"], item["piece"], source.value, _sub(item)): item["terms"]
+        | {"counted_bytes": item.get("counted_bytes")}
+        for source, kind in ((PartSource.PRODUCED, "produced"), (PartSource.USED, "used"))
+        for item in shares[kind]
     }
-    used = {
-        (item["job"], item["piece"], PartSource.USED.value): item["terms"] | {"counted_bytes": None}
-        for item in shares["used"]
-    }
-    return made | used
 
 
 def check_used(period: Line) -> str:
     """No bonus for use above what its terms give in its window; the users who share it are not in this statement."""
     window = int(period["settings"]["input_window_epochs"])
-    at = {(item["job"], item["piece"]): item["used_at"] for item in period["shares"]["used"]}
+    at = {
+        (item["job"], item["piece"], _sub(item)): item["used_at"]
+        for item in period["shares"]["used"]
+    }
     groups: defaultdict[tuple[str, str], list[Line]] = defaultdict(list)
     for line in period["lines"]:
         groups[line["win"], line["job"]].append(line)
         if line["source"] == PartSource.USED.value:
-            used_at = at[line["job"], line["piece"]]
+            used_at = at[line["job"], line["piece"], _sub(line)]
             if not used_at <= line["epoch"] < used_at + window:
                 raise WrongStatement(f"win {line['win']}: the use by {line['job']} does not count")
     for (win, job), lines in groups.items():
@@ -110,7 +128,7 @@ def check_used(period: Line) -> str:
 def _fraction(line: Line) -> Fraction:
     terms, size = line["terms"], int(line["padded_size"])
     produced = line["source"] == PartSource.PRODUCED.value
-    counted = min(int(terms["counted_bytes"]), size) if produced else size
+    counted = size if terms["counted_bytes"] is None else min(int(terms["counted_bytes"]), size)
     bps = int(terms["output_bps"]) if produced else int(terms["input_bps"])
     bps = min(bps, int(terms["max_share_bps"]))
     if line["basis"] == Basis.VERIFIED_EXTRA.value:

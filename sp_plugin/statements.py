@@ -32,7 +32,7 @@ from sp_plugin.earnings.closing import ClosedPeriod, PieceNet, split_in_order
 from sp_plugin.earnings.gap_names import is_of_a_gap, still_unknown
 from sp_plugin.earnings.ingest import EarningsSettings, win_inputs
 from sp_plugin.earnings.ports import Holdings
-from sp_plugin.earnings.registry_json import shares_to_json
+from sp_plugin.earnings.registry_json import shares_to_json, sub_piece_json
 from sp_plugin.earnings.sector_memory import SectorMemory
 from sp_plugin.earnings.wins import WinRecord
 from sp_plugin.ledger import (
@@ -60,6 +60,7 @@ _HOW: Final = {
     "miner_qap": "ChainGetTipSetAfterHeight(max(epoch-900,0)+1, tipset), then StateMinerPower at that tipset",
     "verified": "StateMinerActiveSectors and StateGetClaims there: VerifiedDealWeight/(Expiration-PowerBaseEpoch)",
     "amount": "floor(shareable * 9 * verified * counted / padded_size * share_bps / 10000 / miner_qap)",
+    "sub_piece": "its inclusion proof (FRC-0058, PoDSI) under piece_cid: sp-plugin pieces proof make|verify",
     "proof": "RFC 9162 inclusion proof of the line's DAG-CBOR leaf under the period's root",
     "payment": "StateSearchMsg(message): exit code 0; the payee's balance rose by the amount",
 }
@@ -260,6 +261,7 @@ def _line(
         "basis": part.basis.value,
         "terms": terms,
         "amount": str(part.amount),
+        **sub_piece_json(part.sub_piece),
     }
 
 
@@ -278,10 +280,14 @@ def _terms(stored: StoredPeriod, part: Part) -> dict[str, Any]:
     shares: list[ProducedPiece | UsedPiece] = [*stored.produced, *stored.used]
     kind = ProducedPiece if part.source is PartSource.PRODUCED else UsedPiece
     for item in shares:
-        same = (item.payee, item.job, item.piece_key) == (part.payee, part.job, part.piece_key)
+        same = (item.payee, item.job, item.piece_key, item.sub_piece) == (
+            part.payee,
+            part.job,
+            part.piece_key,
+            part.sub_piece,
+        )
         if same and isinstance(item, kind):
-            counted = item.counted_bytes if isinstance(item, ProducedPiece) else None
-            return item.terms.to_json() | {"counted_bytes": counted}
+            return item.terms.to_json() | {"counted_bytes": item.counted_bytes}
     raise StatementError(f"the terms of job {part.job} are not kept with their period")
 
 
@@ -378,6 +384,7 @@ def statement_text(statement: dict[str, Any]) -> str:
             f"period {name} (epochs {period['first_epoch']} to {period['last_epoch']}): "
             f"{len(period['lines'])} lines, net {_fil(net)}, root {period['root']}"
         )
+        lines += _inside_lines(period)
         lines += [f"  unknown at the close: {win}" for win in period["unknown_wins"]]
     lines += [f"still unknown, not counted: {win}" for win in statement["unknown_wins"]]
     for payment in statement["payments"]:
@@ -391,6 +398,17 @@ def statement_text(statement: dict[str, Any]) -> str:
             f"{_fil(sum(int(amount) for _, amount in statement['unvested']))} in all"
         )
     return "\n".join([*lines, "", statement["notice"], ""])
+
+
+def _inside_lines(period: dict[str, Any]) -> list[str]:
+    """One line for each piece inside a held one that the period's lines are of."""
+    named = {
+        f"  of piece {line['sub_piece']['piece_cid']}, which lies in {line['piece']} ({line['piece_cid']}): "
+        "`sp-plugin pieces proof verify` checks the proof that it does": None
+        for line in period["lines"]
+        if "sub_piece" in line
+    }
+    return list(named)
 
 
 def _percent(bps: int) -> str:

@@ -50,6 +50,7 @@ class Steps:
         self._health = health
         self._locks = {step.name: asyncio.Lock() for step in steps}
         self._again: set[str] = set()
+        self._soon: set[str] = set()  # to be woken within a moment
         self._without_node: set[str] = (
             set()
         )  # steps whose last round failed for want of the right node
@@ -85,6 +86,16 @@ class Steps:
         task = asyncio.create_task(self.run_once(name))
         self._woken.add(task)
         task.add_done_callback(self._woken.discard)
+
+    def wake_within(self, name: str, seconds: float) -> None:
+        """Run a step so much later; asked again meanwhile, it runs only once."""
+        if name not in self._soon and not self._stopping:
+            self._soon.add(name)
+            asyncio.get_running_loop().call_later(seconds, self._now, name)
+
+    def _now(self, name: str) -> None:
+        self._soon.discard(name)
+        self.wake(name)
 
     async def run_once(self, name: str) -> None:
         """One round of a step, and further ones while it says that more waits. Never raises."""

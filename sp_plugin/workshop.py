@@ -82,6 +82,9 @@ class Workshop:
                 log.info("leftover_removed", engine=engine, execution_id=execution_id)
         if released := await queue.release_node(self._node_id):
             log.info("leases_released", jobs=released)
+            for job_id in released:
+                for execution in await queue.executions_of(job_id):
+                    await asyncio.to_thread(_remove_half_made, self._data.results / execution.id)
 
     async def work(
         self,
@@ -115,6 +118,12 @@ class Workshop:
         for executor in self._executors.values():
             if isinstance(executor, LeavesTraces):
                 await executor.close()
+
+
+def _remove_half_made(results: Path) -> None:
+    """Files that were being written when the process was killed; those that are whole stay."""
+    for path in results.glob("*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def open_workshop(

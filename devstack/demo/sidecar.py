@@ -55,6 +55,12 @@ class SidecarProcess:
         return self._process is not None and self._process.returncode is None
 
     @property
+    def pid(self) -> int:
+        """The process ID of the one started last."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def url(self) -> str:
         """Where its API listens, as it wrote it into its data directory."""
         return (self.data_dir / "api-url").read_text().strip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fil_plus.approvals import (
@@ -23,11 +23,10 @@ from fil_plus.bundle import Bundle
 from lotus_client.address import Address
 from lotus_client.crypto import Signature, SignatureError, envelope, verify_signature
 from lotus_client.types import ActorId, Epoch
-from sp_plugin.approvals.identities import IdentityReader, gather_conflicts
-from sp_plugin.approvals.recorded import bundle_from_json
+from sp_plugin.approvals.identities import Identities, IdentityReader
+from sp_plugin.approvals.recorded import recorded_bundle
 from sp_plugin.config import ApprovalsConfig
 from sp_plugin.errors import BadInput, Conflict
-from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.store.approvals import ApprovalRepository
 from sp_plugin.store.jobs import JobRecord
 
@@ -65,34 +64,31 @@ class ApprovalDesk:
     def __init__(
         self,
         *,
-        queue: JobQueue,
         book: ApprovalRepository,
         chain: IdentityReader,
         provider: ActorId,
         policy: ApprovalPolicy | None,
         clock: Callable[[], int],
     ) -> None:
-        self._queue = queue
         self._book = book
-        self._chain = chain
-        self._provider = provider
+        self._identities = Identities(chain, provider)
         self._policy = policy
         self._clock = clock
 
-    async def request(self, job_id: str) -> SigningRequest:
+    def request(self, job: JobRecord) -> SigningRequest:
         """What there is to sign for a job."""
-        bundle = bundle_of(await self._queue.job(job_id))
-        return SigningRequest(job_id, bundle, approval_payload(bundle))
+        bundle = bundle_of(job)
+        return SigningRequest(job.id, bundle, approval_payload(bundle))
 
     async def add(
-        self, job_id: str, approver: Address, signature: Signature, role: str | None = None
+        self, job: JobRecord, approver: Address, signature: Signature, role: str | None = None
     ) -> bool:
         """Whether the approval is new; it is verified first. `role` may be left out if the approver has one.
 
         Raises:
             BadInput: not listed, not that role, or not that approver's signature over this bundle.
         """
-        bundle = (await self.request(job_id)).bundle
+        bundle = bundle_of(job)
         approval = Approval(bundle.digest(), approver, signature, self._role_of(approver, role))
         try:
             verify_approval(bundle, approval)
@@ -102,7 +98,7 @@ class ApprovalDesk:
 
     async def revoke(
         self,
-        job_id: str,
+        job: JobRecord,
         approver: Address,
         signature: Signature,
         reason: RevocationReason,
@@ -113,7 +109,7 @@ class ApprovalDesk:
         Raises:
             BadInput: not listed, or not that approver's signature.
         """
-        bundle = (await self.request(job_id)).bundle
+        bundle = bundle_of(job)
         self._role_of(approver, None, any_role=True)
         payload = revocation_payload(bundle.digest(), reason, at_epoch, bundle.network_name)
         try:
@@ -129,6 +125,20 @@ class ApprovalDesk:
 
     async def decide(self, bundle: Bundle, at_epoch: Epoch) -> ApprovalDecision:
         """Whether a run of `bundle` may start at `at_epoch`, by the signatures at hand and the chain of now."""
+        approvals, revocations = await self._book.signed(bundle.digest())
+        return await self._decide(bundle, at_epoch, approvals, revocations)
+
+    async def decide_unsigned(self, bundle: Bundle, at_epoch: Epoch) -> ApprovalDecision:
+        """The same of a bundle that is new, so that nobody can have signed it."""
+        return await self._decide(bundle, at_epoch, (), ())
+
+    async def _decide(
+        self,
+        bundle: Bundle,
+        at_epoch: Epoch,
+        approvals: Sequence[Approval],
+        revocations: Sequence[Revocation],
+    ) -> ApprovalDecision:
         digest = bundle.digest()
         if self._policy is None:
             finding = ApprovalFinding(
@@ -136,17 +146,15 @@ class ApprovalDesk:
                 "no approvers are listed in the configuration (approvals.approvers)",
             )
             return ApprovalDecision(digest, at_epoch, (), (), (finding,))
-        approvals = await self._book.of_digest(digest)
-        conflicts = await gather_conflicts(
-            self._chain, self._provider, bundle.payee, {item.approver for item in approvals}
-        )
+        approvers = {item.approver for item in approvals}
+        conflicts = await self._identities.conflicts(bundle.payee, approvers, at_epoch)
         return decide_approval(
             bundle,
             approvals,
             self._policy,
             at_epoch,
             conflicts,
-            revocations=await self._book.revocations_of(digest),
+            revocations=revocations,
         )
 
     def _role_of(self, approver: Address, role: str | None, *, any_role: bool = False) -> str:
@@ -172,4 +180,4 @@ def bundle_of(job: JobRecord) -> Bundle:
     """
     if job.bundle is None or job.bundle_digest is None:
         raise Conflict(f"job {job.id} is not resolved yet: {job.message}")
-    return bundle_from_json(job.bundle, bytes.fromhex(job.bundle_digest))
+    return recorded_bundle(job.bundle, bytes.fromhex(job.bundle_digest))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from fil_plus.bundle import (
     BUNDLE_SCHEMA,
@@ -21,7 +21,10 @@ from lotus_client.cid import Cid
 from lotus_client.types import AttoFil, Epoch
 from sp_plugin.errors import BadInput
 
-__all__ = ["bundle_from_json"]
+__all__ = ["bundle_from_json", "recorded_bundle"]
+
+_KNOWN: Final[dict[bytes, Bundle]] = {}  # by digest, the oldest first
+_MOST_KNOWN: Final = 256
 
 
 def bundle_from_json(recorded: Mapping[str, Any], digest: bytes | None = None) -> Bundle:
@@ -46,6 +49,21 @@ def bundle_from_json(recorded: Mapping[str, Any], digest: bytes | None = None) -
     if digest is not None and bundle.digest() != digest:
         raise BadInput(f"has digest {bundle.digest().hex()}, {digest.hex()} was expected")
     return bundle
+
+
+def recorded_bundle(recorded: Mapping[str, Any], digest: bytes) -> Bundle:
+    """The same, of one that may have been read a moment ago: a job's bundle is looked at again and again on its way.
+
+    Raises:
+        BadInput: as `bundle_from_json`.
+    """
+    known = _KNOWN.get(digest)
+    if known is None or known.to_json() != recorded:
+        known = bundle_from_json(recorded, digest)
+        _KNOWN[digest] = known
+        while len(_KNOWN) > _MOST_KNOWN:
+            _KNOWN.pop(next(iter(_KNOWN)))
+    return known
 
 
 def _bundle(recorded: Mapping[str, Any]) -> Bundle:

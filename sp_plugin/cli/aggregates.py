@@ -11,7 +11,7 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from sp_plugin.cli.options import JsonOption
+from sp_plugin.cli.options import ConfigOption, JsonOption, connect
 
 __all__ = ["add_to"]
 
@@ -70,39 +70,58 @@ def aggregate(
 
 @proof_app.command("make")
 def make(
-    file: Annotated[Path, typer.Argument(help="The aggregate's file.")],
-    piece: Annotated[str, typer.Argument(help="The piece CID in it.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[FILE] PIECE",
+            help="The aggregate's file and the piece CID in it; without a file, of an aggregate that is held.",
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The file to write; must not exist.")
     ] = None,
+    config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
     """Prove that a piece lies in an aggregate. The proof is JSON: printed, or written to a file."""
     import json as json_text
 
+    from sp_plugin.cli.api import segment
+    from sp_plugin.cli.output import print_json
+    from sp_plugin.errors import BadInput
+
+    if len(words) > 2:
+        raise BadInput("give a file and a piece CID, or a piece CID alone")
+    if len(words) == 1:
+        made = connect(config).get(f"/api/v1/sp/pieces/{segment(words[0])}/proof")
+    else:
+        made = _proof_in_file(Path(words[0]), words[1])
+    if out is None:
+        print_json(made)
+        return
+    with _bad_files(), _whole_file(out) as stream:
+        stream.write(json_text.dumps(made, indent=2).encode() + b"\n")
+    _print({"file": str(out)} | {name: made[name] for name in ("piece_cid", "aggregate")}, json)
+
+
+def _proof_in_file(file: Path, piece: str) -> dict[str, object]:
     from deals.aggregates import encode_proof, prove_segment
     from deals.piece_cid import encode_piece_cid_v1, root_of
     from lotus_client.cid import Cid
-    from sp_plugin.cli.output import print_json
 
     with _bad_files():
         commitment = root_of(Cid.parse(piece))
         with file.open("rb") as stream:
             proof, entry = prove_segment(stream, commitment)
         root, total = proof.aggregate_of(commitment, entry.size)
-        made = {
-            "piece_cid": str(encode_piece_cid_v1(commitment)),
-            "padded_size": entry.size,
-            "aggregate": str(encode_piece_cid_v1(root)),
-            "aggregate_padded_size": total,
-            "offset": entry.offset,
-            "proof_cbor": encode_proof(proof).hex(),
-        }
-        if out is not None:
-            with _whole_file(out) as stream:
-                stream.write(json_text.dumps(made, indent=2).encode() + b"\n")
-            made = {"file": str(out)} | {name: made[name] for name in ("piece_cid", "aggregate")}
-    _print(made, json) if out is not None else print_json(made)
+    return {
+        "piece_cid": str(encode_piece_cid_v1(commitment)),
+        "padded_size": entry.size,
+        "aggregate": str(encode_piece_cid_v1(root)),
+        "aggregate_padded_size": total,
+        "offset": entry.offset,
+        "proof_cbor": encode_proof(proof).hex(),
+    }
 
 
 @proof_app.command("verify")
@@ -111,25 +130,19 @@ def verify(
     json: JsonOption = False,
 ) -> None:
     """Say whether a proof holds: exits 1 if not. That the aggregate is held is another question (`pieces list`)."""
-    from deals.aggregates import decode_proof
     from deals.data_segment import ProofError
-    from deals.piece_cid import encode_piece_cid_v1, root_of
-    from lotus_client.cid import Cid
     from sp_plugin.cli.reading import read_structure
     from sp_plugin.errors import BadInput, ExitCode
+    from sp_plugin.statement_proofs import GivenProof
 
     given = read_structure(file, "proof")
     try:
-        commitment = root_of(Cid.parse(str(given["piece_cid"])))
-        named = (root_of(Cid.parse(str(given["aggregate"]))), int(given["aggregate_padded_size"]))
-        raw, size = bytes.fromhex(str(given["proof_cbor"])), int(given["padded_size"])
+        proof = GivenProof.parse(given)
     except (KeyError, ValueError, TypeError) as error:
         raise BadInput(f"{file} is no proof that `pieces proof make` wrote: {error}") from error
     detail = ""
     try:
-        root, total = decode_proof(raw).aggregate_of(commitment, size)
-        if (root, total) != named:
-            detail = f"it leads to {encode_piece_cid_v1(root)} of {total} padded bytes"
+        proof.place()
     except ProofError as error:
         detail = str(error)
     fields = {"ok": not detail, "piece_cid": given["piece_cid"], "aggregate": given["aggregate"]}

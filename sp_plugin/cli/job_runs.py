@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from sp_plugin.cli.checked_runs import VerifyOption, ask_to_verify
 from sp_plugin.cli.options import ConfigOption, JsonOption, connect
 
 __all__ = ["add_to"]
@@ -50,6 +51,7 @@ def add_to(app: typer.Typer, job_app: typer.Typer) -> None:
 
 def run(
     file: Annotated[Path, typer.Argument(help="A job in YAML or JSON; - reads standard input.")],
+    verify: VerifyOption = None,
     detach: DetachOption = False,
     config: ConfigOption = None,
     json: JsonOption = False,
@@ -57,7 +59,9 @@ def run(
     """Hand a job in and follow it: its logs as they come; exits 1 unless it completes."""
     from sp_plugin.cli.reading import read_structure
 
-    _run(read_structure(file, "job"), config, detach=detach, json=json)
+    job = read_structure(file, "job")
+    ask_to_verify(job, verify)
+    _run(job, config, detach=detach, json=json)
 
 
 def estimate(
@@ -102,6 +106,7 @@ def wasm_run(
     publisher: PublisherOption = "local",
     timeout: TimeoutOption = 0,
     name: NameOption = "",
+    verify: VerifyOption = None,
     detach: DetachOption = False,
     config: ConfigOption = None,
     json: JsonOption = False,
@@ -118,6 +123,7 @@ def wasm_run(
     }
     job = _job(engine, inputs, outputs, env, meta, payee, publisher, timeout, name)
     job["Tasks"][0]["InputSources"].append({"Source": source, "Target": "/main.wasm"})
+    ask_to_verify(job, verify)
     _run(job, config, detach=detach, json=json)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from sp_plugin.cli.checked_runs import VerifyOption, ask_to_verify
 from sp_plugin.cli.options import ConfigOption, JsonOption, connect
 
 __all__ = ["JOBS", "add_to"]
@@ -34,10 +35,7 @@ def add_to(app: typer.Typer) -> None:
 @job_app.command()
 def submit(
     file: Annotated[Path, typer.Argument(help="A job in YAML or JSON; - reads standard input.")],
-    verify: Annotated[
-        int | None,
-        typer.Option(min=1, max=10, help="Run it so many more times; unequal results void it."),
-    ] = None,
+    verify: VerifyOption = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -45,8 +43,7 @@ def submit(
     from sp_plugin.cli.output import print_json
 
     job = _read_job(file)
-    if verify is not None:
-        _ask_to_verify(job, verify)
+    ask_to_verify(job, verify)
     answer = connect(config).put(JOBS, {"Job": job})
     if json:
         print_json(answer)
@@ -277,20 +274,6 @@ def _show_policy(answer: dict[str, Any], json: bool) -> None:
         print_rows(rows, ["", "rule", "detail"], "no rules")
     if not answer["allowed"]:
         raise typer.Exit(ExitCode.REFUSED)
-
-
-def _ask_to_verify(job: dict[str, Any], times: int) -> None:
-    """Put the wish into the job itself, so that approvers sign it."""
-    from sp_plugin.errors import BadInput
-
-    inner = next((job[key] for key in job if len(job) == 1 and str(key).casefold() == "job"), job)
-    if not isinstance(inner, dict):
-        raise BadInput("the job is not a map")
-    key = next((key for key in inner if str(key).casefold() == "meta"), "Meta")
-    meta = inner[key] if inner.get(key) is not None else {}
-    if not isinstance(meta, dict):
-        raise BadInput("the job's Meta is not a map")
-    inner[key] = meta | {"filecoin.verify": str(times)}
 
 
 def _read_job(file: Path) -> dict[str, Any]:

@@ -85,22 +85,33 @@ def statement(
 
 def audit(
     file: Annotated[Path, typer.Argument(help="A statement in JSON; - reads standard input.")],
+    proof: Annotated[
+        list[Path] | None,
+        typer.Option(help="What `pieces proof make` wrote of a piece in an aggregate; repeat it."),
+    ] = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Check every line of a statement against the node named in the configuration, without the sidecar."""
+    """Check every line of a statement against the node named in the configuration, without the sidecar.
+
+    With proofs, also that each sub-piece in it lies in the piece that earned.
+    """
     from sp_plugin.cli.output import print_json, print_rows
     from sp_plugin.cli.reading import read_structure
     from sp_plugin.errors import ExitCode
 
     content, loaded = read_structure(file, "statement"), load(config)
+    proofs = [read_structure(one, "proof") for one in proof or ()]
 
     async def work() -> dict[str, Any]:
-        from sp_plugin.audit import audit_statement
+        from sp_plugin.audit import AuditReport, audit_statement
         from sp_plugin.node import connect_node
+        from sp_plugin.statement_proofs import proof_findings
 
         async with connect_node(loaded.node) as node:
-            return (await audit_statement(content, node)).to_json()
+            report = await audit_statement(content, node)
+        more = proof_findings(content, proofs) if proofs else ()
+        return AuditReport((*report.findings, *more)).to_json()
 
     report = run_async(work())
     if json:

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Key", "add_to"]
 
-Key = Annotated[str, typer.Argument(help="A held piece's key, e.g. claim:12, or its piece CID.")]
+Key = Annotated[
+    str,
+    typer.Argument(
+        help="A held piece's key, e.g. claim:12, or the piece CID of it or of one inside it."
+    ),
+]
 _POLL_SECONDS: Final = 0.5
 _STOPPED: Final = 130  # what a shell reports of Ctrl-C
 
@@ -45,6 +50,11 @@ def locate(key: Key, config: ConfigOption = None, json: JsonOption = False) -> N
 def _print_location(answer: dict[str, Any]) -> None:
     copies = answer["copies"]
     typer.echo(f"{answer['piece_cid']}, {answer['padded_size']} bytes padded")
+    for one in answer["inside"]:
+        offset = "unknown" if one["offset"] is None else one["offset"]
+        typer.echo(
+            f"  {one['key']}: inside {one['around']}, sector {one['sector']}, offset {offset}, its bytes: {one['state']}"
+        )
     for copy in copies:
         offset = "unknown" if copy["offset"] is None else copy["offset"]
         proven = "its bytes were proven" if copy["proven"] else f"its bytes: {copy['state']}"

@@ -1,4 +1,4 @@
-"""`pieces list` (`cli.piece_work` and `cli.aggregates` have the rest), `claims list|show`, `datasets list|show`."""
+"""`pieces list|show` (`cli.piece_work` and `cli.aggregates` have the rest), `claims list|show`, `datasets list|show`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from sp_plugin.cli import piece_work
 from sp_plugin.cli.aggregates import add_to as add_aggregates
 from sp_plugin.cli.options import ConfigOption, JsonOption, connect
+from sp_plugin.cli.piece_work import Key
 
 __all__ = ["add_to"]
 
@@ -17,6 +18,7 @@ pieces_app = typer.Typer(no_args_is_help=True, help="Pieces this provider holds.
 claims_app = typer.Typer(no_args_is_help=True, help="Claims of this provider.")
 datasets_app = typer.Typer(no_args_is_help=True, help="Data that jobs may compute over.")
 
+_MOST_INSIDE = 10_000
 _COLUMNS = ["key", "piece_cid", "padded_size", "sector", "state", "datasets", "detail"]
 
 
@@ -30,9 +32,48 @@ def add_to(app: typer.Typer) -> None:
 
 
 @pieces_app.command("list")
-def list_(config: ConfigOption = None, json: JsonOption = False) -> None:
+def list_(
+    inside: Annotated[
+        str | None,
+        typer.Option(metavar="PIECE", help="List the pieces inside this one, an aggregate."),
+    ] = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
     """List the pieces held now, and whether their bytes were found to be right."""
-    _print(_pieces(config), _COLUMNS, "no pieces are held", json)
+    if inside is not None:
+        _print_inside(inside, config, json)
+        return
+    columns = [*_COLUMNS[:-1], "segments", _COLUMNS[-1]]
+    _print(_pieces(config), columns, "no pieces are held", json)
+
+
+@pieces_app.command("show")
+def show_piece(key: Key, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Show a held piece, or one inside it: where it lies, whether its bytes are right, and what is in it."""
+    from sp_plugin.cli.api import segment
+    from sp_plugin.cli.output import print_fields, print_json
+
+    row = connect(config).get(f"/api/v1/sp/pieces/{segment(key)}")
+    (print_json if json else print_fields)(row)
+
+
+def _print_inside(key: str, config: Path | None, json: bool) -> None:
+    """The sub-pieces of a piece; what was refused of its index goes to standard error."""
+    from sp_plugin.cli.api import segment
+
+    answer = connect(config).get(f"/api/v1/sp/pieces/{segment(key)}/segments?limit={_MOST_INSIDE}")
+    items, faults = answer["items"], answer["faults"]
+    for fault in faults:
+        typer.echo(f"refused: {fault}", err=True)
+    if answer["segments"] is None:
+        typer.echo("its index was not read yet: `sp-plugin pieces verify` reads it now", err=True)
+    elif answer["segments"] > len(items):
+        typer.echo(f"the first {len(items)} of {answer['segments']}", err=True)
+    if answer["refused"] and answer["refused"] > len(faults):
+        typer.echo(f"and {answer['refused'] - len(faults)} entries more are refused", err=True)
+    columns = ["key", "piece_cid", "padded_size", "payload_size", "state", "datasets"]
+    _print(items, columns, "no other pieces are in it", json)
 
 
 @claims_app.command("list")

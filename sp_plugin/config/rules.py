@@ -52,7 +52,9 @@ class DatasetSelector(Section):
     )
     claims: tuple[Count, ...] = Field(default=(), description="claim ids", examples=[[]])
     pieces: tuple[CidField, ...] = Field(
-        default=(), description="piece CIDs (baga…)", examples=[[]]
+        default=(),
+        description="piece CIDs (baga…) of held pieces, or of pieces inside them",
+        examples=[[]],
     )
     roots: tuple[CidField, ...] = Field(
         default=(), description="CAR roots inside the pieces", examples=[[]]

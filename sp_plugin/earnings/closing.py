@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +15,7 @@ from fil_plus.attribution import (
     WinUnknown,
     piece_worths,
     split_win,
+    used_ranges,
     uses_by_piece,
 )
 from fil_plus.costs import capital_cost, daily_fee_cost, net_period, payee_cost
@@ -150,21 +151,23 @@ def period_costs(
     )
     by_number = {sector.number: sector for sector in holdings.sectors}
     costs: defaultdict[CostKey, list[int]] = defaultdict(lambda: [0, 0])
-    for share in _cost_shares(produced, used, terms, last):
-        worth = worths.get(share.piece)
-        if worth is None or not worth.verified:
+    for share in _cost_shares(produced, used, terms, last, worths):
+        worth = worths[share.piece]
+        if not worth.verified:
             continue
         if terms.capital_cost_apr_bps is None:
             raise ValueError("verified_extra needs earnings.capital_cost_apr_bps; 0 is allowed")
         epochs = min(share.epochs, max(0, holdings.epoch + 1 - worth.piece.from_epoch))
         sector = by_number[worth.piece.sector]
         size = int(worth.piece.padded_size)
-        counted = size if share.counted_bytes is None else min(share.counted_bytes, size)
         for index, cost in enumerate(
             _piece_cost(worth, sector, epochs, terms.capital_cost_apr_bps)
         ):
             costs[share.payee, share.piece][index] += payee_cost(
-                cost, share_bps=share.bps, counted_bytes=counted, padded_size=size
+                cost,
+                share_bps=share.bps,
+                counted_bytes=min(share.counted_bytes, size),
+                padded_size=size,
             ).value
     return {key: (AttoFil(fee), AttoFil(capital)) for key, (fee, capital) in costs.items()}
 
@@ -174,38 +177,44 @@ class _CostShare:
     payee: Address
     piece: str
     bps: int
-    counted_bytes: int | None  # None: the whole piece
+    counted_bytes: int
     epochs: int  # of the period in which it has the share
 
 
 def _cost_shares(
-    produced: Iterable[ProducedPiece], used: Iterable[UsedPiece], terms: CostTerms, last: Epoch
+    produced: Iterable[ProducedPiece],
+    used: Iterable[UsedPiece],
+    terms: CostTerms,
+    last: Epoch,
+    worths: Mapping[str, PieceWorth],
 ) -> list[_CostShare]:
     shares = [
         _CostShare(
             item.payee,
             item.piece_key,
             min(item.terms.output_bps, item.terms.max_share_bps),
-            max(item.counted_bytes, 0),
+            item.bounded_bytes,
             PERIOD_EPOCHS,
         )
         for item in produced
-        if item.terms.basis is Basis.VERIFIED_EXTRA
+        if item.terms.basis is Basis.VERIFIED_EXTRA and item.piece_key in worths
     ]
-    counting = uses_by_piece(used, last, terms.input_window_epochs).values()
-    uses = [use for some in counting for use in some if use.terms.basis is Basis.VERIFIED_EXTRA]
-    per_piece = Counter(use.piece_key for use in uses)
-    # A bonus for use is divided among all uses of the piece, and so is its cost.
-    shares += [
-        _CostShare(
-            use.payee,
-            use.piece_key,
-            -(-use.terms.input_bps // per_piece[use.piece_key]),
-            None,
-            min(PERIOD_EPOCHS, last + 1 - use.used_at),
-        )
-        for use in uses
-    ]
+    for key, counting in uses_by_piece(used, last, terms.input_window_epochs).items():
+        uses = [use for use in counting if use.terms.basis is Basis.VERIFIED_EXTRA]
+        if key not in worths:
+            continue
+        # A bonus for use is divided among all uses of the same bytes, and so is its cost.
+        shares += [
+            _CostShare(
+                use.payee,
+                key,
+                -(-use.terms.input_bps // len(part.uses)),
+                part.counted_bytes,
+                min(PERIOD_EPOCHS, last + 1 - use.used_at),
+            )
+            for part in used_ranges(uses, worths[key].piece.padded_size)
+            for use in part.uses
+        ]
     return shares
 
 

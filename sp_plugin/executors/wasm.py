@@ -57,6 +57,7 @@ __all__ = ["WasmExecutor"]
 
 _PAGE: Final = 1 << 16
 _MAX_MODULE: Final = 64 * MIB
+_SMALL_MODULE: Final = 64 << 10  # read and hashed sooner than a thread is woken
 _MAX_LINKED: Final = 32  # modules of one program
 _MAX_MEMORY: Final = 1 << 32  # a 32-bit linear memory's end
 _SCRATCH: Final = "run-"
@@ -86,7 +87,7 @@ class WasmExecutor:
         """See `Executor.resolve`. A directory with one `.wasm` file in it stands for that file, as Bacalhau has it."""
         assert isinstance(params.entry_module, str)  # the reader made an input of the old form
         path = await find(params.entry_module)
-        module = await asyncio.to_thread(_keep_module, path, self._modules_dir, self._cache_bytes)
+        module = await self._kept(path)
         return ResolvedProgram(
             WasmProgram(module, module.stem, params.entry_point),
             tuple(params.parameters),
@@ -202,9 +203,7 @@ class WasmExecutor:
                     file = find_module(wanted, request.inputs)
                     if file is None:
                         raise _unknown_import(wanted, first)
-                    kept = await asyncio.to_thread(
-                        _keep_module, file, self._modules_dir, self._cache_bytes
-                    )
+                    kept = await self._kept(file)
                     await visit(wanted, kept, kept.stem, (*above, name))
             elif name:
                 raise CompileFailed(
@@ -217,6 +216,13 @@ class WasmExecutor:
         except ProgramMissing as error:
             raise CompileFailed(error.kind, str(error)) from error
         return list(found.items())
+
+    async def _kept(self, path: Path) -> Path:
+        """A copy of the module named by its SHA-256; a large one is read in a thread."""
+        wanted = (path, self._modules_dir, self._cache_bytes)
+        if _is_small_file(path):
+            return _keep_module(*wanted)
+        return await asyncio.to_thread(_keep_module, *wanted)
 
     async def _running_zygote(self) -> Zygote:
         """The one that starts runs; a new one if there is none or it is gone."""
@@ -294,6 +300,10 @@ def _unknown_import(module: str, name: str) -> CompileFailed:
         f"the module cannot be linked: it imports {name[:100]!r} from {module[:100]!r}, which is neither {_WASI} nor "
         "the Target of an InputSource",
     )
+
+
+def _is_small_file(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size <= _SMALL_MODULE
 
 
 def _keep_module(path: Path, directory: Path, most_bytes: int) -> Path:

@@ -21,6 +21,7 @@ from sp_plugin.http import (
     money,
     openapi,
     piece_work,
+    sub_pieces,
 )
 from sp_plugin.http.auth import auth_middleware
 from sp_plugin.http.client_version import version_middleware
@@ -44,6 +45,7 @@ _MODULES: Final = (
     estimates,
     holdings,
     piece_work,
+    sub_pieces,
     money,
     openapi,
 )

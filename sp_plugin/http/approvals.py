@@ -32,7 +32,7 @@ routes = web.RouteTableDef()
 async def bundle(request: web.Request) -> web.Response:
     """What approvers sign: the bundle, its digest, and the text for the wallet."""
     job = await job_of(request)
-    signing = await request.app[PARTS].desk.request(job.id)
+    signing = request.app[PARTS].desk.request(job)
     return web.json_response(
         {
             "job_id": job.id,
@@ -49,7 +49,7 @@ async def standing(request: web.Request) -> web.Response:
     """The signatures at hand, which of them count, and what is missing at the chain's present epoch."""
     job = await job_of(request)
     parts = request.app[PARTS]
-    signing = await parts.desk.request(job.id)
+    signing = parts.desk.request(job)
     decision = await parts.desk.decide(signing.bundle, await parts.head())
     body = await _standing_json(request, decision)
     return web.json_response({"job_id": job.id, "bundle": signing.bundle.to_json()} | body)
@@ -64,7 +64,7 @@ async def approve(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     role = body.get("role")
     added = await parts.desk.add(
-        job.id, _address(body), _signature(body), None if role is None else str(role)
+        job, _address(body), _signature(body), None if role is None else str(role)
     )
     parts.consider(job.id)
     return web.json_response({"added": added, "job_id": job.id})
@@ -82,7 +82,7 @@ async def revoke(request: web.Request) -> web.Response:
     if reason not in list(RevocationReason):
         raise BadInput(f"must be one of {', '.join(RevocationReason)}", field="reason")
     added = await request.app[PARTS].desk.revoke(
-        job.id, _address(body), _signature(body), RevocationReason(reason), Epoch(epoch)
+        job, _address(body), _signature(body), RevocationReason(reason), Epoch(epoch)
     )
     return web.json_response({"added": added, "job_id": job.id})
 

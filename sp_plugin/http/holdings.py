@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
 
 from lotus_client.address import Address
-from sp_plugin.config import Scope
+from sp_plugin.config import DatasetConfig, Scope
 from sp_plugin.config.example import plain_values
 from sp_plugin.errors import Conflict, NotFound
 from sp_plugin.http.auth import needs, refusal_of
@@ -18,11 +19,11 @@ from sp_plugin.http.gaps import gaps_json
 from sp_plugin.http.parts import PARTS
 from sp_plugin.http.requests import number
 from sp_plugin.jobs.states import ExecutionState
-from sp_plugin.pieces import KnownPiece
-from sp_plugin.policy import datasets_of
+from sp_plugin.known_pieces import KnownPiece, PieceName, datasets_naming, find_inside
 from sp_plugin.publishers.local import archive_path, pack_archive
+from sp_plugin.store.sub_pieces import SubPieceRepository, outer_of
 
-__all__ = ["routes"]
+__all__ = ["piece_json", "routes"]
 
 _CHUNK: Final = 1 << 20
 _ALL: Final = 100_000
@@ -38,25 +39,37 @@ async def datasets(request: web.Request) -> web.Response:
     """The datasets of the config, each with the keys of the held pieces in it."""
     parts = request.app[PARTS]
     known = await parts.pieces.known()
+    named = await named_inside(parts.datasets, known, parts.pieces.segments)
     items = []
     for dataset in parts.datasets:
-        keys = [
-            item.piece.key
-            for item in known
-            if datasets_of(item.piece, [dataset], item.check.roots if item.check else ())
-        ]
+        keys = [item.key for item in (*known, *named) if datasets_naming(item, [dataset])]
         items.append(plain_values(dataset) | {"pieces": keys})
     return web.json_response({"items": items, "gaps": gaps_json(await parts.gaps())})
+
+
+async def named_inside(
+    datasets: Sequence[DatasetConfig], known: Sequence[KnownPiece], segments: SubPieceRepository
+) -> list[KnownPiece]:
+    """The sub-pieces that a dataset names by their own piece CID."""
+    found = []
+    for cid in {cid for dataset in datasets for cid in dataset.selector.pieces}:
+        name = PieceName.parse(str(cid))
+        found += [] if name is None else await find_inside(known, name, segments)
+    return sorted(found, key=lambda one: one.key)
 
 
 @routes.get("/api/v1/sp/pieces")
 @needs(Scope.READ)
 async def pieces(request: web.Request) -> web.Response:
-    """The pieces this provider holds now, with what reading them has shown."""
+    """The pieces this provider holds now, with what reading them has shown; `segments` is null until its index was looked for."""
     parts = request.app[PARTS]
+    counts = await parts.pieces.segments.read()
     return web.json_response(
         {
-            "items": [_piece_json(request, item) for item in await parts.pieces.known()],
+            "items": [
+                piece_json(request, item) | {"segments": counts.get(outer_of(item.piece))}
+                for item in await parts.pieces.known()
+            ],
             "gaps": gaps_json(await parts.gaps()),
         }
     )
@@ -65,9 +78,9 @@ async def pieces(request: web.Request) -> web.Response:
 @routes.get("/api/v1/sp/pieces/{key}")
 @needs(Scope.READ)
 async def piece(request: web.Request) -> web.Response:
-    """One held piece, by key or piece CID."""
+    """One held piece, or sub-piece of one, by key or piece CID."""
     return web.json_response(
-        _piece_json(request, await request.app[PARTS].pieces.get(request.match_info["key"]))
+        piece_json(request, await request.app[PARTS].pieces.get(request.match_info["key"]))
     )
 
 
@@ -77,8 +90,8 @@ async def verify(request: web.Request) -> web.Response:
     """Read a piece's bytes now and say whether they are the piece."""
     pieces = request.app[PARTS].pieces
     known = await pieces.get(request.match_info["key"])
-    await pieces.verify(known.piece.key)
-    return web.json_response(_piece_json(request, await pieces.get(known.piece.key)))
+    await pieces.verify(known.key)
+    return web.json_response(piece_json(request, await pieces.get(known.key)))
 
 
 @routes.get("/api/v1/sp/pieces/{key}/bytes")
@@ -168,26 +181,38 @@ def _archive(home: Path) -> Path:
     return archive
 
 
-def _piece_json(request: web.Request, known: KnownPiece) -> dict[str, Any]:
+def piece_json(request: web.Request, known: KnownPiece) -> dict[str, Any]:
+    """A held piece, or a sub-piece of one, as plain values; `within` says where in which piece a sub-piece lies."""
     parts = request.app[PARTS]
-    piece, check = known.piece, known.check
-    roots = check.roots if check else ()
+    piece, check, names = known.piece, known.check, known.names
+    named = datasets_naming(known, parts.datasets)
     return {
-        "key": piece.key,
-        "piece_cid": str(piece.piece_cid),
-        "padded_size": piece.padded_size,
-        "payload_size": piece.payload_size,
+        "key": known.key,
+        "piece_cid": str(known.piece_cid),
+        "piece_cid_v2": str(names[1]) if len(names) > 1 else None,
+        "padded_size": known.padded_size,
+        "payload_size": known.payload_size,
         "sector": piece.sector,
-        "offset": check.offset if check and check.offset is not None else piece.offset,
+        "offset": known.offset,
         "provenance": piece.provenance.kind.value,
-        "claim_id": piece.provenance.id if piece.provenance.kind == "claim" else None,
+        "claim_id": known.claim_id,
         "client": None
         if piece.client is None
         else Address.of_id(piece.client).to_text(parts.prefix),
         "from_epoch": piece.from_epoch,
         "to_epoch": piece.to_epoch,
-        "datasets": [dataset.name for dataset in datasets_of(piece, parts.datasets, roots)],
+        "datasets": [dataset.name for dataset in named],
         "state": str(check.state) if check else "unread",
         "detail": check.detail if check else "",
-        "roots": [str(root) for root in roots],
+        "roots": [str(root) for root in known.roots],
+        "within": None
+        if known.part is None
+        else {
+            "key": piece.key,
+            "piece_cid": str(piece.piece_cid),
+            "padded_size": piece.padded_size,
+            "offset": known.part.part.offset,
+            "index_entry": known.part.entry,
+            "confirmed_by": known.part.confirmed_by.value,
+        },
     }

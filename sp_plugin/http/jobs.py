@@ -55,7 +55,8 @@ async def submit(request: web.Request) -> web.Response:
     job = job_in(await json_body(request))
     parts = request.app[PARTS]
     record, warnings = await parts.admission.submit(job, request[CALLER])
-    parts.consider(record.id)
+    if not record.message.startswith("waits"):  # nothing is missing, so it need not wait its turn
+        parts.consider(record.id)
     return web.json_response(
         {"JobID": record.id, "EvaluationID": str(uuid4()), "Warnings": list(warnings)}
     )

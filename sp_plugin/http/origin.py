@@ -8,6 +8,7 @@ answered. And requests that change something, coming from a page of another orig
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ __all__ = ["is_loopback", "origin_middleware"]
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+@lru_cache(maxsize=256)  # every request asks, mostly the same
 def is_loopback(host: str) -> bool:
     """Whether a host, without port, is this machine itself."""
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -10,10 +10,12 @@ from sp_plugin.config import Scope
 from sp_plugin.errors import BadInput, NotFound
 from sp_plugin.http.auth import needs
 from sp_plugin.http.parts import PARTS
-from sp_plugin.locating import LocatedCopy, Location, locate, wanted_piece
+from sp_plugin.locating import LocatedCopy, Location, locate
 from sp_plugin.piece_work import Kind, Work
 
 __all__ = ["routes"]
+
+_MOST_INSIDE: Final = 50
 
 routes = web.RouteTableDef()
 
@@ -21,14 +23,34 @@ routes = web.RouteTableDef()
 @routes.get("/api/v1/sp/pieces/{key}/location")
 @needs(Scope.READ)
 async def location(request: web.Request) -> web.Response:
-    """Where every copy of a piece lies, and which sources give its bytes now. By key or piece CID."""
+    """Where every copy of a piece lies, and which sources give its bytes now. By key or piece CID.
+
+    `inside` are the places of the same piece within others; of a sub-piece that is nowhere held whole, the copies are those of
+    the piece around the first of them.
+    """
     pieces = request.app[PARTS].pieces
     known = await pieces.known()
     held = [item.piece for item in known]
     checks = {item.piece.key: item.check for item in known if item.check is not None}
-    piece = wanted_piece(held, request.match_info["key"])
-    found = await locate(pieces.where, held, checks, piece)
-    body = {"piece_cid": str(piece.piece_cid), "padded_size": piece.padded_size}
+    wanted = await pieces.get(request.match_info["key"])
+    found = await locate(pieces.where, held, checks, wanted.piece)
+    inside = await pieces.inside(str(wanted.piece_cid))
+    body = {
+        "key": wanted.key,
+        "piece_cid": str(wanted.piece_cid),
+        "padded_size": wanted.padded_size,
+        "inside": [
+            {
+                "key": one.key,
+                "around": one.piece.key,
+                "sector": one.piece.sector,
+                "offset": one.offset,
+                "state": str(one.check.state) if one.check else "unread",
+            }
+            for one in inside[:_MOST_INSIDE]
+            if one.padded_size == wanted.padded_size
+        ],
+    }
     states = pieces.where.sources.states() if pieces.where.sources else ()
     sources = [
         {

@@ -69,9 +69,9 @@ class Materialised:
 
 @dataclass(frozen=True, slots=True)
 class PieceRef:
-    """A piece this provider holds, as far as jobs care."""
+    """A piece this provider holds, or a sub-piece inside one, as far as jobs care."""
 
-    key: str  # HeldPiece.key
+    key: str  # of the held piece, or of the sub-piece
     piece_cid: Cid
     padded_size: PaddedPieceSize
     claim_id: ClaimId | None
@@ -85,13 +85,16 @@ class HeldVolume:
     root: Cid
     payload_bytes: int
     blocks_read: tuple[Cid, ...]
+    piece_key: str | None = (
+        None  # the piece that was read, which may be another copy than the one asked for
+    )
 
 
 class PieceLibrary(Protocol):
     """The pieces this provider holds, found and written out as files. Implemented over `deals` by the service."""
 
     async def find_piece(self, piece_cid: Cid | None, claim_id: ClaimId | None) -> PieceRef | None:
-        """The held piece with that CID or claim (both given: both must fit); `None` if not held."""
+        """The held piece, or sub-piece of one, with that CID or claim (both given: both must fit); `None` if not held."""
         ...
 
     async def find_root(self, root: Cid) -> PieceRef | None:

@@ -1,4 +1,4 @@
-"""Source `filecoin`: the files in a piece that this provider holds, named by piece CID or claim."""
+"""Source `filecoin`: the files in a piece that this provider holds, or in one inside it, named by piece CID or claim."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from lotus_client.cid import FIL_COMMITMENT_UNSEALED, Cid, CidError
+from deals.piece_cid import root_of
+from lotus_client.cid import Cid, CidError
 from lotus_client.types import ClaimId
 from sp_plugin.inputs.base import (
     InputContext,
@@ -29,9 +30,11 @@ def _piece_cid(text: str) -> str:
         cid = Cid.parse(text)
     except CidError as error:
         raise PydanticCustomError("cid", "{message}", {"message": str(error)}) from error
-    if cid.codec != FIL_COMMITMENT_UNSEALED:
-        message = "is not a piece CID (they begin with baga6ea4sea)"
-        raise PydanticCustomError("cid", "{message}", {"message": message})
+    try:
+        root_of(cid)
+    except CidError as error:
+        message = "is not a piece CID (they begin with baga6ea4sea or bafkzci)"
+        raise PydanticCustomError("cid", "{message}", {"message": message}) from error
     return text
 
 
@@ -68,7 +71,8 @@ class FilecoinSource:
         """See `InputSource.materialise`."""
         piece = await _find(params, context)
         volume = await library_of(context).materialise(piece, None, params.path, into)
-        return Materialised(volume.host_path, volume.payload_bytes, volume.blocks_read, piece.key)
+        key = volume.piece_key or piece.key
+        return Materialised(volume.host_path, volume.payload_bytes, volume.blocks_read, key)
 
 
 def library_of(context: InputContext) -> PieceLibrary:

@@ -63,4 +63,5 @@ class IpfsSource:
         if piece is None:
             raise InputMissing(f"no piece of this provider holds {root}")
         volume = await library_of(context).materialise(piece, root, path, into)
-        return Materialised(volume.host_path, volume.payload_bytes, volume.blocks_read, piece.key)
+        key = volume.piece_key or piece.key
+        return Materialised(volume.host_path, volume.payload_bytes, volume.blocks_read, key)

@@ -6,8 +6,6 @@ that only what was approved is run.
 
 from __future__ import annotations
 
-import asyncio
-import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -35,6 +33,7 @@ from sp_plugin.executors.base import (
 )
 from sp_plugin.inputs.base import SOURCES, InputContext, InputMissing, InputSource, Materialised
 from sp_plugin.jobs.reading import Kinds, params_of
+from sp_plugin.jobs.removal import remove_soon
 from sp_plugin.jobs.spec import InputSourceSpec, JobSpec, Task
 
 __all__ = [
@@ -141,7 +140,7 @@ class JobBundler:
         except ProgramMissing as error:
             raise InputMissing(str(error)) from error
         finally:
-            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+            await remove_soon(scratch)
 
     def _limits(self, task: Task) -> ResourceLimits:
         """What the job asks for, or the defaults.

@@ -6,20 +6,27 @@ A lease that ran out is given to whoever asks next under a higher token, and eve
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sp_plugin.jobs.deadlines import why_too_late
 from sp_plugin.jobs.fairness import NO_SHARE, Candidate, Quota, Share, decide_next, over_quota
-from sp_plugin.jobs.signals import Signal
+from sp_plugin.jobs.signals import Call, Signal
 from sp_plugin.jobs.standing import put_off_deadline, tell_queue_heads
 from sp_plugin.jobs.states import DesiredState, ExecutionState, JobState
-from sp_plugin.jobs.transitions import ask_to_stop, end_execution, move_job, note_execution
+from sp_plugin.jobs.transitions import (
+    Reached,
+    ask_to_stop,
+    end_execution,
+    move_job,
+    reached_steps,
+)
 from sp_plugin.store.base import Store
 from sp_plugin.store.jobs import (
     ExecutionRecord,
@@ -28,10 +35,13 @@ from sp_plugin.store.jobs import (
     Lease,
     LeaseLost,
     add_history,
+    change_execution,
+    change_job,
     execution_of,
     executions,
     find_execution,
     find_job,
+    history_item,
     jobs,
 )
 from sp_plugin.store.submitters import add_usage, queue_heads, shares_of
@@ -39,6 +49,27 @@ from sp_plugin.store.submitters import add_usage, queue_heads, shares_of
 __all__ = ["Leases", "QueueRules"]
 
 _SECOND: Final = 1_000_000_000
+
+_earlier = executions.alias("earlier")
+_last_token = (
+    select(func.coalesce(func.max(_earlier.c.token), 0) + 1)
+    .where(_earlier.c.job_id == bindparam("of_job"))
+    .scalar_subquery()
+)
+# The lock on its job keeps two from getting the same token.
+_START: Final = (
+    insert(executions)
+    .values(
+        token=_last_token,
+        state=ExecutionState.BID_ACCEPTED,
+        desired_state=DesiredState.RUNNING,
+        message="",
+        traced=False,
+        revision=1,
+    )
+    .returning(executions.c.token)
+)
+_KEEP: Final = update(executions).where(executions.c.id == bindparam("execution"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +89,7 @@ class QueueRules:
 class Leases:
     """Taking, keeping and ending runs. `clock` gives Unix nanoseconds.
 
-    `work` is given when there may be something to take, `stops` when a run was asked to end, `ends` when one ended.
+    `work` is given, to one at a time, when there may be something to take, `stops` when a run was asked to end, `ends` when one ended.
     """
 
     def __init__(
@@ -67,7 +98,12 @@ class Leases:
         self._store = store
         self._clock = clock
         self.rules = rules or QueueRules()
-        self.work, self.stops, self.ends = Signal(), Signal(), Signal()
+        self.work, self.stops, self.ends = Call(), Signal(), Signal()
+        self._deciding = asyncio.Lock()
+
+    def now(self) -> int:
+        """The queue's time."""
+        return self._clock()
 
     async def take(
         self,
@@ -80,26 +116,33 @@ class Leases:
         A job for which `why_not_start` has a reason goes back to `Pending` with it, and the next one is looked at. One for
         which `why_wait` has a reason stays queued with it, and nothing else is taken in its place.
         """
-        while (candidate := await self._next()) is not None:
-            if wait := why_wait(candidate):
-                await self.tell_waiting(wait)
-                return None
-            # Asked outside the transaction: it may ask a node, and must not hold the database meanwhile.
-            reason = None if why_not_start is None else await why_not_start(candidate)
-            async with self._store.transaction() as connection:
-                job = await find_job(connection, candidate.id, lock=True)
-                if job.state is not JobState.QUEUED or job.revision != candidate.revision:
-                    continue  # another worker was faster
-                now = self._clock()
-                if reason is None:
-                    if not await self._may_run(connection, job, now):
-                        continue  # another worker took its submitter's last place
-                    return await self._start(connection, job, node_id, now)
-                await move_job(connection, job, JobState.PENDING, reason, now)
+        async with self._deciding:  # two that decide at once would only decide the same
+            while (candidate := await self._next()) is not None:
+                if wait := why_wait(candidate):
+                    await self.tell_waiting(wait)
+                    return None
+                # Asked outside the transaction: it may ask a node, and must not hold the database meanwhile.
+                reason = None if why_not_start is None else await why_not_start(candidate)
+                if (lease := await self._take(candidate, node_id, reason)) is not None:
+                    return lease
         return None
 
+    async def _take(self, candidate: JobRecord, node_id: str, reason: str | None) -> Lease | None:
+        """Start the candidate, or send it back with the reason against it; None if it was not started."""
+        async with self._store.transaction(durable=False, brief=True) as connection:
+            job = await find_job(connection, candidate.id, lock=True)
+            if job.state is not JobState.QUEUED or job.revision != candidate.revision:
+                return None  # another process was faster
+            now = self._clock()
+            if reason is not None:
+                await move_job(connection, job, JobState.PENDING, reason, now)
+                return None
+            if not await self._may_run(connection, job, now):
+                return None  # another process took its submitter's last place
+            return await self._start(connection, job, node_id, now)
+
     async def _next(self) -> JobRecord | None:
-        async with self._store.reading() as connection:
+        async with self._store.reading(brief=True) as connection:
             heads = await queue_heads(connection)
             if not heads:
                 return None
@@ -122,13 +165,12 @@ class Leases:
         return await shares_of(connection, self._clock())
 
     async def _tell_why(self, job_id: str, message: str) -> None:
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(durable=False, brief=True) as connection:
             job = await find_job(connection, job_id, lock=True)
             if job.state is JobState.QUEUED and job.message != message:
                 now = self._clock()
-                values = {"message": message, "modified_at": now, "revision": job.revision + 1}
-                await connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
-                await add_history(connection, job_id, now, "Queueing", message)
+                await change_job(connection, job_id, message=message, modified_at=now)
+                await add_history(connection, history_item(job_id, now, "Queueing", message))
 
     async def _may_run(self, connection: AsyncConnection, job: JobRecord, now: int) -> bool:
         quota = self.rules.quota_of(job.submitter or "")
@@ -140,30 +182,20 @@ class Leases:
     async def _start(
         self, connection: AsyncConnection, job: JobRecord, node_id: str, now: int
     ) -> Lease:
-        last = await connection.execute(
-            select(func.max(executions.c.token)).where(executions.c.job_id == job.id)
-        )
-        token, attempt, until = (last.scalar() or 0) + 1, job.attempts + 1, now + self._lease_time
+        attempt, until = job.attempts + 1, now + self._lease_time
         execution_id = f"e-{uuid4()}"
-        await connection.execute(
-            insert(executions).values(
-                id=execution_id,
-                job_id=job.id,
-                attempt=attempt,
-                node_id=node_id,
-                token=token,
-                lease_until=until,
-                state=ExecutionState.BID_ACCEPTED,
-                desired_state=DesiredState.RUNNING,
-                message="",
-                revision=1,
-                created_at=now,
-                modified_at=now,
-            )
-        )
-        await move_job(connection, job, JobState.RUNNING, "running", now, attempts=attempt)
-        await add_history(
-            connection,
+        values = {
+            "id": execution_id,
+            "job_id": job.id,
+            "of_job": job.id,
+            "attempt": attempt,
+            "node_id": node_id,
+            "lease_until": until,
+            "created_at": now,
+            "modified_at": now,
+        }
+        token = int((await connection.execute(_START, values)).scalar_one())
+        scheduled = history_item(
             job.id,
             now,
             "Scheduling",
@@ -172,16 +204,10 @@ class Leases:
             details={"NodeID": node_id, "Token": str(token)},
             new=ExecutionState.BID_ACCEPTED,
         )
-        await add_usage(connection, job.submitter or "", now, started=True)
-        running = replace(
-            job,
-            state=JobState.RUNNING,
-            message="running",
-            attempts=attempt,
-            revision=job.revision + 1,
-            modified_at=now,
-            deadline=job.total_deadline,
+        running = await move_job(
+            connection, job, JobState.RUNNING, "running", now, after=[scheduled], attempts=attempt
         )
+        await add_usage(connection, job.submitter or "", now, started=True)
         return Lease(running, execution_id, attempt, token, until)
 
     async def tell_waiting(self, why: str) -> None:
@@ -195,32 +221,42 @@ class Leases:
             LeaseLost: stop at once and report nothing.
         """
         now = self._clock()
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(durable=False, brief=True) as connection:
             job = await find_job(connection, lease.job.id, lock=True)
             await _held(connection, lease, now)
             if not job.stop_requested and not job.timed_out:  # these have their own message
-                values = {"message": message, "modified_at": now, "revision": job.revision + 1}
-                await connection.execute(update(jobs).where(jobs.c.id == job.id).values(values))
-            execution_id = lease.execution_id
-            await add_history(connection, job.id, now, topic, message, execution_id=execution_id)
+                await change_job(connection, job.id, message=message, modified_at=now)
+            item = history_item(job.id, now, topic, message, execution_id=lease.execution_id)
+            await add_history(connection, item)
 
-    async def heartbeat(self, lease: Lease, stood: int = 0) -> bool:
-        """Keep the lease; says whether the run is to end: the job was asked to stop, or ran into its total timeout.
+    async def heartbeat(
+        self, lease: Lease, reached: Sequence[Reached] = (), *, stood: int = 0
+    ) -> bool:
+        """Keep the lease, and record states that the run reached since; says whether the run is to end.
 
-        `stood` are the nanoseconds since the last heartbeat in which the run stood still: they do not count.
+        It is to end when the job was asked to stop, or ran into its total timeout. `stood` are the nanoseconds since the last
+        heartbeat in which the run stood still: they do not count.
 
         Raises:
             LeaseLost: stop at once and report nothing.
         """
         now = self._clock()
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(durable=False, brief=True) as connection:
             job = await find_job(connection, lease.job.id, lock=True)
-            execution = await _held(connection, lease, now)
+            held = await _held(connection, lease, now)
+            execution, steps = reached_steps(held, reached)
             await connection.execute(
-                update(executions)
-                .where(executions.c.id == execution.id)
-                .values(lease_until=now + self._lease_time)
+                _KEEP, {"execution": held.id, "lease_until": now + self._lease_time}
             )
+            if steps:
+                await change_execution(
+                    connection,
+                    execution.id,
+                    state=execution.state,
+                    message=execution.message,
+                    modified_at=now,
+                )
+                await add_history(connection, *steps)
             job = await put_off_deadline(connection, job, stood)
             late = await self._note_if_late(connection, job, now)
             return late or execution.desired_state is DesiredState.STOPPED
@@ -230,10 +266,9 @@ class Leases:
         if job.timed_out or job.stop_requested or job.deadline is None or job.deadline > now:
             return job.timed_out
         message = why_too_late(job.spec, job.total_deadline, now)
-        values = {"timed_out": True, "message": message, "modified_at": now}
-        await connection.execute(update(jobs).where(jobs.c.id == job.id).values(values))
+        await change_job(connection, job.id, timed_out=True, message=message, modified_at=now)
         await ask_to_stop(connection, job.id)
-        await add_history(connection, job.id, now, "Job Timeout", message)
+        await add_history(connection, history_item(job.id, now, "Job Timeout", message))
         return True
 
     async def set_execution_state(self, lease: Lease, state: ExecutionState, message: str) -> None:
@@ -242,28 +277,18 @@ class Leases:
         Raises:
             LeaseLost: stop at once and report nothing.
         """
-        now = self._clock()
-        async with self._store.transaction() as connection:
-            await find_job(connection, lease.job.id, lock=True)
-            execution = await _held(connection, lease, now)
-            if execution.state == state:
-                return
-            await connection.execute(
-                update(executions)
-                .where(executions.c.id == execution.id)
-                .values(
-                    state=state,
-                    message=message,
-                    modified_at=now,
-                    revision=executions.c.revision + 1,
-                )
-            )
-            await note_execution(connection, execution, state, message, now)
+        await self.heartbeat(lease, [Reached(state, message, self._clock())])
 
     async def finish(
-        self, lease: Lease, result: ExecutionResult, *, retry: bool = False, counted: bool = True
+        self,
+        lease: Lease,
+        result: ExecutionResult,
+        *,
+        reached: Sequence[Reached] = (),
+        retry: bool = False,
+        counted: bool = True,
     ) -> None:
-        """Record how an execution ended, and the job's next state, in one step.
+        """Record how an execution ended, the states on its way there, and the job's next state, in one step.
 
         Reporting the same end twice changes nothing. With `retry` the job is queued again while attempts remain; one that
         is not `counted` (we were asked to shut down) does not use one up.
@@ -272,43 +297,47 @@ class Leases:
             LeaseLost: another worker has the job, or it ended under another token.
         """
         now = self._clock()
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(brief=True) as connection:
             job = await find_job(connection, lease.job.id, lock=True)
-            execution = await find_execution(connection, lease.execution_id)
-            if execution is not None and execution.state == result.state:
+            found = await find_execution(connection, lease.execution_id)
+            if found is not None and found.state == result.state:
                 return
-            execution = _checked(execution, lease, now)
-            await end_execution(connection, execution, result, now)
+            execution, steps = reached_steps(_checked(found, lease, now), reached)
+            steps.append(await end_execution(connection, execution, result, now))
             compute, written = _used(result)
             if compute or written:
                 await add_usage(
                     connection, job.submitter or "", now, compute_ms=compute, output_bytes=written
                 )
-            again = f"again: {result.message}"
-            if result.state is ExecutionState.COMPLETED:
-                await move_job(connection, job, JobState.COMPLETED, result.message, now)
-            elif job.stop_requested:
-                await move_job(connection, job, JobState.STOPPED, job.message, now)
-            elif job.timed_out:
-                await move_job(connection, job, JobState.FAILED, job.message, now)
-            elif retry and not counted:
-                attempts = job.attempts - 1
-                await move_job(connection, job, JobState.QUEUED, again, now, attempts=attempts)
-            elif retry and job.attempts < self.rules.max_attempts:
-                await move_job(connection, job, JobState.QUEUED, again, now)
-            else:
-                await move_job(connection, job, JobState.FAILED, result.message, now)
-        self.ends.give()
-        self.work.give()
+            state, message, attempts = self._after(job, result, retry=retry, counted=counted)
+            await move_job(connection, job, state, message, now, before=steps, attempts=attempts)
+        self.ends.give()  # and whoever reports looks for work next, so nobody else need be woken
+
+    def _after(
+        self, job: JobRecord, result: ExecutionResult, *, retry: bool, counted: bool
+    ) -> tuple[JobState, str, int]:
+        """What follows for a job whose execution ended: its state, the message, the attempts that count."""
+        attempts, again = job.attempts, f"again: {result.message}"
+        if result.state is ExecutionState.COMPLETED:
+            return JobState.COMPLETED, result.message, attempts
+        if job.stop_requested:
+            return JobState.STOPPED, job.message, attempts
+        if job.timed_out:
+            return JobState.FAILED, job.message, attempts
+        if retry and not counted:
+            return JobState.QUEUED, again, attempts - 1
+        if retry and attempts < self.rules.max_attempts:
+            return JobState.QUEUED, again, attempts
+        return JobState.FAILED, result.message, attempts
 
     async def requeue_expired(self) -> list[str]:
         """The jobs whose worker went silent, queued again (or failed when their attempts are used up)."""
         now = self._clock()
         query = select(executions).where(executions.c.lease_until <= now)
-        async with self._store.reading() as connection:
+        async with self._store.reading(brief=True) as connection:
             if (await connection.execute(query.limit(1))).first() is None:
                 return []
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(durable=False, brief=True) as connection:
             rows = (await connection.execute(query)).all()
             for row in rows:
                 await self._expire(connection, execution_of(row), now)
@@ -319,11 +348,11 @@ class Leases:
         """The jobs that ran into their queue or total timeout: queued ones have failed, running ones are told to end."""
         now = self._clock()
         query = select(jobs.c.id).where(jobs.c.deadline <= now).limit(1000)
-        async with self._store.reading() as connection:
+        async with self._store.reading(brief=True) as connection:
             late = [row.id for row in await connection.execute(query)]
         ended = []
         for job_id in late:
-            async with self._store.transaction() as connection:
+            async with self._store.transaction(durable=False, brief=True) as connection:
                 job = await find_job(connection, job_id, lock=True)
                 if job.deadline is None or job.deadline > now:
                     continue
@@ -344,7 +373,7 @@ class Leases:
         Call it before the node's first `take`, and only if no other process works under this name.
         """
         now = self._clock()
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(durable=False, brief=True) as connection:
             query = select(executions).where(
                 executions.c.node_id == node_id, executions.c.lease_until.is_not(None)
             )
@@ -365,16 +394,15 @@ class Leases:
         failed = ExecutionResult(
             state=ExecutionState.FAILED, outcome="runtime_fault", message=message
         )
-        await end_execution(connection, execution, failed, now)
+        ended = await end_execution(connection, execution, failed, now)
+        state, said = JobState.QUEUED, f"again: {message}"
         if job.stop_requested:
-            await move_job(connection, job, JobState.STOPPED, job.message, now)
+            state, said = JobState.STOPPED, job.message
         elif job.timed_out:
-            await move_job(connection, job, JobState.FAILED, job.message, now)
+            state, said = JobState.FAILED, job.message
         elif job.attempts >= self.rules.max_attempts:
-            reason = f"{message} in each of {job.attempts} attempts"
-            await move_job(connection, job, JobState.FAILED, reason, now)
-        else:
-            await move_job(connection, job, JobState.QUEUED, f"again: {message}", now)
+            state, said = JobState.FAILED, f"{message} in each of {job.attempts} attempts"
+        await move_job(connection, job, state, said, now, before=[ended])
 
     @property
     def _lease_time(self) -> int:
@@ -398,9 +426,13 @@ def _checked(execution: ExecutionRecord | None, lease: Lease, now: int) -> Execu
 
 
 def _used(result: ExecutionResult) -> tuple[int, int]:
-    """Milliseconds of compute and bytes of output that count against the submitter's share."""
-    usage = result.run_record.get("usage") or {}
-    seconds = usage.get("cpu_seconds")
-    if seconds is None:
-        seconds = usage.get("wall_seconds") or 0
-    return max(0, int(float(seconds) * 1000)), int(usage.get("output_bytes") or 0)
+    """Milliseconds of compute and bytes of output that count against the submitter's share, those of check runs too."""
+    checks = (result.run_record.get("verification") or {}).get("usage") or {}
+    milliseconds = written = 0
+    for usage in (result.run_record.get("usage") or {}, checks):
+        seconds = usage.get("cpu_seconds")
+        if seconds is None:
+            seconds = usage.get("wall_seconds") or 0
+        milliseconds += max(0, int(float(seconds) * 1000))
+        written += int(usage.get("output_bytes") or 0)
+    return milliseconds, written

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sp_plugin.jobs.leases import Leases, QueueRules
 from sp_plugin.jobs.states import ExecutionState, JobState
@@ -23,14 +26,17 @@ from sp_plugin.store.jobs import (
     JobNotFound,
     JobRecord,
     add_history,
+    change_job,
     executions,
     find_execution,
     find_executions,
     find_history,
     find_job,
     find_jobs,
+    find_untraced,
+    history_item,
     job_labels,
-    job_of,
+    job_of_values,
     jobs,
 )
 from sp_plugin.store.submitters import count_waiting
@@ -54,63 +60,58 @@ class JobQueue(Leases):
         submitter: str | None = None,
         job_id: str | None = None,
         bundle: tuple[str, Mapping[str, Any]] | None = None,
-        message: str = "submitted",
+        message: str = "",
     ) -> JobRecord:
         """A new job in `Pending`, with that wire form (`JobSpec.to_wire()`), and its bundle (digest, values) if known.
 
+        `message` says what it waits for, if that is known.
+
         With `job_id`, submitting again gives back the job that is there, so that a retried request makes no second one.
         """
-        now = self._clock()
-        async with self._store.transaction() as connection:
-            if job_id is not None:
-                row = (
-                    await connection.execute(select(jobs).where(jobs.c.id == job_id))
-                ).one_or_none()
-                if row is not None:
-                    return job_of(row)
-            new_id = job_id or f"j-{uuid4()}"
-            wire = _wire(spec, new_id)
-            text = json.dumps(wire, sort_keys=True)
-            digest, values = bundle or (None, None)
-            await connection.execute(
-                insert(jobs).values(
-                    id=new_id,
-                    name=wire["Name"],
-                    namespace=wire["Namespace"],
-                    submitter=submitter or "",
-                    spec=text,
-                    spec_bytes=len(text),
-                    state=JobState.PENDING,
-                    message=message,
-                    priority=spec.get("Priority") or 0,
-                    stop_requested=False,
-                    timed_out=False,
-                    bundle_digest=digest,
-                    bundle=None if values is None else json.dumps(values, sort_keys=True),
-                    attempts=0,
-                    revision=1,
-                    created_at=now,
-                    modified_at=now,
-                )
-            )
+        now, new_id = self._clock(), job_id or f"j-{uuid4()}"
+        wire = _wire(spec, new_id)
+        text = json.dumps(wire, sort_keys=True)
+        digest, values = bundle or (None, None)
+        row = {
+            "id": new_id,
+            "name": wire["Name"],
+            "namespace": wire["Namespace"],
+            "submitter": submitter or "",
+            "spec": text,
+            "spec_bytes": len(text),
+            "state": JobState.PENDING,
+            "message": message or "submitted",
+            "priority": spec.get("Priority") or 0,
+            "stop_requested": False,
+            "timed_out": False,
+            "first_queued_at": None,
+            "total_deadline": None,
+            "deadline": None,
+            "bundle_digest": digest,
+            "bundle": None if values is None else json.dumps(values, sort_keys=True),
+            "attempts": 0,
+            "revision": 1,
+            "created_at": now,
+            "modified_at": now,
+        }
+        details = {} if digest is None else {"Digest": digest}
+        item = history_item(
+            new_id, now, "Submission", "Job submitted", details=details, new=JobState.PENDING
+        )
+        async with self._store.transaction(brief=True) as connection:
+            taken = await connection.execute(_submitting(connection), row)
+            if not taken.rowcount:
+                return await find_job(connection, new_id)
+            waits = history_item(new_id, now, "Waiting", message)
             if labels := wire["Labels"]:
                 rows = [{"job_id": new_id, "key": k, "value": v} for k, v in labels.items()]
                 await connection.execute(insert(job_labels), rows)
-            details = {} if digest is None else {"Digest": digest}
-            await add_history(
-                connection,
-                new_id,
-                now,
-                "Submission",
-                "Job submitted",
-                details=details,
-                new=JobState.PENDING,
-            )
-            return await find_job(connection, new_id)
+            await add_history(connection, item, *([waits] if message else []))
+        return job_of_values(row)
 
     async def job(self, job_id: str) -> JobRecord:
         """The job; raises `JobNotFound`."""
-        async with self._store.reading() as connection:
+        async with self._store.reading(brief=True) as connection:
             return await find_job(connection, job_id)
 
     async def named(self, wanted: str) -> JobRecord:
@@ -120,7 +121,7 @@ class JobQueue(Leases):
             JobNotFound: there is none.
             SeveralJobs: several IDs begin so.
         """
-        async with self._store.reading() as connection:
+        async with self._store.reading(brief=True) as connection:
             if (found := await find_named(connection, wanted)) is not None:
                 return found
             begun = await find_by_prefix(connection, wanted)
@@ -163,7 +164,7 @@ class JobQueue(Leases):
 
     async def waiting_count(self, submitter: str | None = None) -> int:
         """How many jobs wait to run, approved or not; of one submitter where it is given."""
-        async with self._store.reading() as connection:
+        async with self._store.reading(brief=True) as connection:
             return await count_waiting(connection, submitter)
 
     async def list_jobs(
@@ -182,17 +183,22 @@ class JobQueue(Leases):
 
     async def executions_of(self, job_id: str) -> list[ExecutionRecord]:
         """A job's executions, oldest first."""
-        async with self._store.reading() as connection:
+        async with self._store.reading(brief=True) as connection:
             return await find_executions(connection, job_id)
 
     async def execution(self, execution_id: str) -> ExecutionRecord | None:
         """The execution with exactly this ID, or None."""
-        async with self._store.transaction() as connection:
+        async with self._store.reading(brief=True) as connection:
             return await find_execution(connection, execution_id)
+
+    async def untraced(self, after: tuple[int, str], limit: int) -> list[ExecutionRecord]:
+        """Completed executions whose results nobody looked at yet, oldest end first, behind that time and ID."""
+        async with self._store.reading() as connection:
+            return await find_untraced(connection, after, limit)
 
     async def history(self, job_id: str, after: int = 0, limit: int = 1000) -> list[HistoryItem]:
         """A job's history behind a sequence number, oldest first."""
-        async with self._store.reading() as connection:
+        async with self._store.reading(brief=True) as connection:
             return await find_history(connection, job_id, after=after, limit=limit)
 
     async def stop(self, job_id: str, reason: str) -> JobRecord:
@@ -202,7 +208,7 @@ class JobQueue(Leases):
             InvalidTransition: it ended before with a result.
         """
         now = self._clock()
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(brief=True) as connection:
             job = await find_job(connection, job_id, lock=True)
             if job.state is JobState.STOPPED or job.stop_requested:
                 return job
@@ -212,18 +218,11 @@ class JobQueue(Leases):
                 )
             message = f"stopped: {reason}" if reason else "stopped"
             if job.state is JobState.RUNNING:
-                await connection.execute(
-                    update(jobs)
-                    .where(jobs.c.id == job_id)
-                    .values(
-                        stop_requested=True,
-                        message=message,
-                        modified_at=now,
-                        revision=jobs.c.revision + 1,
-                    )
+                await change_job(
+                    connection, job_id, stop_requested=True, message=message, modified_at=now
                 )
                 await ask_to_stop(connection, job_id)
-                await add_history(connection, job_id, now, "Stop", message)
+                await add_history(connection, history_item(job_id, now, "Stop", message))
             else:
                 await move_job(connection, job, JobState.STOPPED, message, now)
             stopped = await find_job(connection, job_id)
@@ -239,44 +238,28 @@ class JobQueue(Leases):
         Raises:
             InvalidTransition: the job left `Pending`.
         """
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(durable=False, brief=True) as connection:
             job = await find_job(connection, job_id, lock=True)
             if job.state is not JobState.PENDING:
                 raise InvalidTransition(f"job {job_id} is {job.state}; its bundle is fixed")
             now = self._clock()
-            await connection.execute(
-                update(jobs)
-                .where(jobs.c.id == job_id)
-                .values(
-                    bundle_digest=digest,
-                    bundle=json.dumps(bundle, sort_keys=True),
-                    modified_at=now,
-                    revision=jobs.c.revision + 1,
-                )
-            )
+            text = json.dumps(bundle, sort_keys=True)
+            values = {"bundle_digest": digest, "bundle": text, "modified_at": now}
+            await change_job(connection, job_id, **values)
             if job.bundle_digest != digest:
-                await add_history(
-                    connection,
-                    job_id,
-                    now,
-                    "Approval",
-                    "Bundle resolved",
-                    details={"Digest": digest},
-                )
+                said = {"Digest": digest}
+                item = history_item(job_id, now, "Approval", "Bundle resolved", details=said)
+                await add_history(connection, item)
 
     async def set_message(self, job_id: str, message: str) -> None:
         """Say why a job waits; recorded in the history only when it changes."""
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(durable=False, brief=True) as connection:
             job = await find_job(connection, job_id, lock=True)
             if job.message == message or job.state is not JobState.PENDING:
                 return  # it waits no more
             now = self._clock()
-            await connection.execute(
-                update(jobs)
-                .where(jobs.c.id == job_id)
-                .values(message=message, modified_at=now, revision=jobs.c.revision + 1)
-            )
-            await add_history(connection, job_id, now, "Waiting", message)
+            await change_job(connection, job_id, message=message, modified_at=now)
+            await add_history(connection, history_item(job_id, now, "Waiting", message))
 
     async def admit(self, job_id: str, message: str = "approved") -> JobRecord:
         """The job, moved from `Pending` to `Queued`; nothing changes if it is there already."""
@@ -291,17 +274,27 @@ class JobQueue(Leases):
         return await self._decide(job_id, JobState.FAILED, message)
 
     async def _decide(self, job_id: str, state: JobState, message: str) -> JobRecord:
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(durable=False, brief=True) as connection:
             job = await find_job(connection, job_id, lock=True)
             if state is JobState.QUEUED and job.bundle_digest is None:
                 raise InvalidTransition(f"job {job_id} has no bundle yet, so nothing was approved")
             if state is JobState.QUEUED and job.state is not JobState.PENDING:
                 return job  # decided twice at once: it is queued, runs or is over already
             if job.state is not state:
-                await move_job(connection, job, state, message, self._clock())
-            decided = await find_job(connection, job_id)
+                job = await move_job(connection, job, state, message, self._clock())
         (self.work if state is JobState.QUEUED else self.ends).give()
-        return decided
+        return job
+
+
+@cache
+def _insert(dialect: str) -> Any:
+    make: Any = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    return make(jobs).on_conflict_do_nothing()
+
+
+def _submitting(connection: AsyncConnection) -> Any:
+    """The insert of a new job that leaves alone one with the same ID."""
+    return _insert(connection.dialect.name)
 
 
 def _wire(spec: Mapping[str, Any], job_id: str) -> dict[str, Any]:

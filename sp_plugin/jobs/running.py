@@ -45,7 +45,7 @@ from sp_plugin.jobs.hold import Hold
 from sp_plugin.jobs.outputs import OutputRefused, PackedResults, check_outputs, pack_results
 from sp_plugin.jobs.reading import Kinds, params_of
 from sp_plugin.jobs.records import RECORD_SCHEMA, run_record, sign_record
-from sp_plugin.jobs.removal import remove_tree
+from sp_plugin.jobs.removal import remove_soon, remove_tree
 from sp_plugin.jobs.spec import InputSourceSpec, JobSpec, SpecConfig
 from sp_plugin.jobs.states import ExecutionState
 from sp_plugin.jobs.verifying import Verification, run_again
@@ -171,7 +171,7 @@ class JobRunner:
             )
         finally:
             self._mounted.pop(lease.execution_id, None)
-            await asyncio.to_thread(remove_tree, run_dir)
+            await remove_soon(run_dir)
 
     def mounted(self) -> frozenset[Path]:
         """The files and directories that are inputs of runs now."""
@@ -255,14 +255,11 @@ class JobRunner:
         outcome: ExecutionOutcome,
         cancel: asyncio.Event,
     ) -> Verification | None:
-        """Run a finished job again where its bundle asks for it; refused outputs are told when they are collected."""
+        """Run a finished job again where its bundle asks for it."""
         times = prepared.bundle.get("verify", 0)
         if not times or outcome.kind is not OutcomeKind.FINISHED:
             return None
-        try:
-            return await run_again(executor, prepared.request, outcome, times, cancel)
-        except (OutputRefused, OSError) as error:
-            return Verification(OutcomeKind.OUTPUT_REFUSED, f"run to check it: {error}", ())
+        return await run_again(executor, prepared.request, outcome, times, cancel)
 
     async def _conclude(
         self,

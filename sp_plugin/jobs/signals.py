@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-__all__ = ["Signal", "first_of", "wait_for"]
+__all__ = ["Call", "Signal", "first_of", "wait_for"]
 
 
 class Signal:
@@ -22,6 +22,33 @@ class Signal:
     def moment(self) -> asyncio.Event:
         """An event that is set when the signal is given next."""
         return self._event
+
+
+class Call:
+    """Like a signal, but each time it is given it wakes one of those who wait, the one who has waited longest.
+
+    Who took what there was gives it again, since there may be more: so many wake as find something, and one in vain.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[asyncio.Event, None] = {}
+
+    def give(self) -> None:
+        """Wake one, if any waits."""
+        if self._waiting:
+            event = next(iter(self._waiting))
+            del self._waiting[event]
+            event.set()
+
+    def moment(self) -> asyncio.Event:
+        """An event that is set when it is this one's turn; take it before looking, and `forget` it afterwards."""
+        event = asyncio.Event()
+        self._waiting[event] = None
+        return event
+
+    def forget(self, event: asyncio.Event) -> None:
+        """This one looks no more: it found something, or gave up."""
+        self._waiting.pop(event, None)
 
 
 async def wait_for(event: asyncio.Event, seconds: float) -> None:

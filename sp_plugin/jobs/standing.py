@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sp_plugin.jobs.states import JobState
 from sp_plugin.store.base import Store
-from sp_plugin.store.jobs import JobRecord, find_job, jobs
+from sp_plugin.store.jobs import JobRecord, change_job, find_job
 from sp_plugin.store.submitters import queue_heads
 
 __all__ = ["put_off_deadline", "tell_queue_heads"]
@@ -21,12 +20,10 @@ async def tell_queue_heads(store: Store, why: str, now: int) -> None:
     for job in waiting:
         if job.message == why:
             continue
-        values = {"message": why, "modified_at": now, "revision": job.revision + 1}
-        same = (jobs.c.id == job.id) & (jobs.c.revision == job.revision)
-        async with store.transaction() as connection:
-            await connection.execute(
-                update(jobs).where(same, jobs.c.state == JobState.QUEUED).values(values)
-            )
+        async with store.transaction(durable=False, brief=True) as connection:
+            found = await find_job(connection, job.id, lock=True)
+            if found.state is JobState.QUEUED and found.revision == job.revision:
+                await change_job(connection, job.id, message=why, modified_at=now)
 
 
 async def put_off_deadline(connection: AsyncConnection, job: JobRecord, stood: int) -> JobRecord:
@@ -34,7 +31,5 @@ async def put_off_deadline(connection: AsyncConnection, job: JobRecord, stood: i
     if stood <= 0 or job.total_deadline is None:
         return job
     later = job.total_deadline + stood
-    await connection.execute(
-        update(jobs).where(jobs.c.id == job.id).values(total_deadline=later, deadline=later)
-    )
+    await change_job(connection, job.id, total_deadline=later, deadline=later)
     return await find_job(connection, job.id)

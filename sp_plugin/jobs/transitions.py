@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import update
@@ -14,13 +15,24 @@ from sp_plugin.jobs.states import DesiredState, ExecutionState, JobState
 from sp_plugin.store.jobs import (
     ExecutionRecord,
     ExecutionResult,
+    HistoryRow,
     JobRecord,
     add_history,
+    change_execution,
+    change_job,
     executions,
-    jobs,
+    history_item,
 )
 
-__all__ = ["InvalidTransition", "ask_to_stop", "end_execution", "move_job", "note_execution"]
+__all__ = [
+    "InvalidTransition",
+    "Reached",
+    "ask_to_stop",
+    "end_execution",
+    "execution_step",
+    "move_job",
+    "reached_steps",
+]
 
 
 class InvalidTransition(Exception):
@@ -33,30 +45,24 @@ async def move_job(
     state: JobState,
     message: str,
     now: int,
+    *,
+    before: Sequence[HistoryRow] = (),
+    after: Sequence[HistoryRow] = (),
     **changes: Any,
-) -> None:
-    """Give a job its next state, with other `changes` of its row.
+) -> JobRecord:
+    """The job in its next state, with other `changes` of its row; its history gets `before`, this step, and `after`.
 
     Raises:
         InvalidTransition: that state may not follow.
     """
     if not job.state.can_become(state):
         raise InvalidTransition(f"job {job.id} is {job.state} and cannot become {state}")
-    await connection.execute(
-        update(jobs)
-        .where(jobs.c.id == job.id)
-        .values(
-            state=state,
-            message=message,
-            modified_at=now,
-            revision=jobs.c.revision + 1,
-            **_clocks(job, state, now),
-            **changes,
-        )
-    )
-    await add_history(
-        connection, job.id, now, "State Update", message, previous=job.state, new=state
-    )
+    values: dict[str, Any] = {"state": state, "message": message, "modified_at": now}
+    values |= _clocks(job, state, now) | changes
+    await change_job(connection, job.id, **values)
+    step = history_item(job.id, now, "State Update", message, previous=job.state, new=state)
+    await add_history(connection, *before, step, *after)
+    return replace(job, revision=job.revision + 1, **values)
 
 
 def _clocks(job: JobRecord, state: JobState, now: int) -> dict[str, int | None]:
@@ -83,40 +89,32 @@ async def ask_to_stop(connection: AsyncConnection, job_id: str) -> None:
 
 async def end_execution(
     connection: AsyncConnection, execution: ExecutionRecord, result: ExecutionResult, now: int
-) -> None:
-    """Record how an execution ended; its lease ends with it."""
-    await connection.execute(
-        update(executions)
-        .where(executions.c.id == execution.id)
-        .values(
-            state=result.state,
-            desired_state=DesiredState.STOPPED,
-            lease_until=None,
-            message=result.message,
-            outcome=result.outcome,
-            exit_code=result.exit_code,
-            run_output=_dumped(result.run_output),
-            published=_dumped(result.published),
-            run_record=_dumped(result.run_record),
-            modified_at=now,
-            revision=executions.c.revision + 1,
-        )
+) -> HistoryRow:
+    """Record how an execution ended; its lease ends with it. What comes back is yet to be put into the history."""
+    await change_execution(
+        connection,
+        execution.id,
+        state=result.state,
+        desired_state=DesiredState.STOPPED,
+        lease_until=None,
+        message=result.message,
+        outcome=result.outcome,
+        exit_code=result.exit_code,
+        run_output=_dumped(result.run_output),
+        published=_dumped(result.published),
+        run_record=_dumped(result.run_record),
+        modified_at=now,
     )
-    await note_execution(connection, execution, result.state, result.message, now)
+    return execution_step(execution, result.state, result.message, now)
 
 
-async def note_execution(
-    connection: AsyncConnection,
-    execution: ExecutionRecord,
-    state: ExecutionState,
-    message: str,
-    now: int,
-) -> None:
-    """Add an execution's step to the history of its job."""
+def execution_step(
+    execution: ExecutionRecord, state: ExecutionState, message: str, now: int
+) -> HistoryRow:
+    """An execution's step for the history of its job."""
     topic = "Execution" if state.is_terminal else "State Update"
     failed = state is ExecutionState.FAILED
-    await add_history(
-        connection,
+    return history_item(
         execution.job_id,
         now,
         topic,
@@ -126,6 +124,27 @@ async def note_execution(
         previous=execution.state,
         new=state,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A state that is not the last, which a running execution reached, and when."""
+
+    state: ExecutionState
+    message: str
+    at: int
+
+
+def reached_steps(
+    execution: ExecutionRecord, reached: Sequence[Reached]
+) -> tuple[ExecutionRecord, list[HistoryRow]]:
+    """The execution in the last of these states, and the steps to it for the history; one it is in already is none."""
+    steps = []
+    for one in reached:
+        if one.state is not execution.state:
+            steps.append(execution_step(execution, one.state, one.message, one.at))
+            execution = replace(execution, state=one.state, message=one.message)
+    return execution, steps
 
 
 def _dumped(value: Mapping[str, Any] | None) -> str | None:

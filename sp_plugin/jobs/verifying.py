@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sp_plugin.executors.base import ExecutionOutcome, ExecutionRequest, Executor, OutcomeKind
-from sp_plugin.jobs.outputs import check_outputs, pack_results
+from sp_plugin.jobs.outputs import OutputRefused, check_outputs, pack_results
 from sp_plugin.jobs.removal import remove_tree
 
 __all__ = ["Verification", "run_again"]
@@ -37,17 +37,23 @@ class _Result:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What all runs gave, the first one first. `kind` is `FINISHED` if they are equal, else what the job ends with."""
+    """What all runs gave, the first one first. `kind` is `FINISHED` if they are equal, else what the job ends with.
+
+    `cpu_seconds` (wall seconds where the engine counts none) and `output_bytes` are what the runs after the first used.
+    """
 
     kind: OutcomeKind
     message: str
     runs: Sequence[_Result]
+    cpu_seconds: float = 0.0
+    output_bytes: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """For the run record."""
         return {
             "is_equal": self.kind is OutcomeKind.FINISHED,
             "runs": [run.to_json() for run in self.runs],
+            "usage": {"cpu_seconds": self.cpu_seconds, "output_bytes": self.output_bytes},
         }
 
 
@@ -60,28 +66,71 @@ async def run_again(
 ) -> Verification:
     """The job run `times` more, one after the other, until one differs; only the first run's results are kept.
 
-    A run that was cancelled or could not be done decides nothing about the program and gives its own kind.
-
-    Raises:
-        OutputRefused: the outputs of a run cannot be taken.
+    A run that was cancelled or could not be done decides nothing about the program and gives its own kind; so do outputs
+    that cannot be taken.
     """
-    work = request.result_dir.parent
-    results = [await asyncio.to_thread(_result_of, first, request, work)]
-    for number in range(1, times + 1):
-        result_dir = work / f"again-{number}"
-        result_dir.mkdir(mode=0o755)
-        again = replace(request, result_dir=result_dir)
-        try:
-            outcome = await executor.run(again, cancel)
+    checks = _Checks(executor, request, first, cancel)
+    try:
+        kind, message = await checks.run(times)
+    except (OutputRefused, OSError) as error:
+        kind, message = OutcomeKind.OUTPUT_REFUSED, f"run to check it: {error}"
+        checks.results.clear()
+    usage = [outcome.usage for outcome in checks.outcomes]
+    return Verification(
+        kind,
+        message,
+        checks.results,
+        round(sum(one.cpu_seconds or one.wall_seconds for one in usage), 3),
+        sum(one.output_bytes or 0 for one in usage),
+    )
+
+
+class _Checks:
+    """The runs after the first, with what has come of them so far."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        request: ExecutionRequest,
+        first: ExecutionOutcome,
+        cancel: asyncio.Event,
+    ) -> None:
+        self._executor = executor
+        self._request = request
+        self._first = first
+        self._cancel = cancel
+        self._work = request.result_dir.parent
+        self.results: list[_Result] = []
+        self.outcomes: list[ExecutionOutcome] = []  # of the runs after the first
+
+    async def run(self, times: int) -> tuple[OutcomeKind, str]:
+        """How the job ends, and why.
+
+        Raises:
+            OutputRefused, OSError: the outputs of a run cannot be taken.
+        """
+        result = await asyncio.to_thread(_result_of, self._first, self._request, self._work)
+        self.results.append(result)
+        for number in range(1, times + 1):
+            outcome = await self._run_once(number)
             if outcome.kind in {OutcomeKind.CANCELLED, OutcomeKind.RUNTIME_FAULT}:
-                message = f"run {number + 1} to check it: {outcome.message}"
-                return Verification(outcome.kind, message, results)
-            results.append(await asyncio.to_thread(_result_of, outcome, again, work))
+                return outcome.kind, f"run {number + 1} to check it: {outcome.message}"
+            if self.results[-1] != self.results[0]:
+                return OutcomeKind.UNVERIFIED, _difference(self.results, outcome)
+        return OutcomeKind.FINISHED, ""
+
+    async def _run_once(self, number: int) -> ExecutionOutcome:
+        result_dir = self._work / f"again-{number}"
+        result_dir.mkdir(mode=0o755)
+        again = replace(self._request, result_dir=result_dir)
+        try:
+            outcome = await self._executor.run(again, self._cancel)
+            self.outcomes.append(outcome)
+            if outcome.kind not in {OutcomeKind.CANCELLED, OutcomeKind.RUNTIME_FAULT}:
+                self.results.append(await asyncio.to_thread(_result_of, outcome, again, self._work))
+            return outcome
         finally:
             await asyncio.to_thread(remove_tree, result_dir)
-        if results[-1] != results[0]:
-            return Verification(OutcomeKind.UNVERIFIED, _difference(results, outcome), results)
-    return Verification(OutcomeKind.FINISHED, "", results)
 
 
 def _result_of(outcome: ExecutionOutcome, request: ExecutionRequest, work: Path) -> _Result:

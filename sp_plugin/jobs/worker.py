@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from lotus_client.errors import LotusError
 from sp_plugin.executors.base import OutcomeKind
 from sp_plugin.jobs.hold import Hold
 from sp_plugin.jobs.minding import Minder
@@ -22,6 +23,7 @@ from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.jobs.running import JobRunner
 from sp_plugin.jobs.signals import first_of
 from sp_plugin.jobs.states import ExecutionState
+from sp_plugin.jobs.transitions import Reached
 from sp_plugin.store.jobs import ExecutionResult, JobRecord, Lease, LeaseLost
 
 __all__ = ["StartCheck", "Worker"]
@@ -30,6 +32,7 @@ log = structlog.get_logger()
 
 _BEAT_SECONDS: Final = 1.0
 _TIDY_SECONDS: Final = 1.0
+_MOMENT_SECONDS: Final = 0.05
 _TELL_SECONDS: Final = 10.0
 
 StartCheck = Callable[[JobRecord], Awaitable[str | None]]
@@ -85,30 +88,44 @@ class Worker:
         # before looking: what is queued, or allowed, while we look counts
         work, change = self._queue.work.moment(), self._hold.changes.moment()
         try:
-            if await self.run_once():
-                return
+            if not await self.run_once(work):
+                await first_of(work, change, seconds=self._idle_seconds)
         except SQLAlchemyError as error:  # the database is away for a moment
             log.warning("queue_unavailable", error=str(error))
-        await first_of(work, change, seconds=self._idle_seconds)
+            await asyncio.sleep(self._idle_seconds)
+        except LotusError as error:  # nobody can say whether a job may start: it stays queued
+            log.warning("start_not_decided", error=str(error))
+            await asyncio.sleep(self._idle_seconds)
+        finally:
+            self._queue.work.forget(work)
 
-    async def run_once(self) -> bool:
-        """Run the next job, if there is one; whether there was."""
+    async def run_once(self, work: asyncio.Event | None = None) -> bool:
+        """Run the next job, if there is one; whether there was. `work` is this worker's place among those who wait."""
         await self._tidy()
         if (why := self._hold.why_no_start()) is not None:
             await self._tell_waiting(why)
             return False
+        stops = self._queue.stops.moment()  # before the job is ours: no wish to stop it is missed
         lease = await self._queue.take(self._node_id, self._why_not_start, self._why_wait)
         if lease is None:
             return False
+        if work is not None:  # it is busy from now on, and there may be more
+            self._queue.work.forget(work)
+            self._queue.work.give()
         log.info("execution_started", job_id=lease.job.id, execution_id=lease.execution_id)
+        freezable = self._runner.can_freeze(lease.job)
+        minder = Minder(self._queue, lease, self._hold, freezable=freezable)
+        keeper = _Keeper(self._queue, lease, minder)
         try:
-            await self._run(lease)
+            await self._run(lease, keeper, stops)
         except LeaseLost as error:
             log.warning("lease_lost", job_id=lease.job.id, error=str(error))
         except asyncio.CancelledError:
             with suppress(LeaseLost):
                 await asyncio.shield(
-                    self._queue.finish(lease, _interrupted(), retry=True, counted=False)
+                    self._queue.finish(
+                        lease, _interrupted(), reached=keeper.reached, retry=True, counted=False
+                    )
                 )
             raise
         return True
@@ -131,32 +148,26 @@ class Worker:
             await self._queue.requeue_expired()
             await self._queue.end_late()
 
-    async def _run(self, lease: Lease) -> None:
-        cancel, ended = asyncio.Event(), asyncio.Event()
-        freezable = self._runner.can_freeze(lease.job)
-        minder = Minder(self._queue, lease, self._hold, freezable=freezable)
-
-        async def on_state(state: ExecutionState, message: str) -> None:
-            minder.phase = state
-            await self._queue.set_execution_state(lease, state, message)
-
-        running = asyncio.ensure_future(self._runner.run(lease, cancel, on_state))
-        beating = asyncio.create_task(self._keep_lease(lease, cancel, ended, minder))
-        minding = asyncio.create_task(minder.mind(running, cancel))
+    async def _run(self, lease: Lease, keeper: _Keeper, stops: asyncio.Event) -> None:
+        running = asyncio.ensure_future(self._runner.run(lease, keeper.cancel, keeper.on_state))
+        beating = asyncio.create_task(keeper.keep(stops))
+        minding = asyncio.create_task(keeper.minder.mind(running, keeper.cancel))
         try:
-            result = await self._result_of(lease, running, minder)
+            result = await self._result_of(lease, running, keeper.minder)
         finally:
             # Not cancelled: cut off inside its transaction, a heartbeat would leave SQLite's write lock behind.
-            ended.set()
+            keeper.ended.set()
             await beating
             await minding
-        gave_way = minder.gave_way(result)
+        gave_way = keeper.minder.gave_way(result)
         if gave_way is not None:
-            await self._queue.finish(lease, gave_way, retry=True, counted=False)
+            await self._queue.finish(
+                lease, gave_way, reached=keeper.reached, retry=True, counted=False
+            )
             return
         assert result is not None
         retry = OutcomeKind(result.outcome).is_retryable
-        await self._queue.finish(lease, result, retry=retry)
+        await self._queue.finish(lease, result, reached=keeper.reached, retry=retry)
         self._on_end()
         log.info(
             "execution_ended",
@@ -183,22 +194,59 @@ class Worker:
             log.exception("execution_broke", job_id=lease.job.id)
             return _broken(error)
 
-    async def _keep_lease(
-        self, lease: Lease, cancel: asyncio.Event, ended: asyncio.Event, minder: Minder
-    ) -> None:
+
+class _Keeper:
+    """Keeps the lease of one run by heartbeats, which carry the states that the run reached.
+
+    A run that ends within a moment needs no heartbeat at all: its states are recorded with its end, in one transaction.
+    """
+
+    def __init__(self, queue: JobQueue, lease: Lease, minder: Minder) -> None:
+        self._queue = queue
+        self._lease = lease
+        self.minder = minder
+        self._stood = 0  # nanoseconds that no heartbeat has told yet
+        self._news = asyncio.Event()
+        self.cancel = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.reached: list[Reached] = []  # not recorded yet
+
+    async def on_state(self, state: ExecutionState, message: str) -> None:
+        """The run reached a state."""
+        self.minder.phase = state
+        self.reached.append(Reached(state, message, self._queue.now()))
+        self._news.set()
+
+    async def keep(self, stops: asyncio.Event) -> None:
         """Send heartbeats until the run has ended; ends the run when the job is to stop or the lease is lost."""
         pause = min(self._queue.rules.lease_seconds / 3, _BEAT_SECONDS)
-        while not ended.is_set():
-            stops = self._queue.stops.moment()
-            try:
-                if await self._queue.heartbeat(lease, minder.stood()):
-                    cancel.set()
-            except LeaseLost:
-                cancel.set()  # its report will be refused
+        while True:
+            await first_of(self.ended, stops, self._news, seconds=pause)
+            if self._news.is_set() and not stops.is_set():
+                await first_of(self.ended, stops, seconds=_MOMENT_SECONDS)
+            self._news.clear()
+            if self.ended.is_set():
                 return
-            except SQLAlchemyError as error:  # the lease may still be alive at the next beat
-                log.warning("heartbeat_failed", job_id=lease.job.id, error=str(error))
-            await first_of(ended, stops, seconds=pause)
+            stops = self._queue.stops.moment()
+            if not await self._beat():
+                return
+
+    async def _beat(self) -> bool:
+        """Whether the lease still holds, as far as can be told."""
+        told = tuple(self.reached)
+        self._stood += self.minder.stood()
+        try:
+            if await self._queue.heartbeat(self._lease, told, stood=self._stood):
+                self.cancel.set()
+        except LeaseLost:
+            self.cancel.set()  # its report will be refused
+            return False
+        except SQLAlchemyError as error:  # the lease may still be alive at the next beat
+            log.warning("heartbeat_failed", job_id=self._lease.job.id, error=str(error))
+        else:
+            del self.reached[: len(told)]
+            self._stood = 0
+        return True
 
 
 def _interrupted() -> ExecutionResult:

@@ -37,7 +37,8 @@ class LocalPublisher:
         """See `Publisher.publish`."""
         archive = archive_path(context.results_dir, results.execution_id)
         try:
-            await asyncio.to_thread(pack_archive, results.directory, archive)
+            if not archive.is_file():  # a run packs it, whatever its publisher
+                await asyncio.to_thread(pack_archive, results.directory, archive)
         except OSError as error:
             raise PublishError(f"the results archive cannot be written: {error}") from error
         url = f"{(context.public_url or '').rstrip('/')}{_PATH}/{results.execution_id}.tar.gz"

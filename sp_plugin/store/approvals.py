@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -10,14 +12,16 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    bindparam,
     insert,
     select,
 )
+from sqlalchemy.engine import Row
 
 from fil_plus.approvals import Approval, Revocation, RevocationReason
 from lotus_client.crypto import Signature
 from lotus_client.types import Epoch
-from sp_plugin.store.base import AddressType, Store, metadata
+from sp_plugin.store.base import AddressType, Store, metadata, unless_there
 
 __all__ = ["ApprovalRepository", "approvals", "revocations"]
 
@@ -46,6 +50,13 @@ revocations = Table(
     UniqueConstraint("digest", "approver", "reason"),
 )
 
+_APPROVALS: Final = (
+    select(approvals).where(approvals.c.digest == bindparam("of")).order_by(approvals.c.id)
+)
+_REVOCATIONS: Final = (
+    select(revocations).where(revocations.c.digest == bindparam("of")).order_by(revocations.c.id)
+)
+
 
 class ApprovalRepository:
     """The signatures in the store. Nothing is verified here: whoever adds has verified."""
@@ -55,34 +66,27 @@ class ApprovalRepository:
 
     async def add(self, approval: Approval, now: int) -> bool:
         """Whether the approval is new; the same approver's older one in that role stays as it is."""
-        key = (
-            approvals.c.digest == approval.digest,
-            approvals.c.approver == approval.approver,
-            approvals.c.role == approval.role,
-        )
-        async with self._store.transaction() as connection:
-            if (await connection.execute(select(approvals.c.id).where(*key))).first():
-                return False
-            await connection.execute(
-                insert(approvals).values(
-                    digest=approval.digest,
-                    approver=approval.approver,
-                    role=approval.role,
-                    signature=approval.signature.to_bytes(),
-                    received_at=now,
-                )
-            )
-            return True
+        values = {
+            "digest": approval.digest,
+            "approver": approval.approver,
+            "role": approval.role,
+            "signature": approval.signature.to_bytes(),
+            "received_at": now,
+        }
+        async with self._store.transaction(brief=True) as connection:
+            query = unless_there(connection, approvals)
+            return bool((await connection.execute(query, values)).rowcount)
 
     async def of_digest(self, digest: bytes) -> tuple[Approval, ...]:
         """The approvals of a digest, oldest first."""
-        query = select(approvals).where(approvals.c.digest == digest).order_by(approvals.c.id)
-        async with self._store.reading() as connection:
-            rows = (await connection.execute(query)).all()
-        return tuple(
-            Approval(row.digest, row.approver, Signature.from_bytes(row.signature), row.role)
-            for row in rows
-        )
+        return (await self.signed(digest))[0]
+
+    async def signed(self, digest: bytes) -> tuple[tuple[Approval, ...], tuple[Revocation, ...]]:
+        """The approvals and the revocations of a digest, each oldest first."""
+        async with self._store.reading(brief=True) as connection:
+            given = (await connection.execute(_APPROVALS, {"of": digest})).all()
+            taken_back = (await connection.execute(_REVOCATIONS, {"of": digest})).all()
+        return tuple(map(_approval, given)), tuple(map(_revocation, taken_back))
 
     async def add_revocation(self, revocation: Revocation, now: int) -> bool:
         """Whether the revocation is new."""
@@ -91,7 +95,7 @@ class ApprovalRepository:
             revocations.c.approver == revocation.approver,
             revocations.c.reason == revocation.reason.value,
         )
-        async with self._store.transaction() as connection:
+        async with self._store.transaction(brief=True) as connection:
             if (await connection.execute(select(revocations.c.id).where(*key))).first():
                 return False
             await connection.execute(
@@ -108,16 +112,13 @@ class ApprovalRepository:
 
     async def revocations_of(self, digest: bytes) -> tuple[Revocation, ...]:
         """The revocations of a digest, oldest first."""
-        query = select(revocations).where(revocations.c.digest == digest).order_by(revocations.c.id)
-        async with self._store.reading() as connection:
-            rows = (await connection.execute(query)).all()
-        return tuple(
-            Revocation(
-                row.digest,
-                row.approver,
-                Signature.from_bytes(row.signature),
-                RevocationReason(row.reason),
-                Epoch(row.at_epoch),
-            )
-            for row in rows
-        )
+        return (await self.signed(digest))[1]
+
+
+def _approval(row: Row[Any]) -> Approval:
+    return Approval(row.digest, row.approver, Signature.from_bytes(row.signature), row.role)
+
+
+def _revocation(row: Row[Any]) -> Revocation:
+    signature, reason = Signature.from_bytes(row.signature), RevocationReason(row.reason)
+    return Revocation(row.digest, row.approver, signature, reason, Epoch(row.at_epoch))

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import Any, Final
+from dataclasses import dataclass, fields
+from typing import Any
 
-import aiosqlite
-from sqlalchemy import Dialect, MetaData, String, TypeDecorator, event, make_url
+from sqlalchemy import Dialect, MetaData, String, Table, TypeDecorator, make_url
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from lotus_client.address import Address
 from lotus_client.cid import Cid
 from lotus_client.types import AttoFil
+from sp_plugin.store.sqlite import BEGIN_READING, BEGIN_WRITING, sqlite_engine
+from sp_plugin.store.sqlite_brief import BriefPool
 
-__all__ = ["AddressType", "AttoFilType", "CidType", "Store", "metadata"]
-
-# The time-out comes first, for the change to WAL may have to wait too. It only counts between processes.
-_PRAGMAS: Final = (
-    "PRAGMA busy_timeout=60000",
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",
-    "PRAGMA foreign_keys=ON",
-)
+__all__ = ["AddressType", "AttoFilType", "CidType", "Store", "metadata", "unless_there"]
 
 metadata = MetaData(
     naming_convention={
@@ -76,6 +70,12 @@ class AddressType(TypeDecorator[Address]):
         return None if value is None else Address.parse(value)
 
 
+def unless_there(connection: AsyncConnection, table: Table) -> Any:
+    """An insert that leaves rows alone that are there already; the two databases spell it the same, not elsewhere."""
+    insert: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    return insert(table).on_conflict_do_nothing()
+
+
 class Store:
     """The database by URL, e.g. `sqlite+aiosqlite:////var/lib/sp-plugin/state.db`.
 
@@ -86,98 +86,99 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.engine: AsyncEngine = _engine(url)
-        self._readers = self.engine
         self._writing = asyncio.Lock()
         self._reading: AbstractAsyncContextManager[object] = nullcontext()
-        if self.engine.dialect.name != "sqlite":
-            self._readers = self.engine.execution_options(
-                isolation_level="REPEATABLE READ", postgresql_readonly=True
-            )
-            return
-        _prepare(self.engine, "BEGIN IMMEDIATE")
-        if self.engine.url.database in (None, "", ":memory:"):  # another engine has another memory
+        self._pools = _sqlite(url) if _is_sqlite(url) else _postgres(url)
+        self.engine: AsyncEngine = self._pools.writer
+        if self._pools.reader is self._pools.writer:
             self._reading = self._writing
-        else:
-            self._readers = _engine(url)
-            _prepare(self._readers, "BEGIN", "PRAGMA query_only=ON")
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def transaction(
+        self, *, durable: bool = True, brief: bool = False
+    ) -> AsyncIterator[AsyncConnection]:
         """A connection whose work is committed on leaving, or rolled back on an exception.
 
         Not to be entered again by the task that is in it, and nothing but the database is to be awaited inside: all
         other writers wait. On SQLite a cancelled task finishes its statements and commits first, and is cancelled
         when it leaves.
+
+        What was committed outlives this process in any case. With `durable=False` it may be lost with the machine's power
+        if nothing durable was committed after it; what comes later is never kept without what came before. So it is for
+        what would be done again anyway, and never for money or for what somebody was told is safe. `brief` is for a few
+        rows found by their keys: on SQLite its statements run in the event loop's thread.
         """
-        async with self._writing, self.engine.begin() as connection:
+        async with self._writing, self._writer(durable, brief) as connection:
             yield connection
-        await asyncio.sleep(0)  # where a cancellation that came meanwhile is felt
+        if durable or not brief:  # else it waited for no thread
+            await asyncio.sleep(0)  # where a cancellation that came meanwhile is felt
+
+    def _writer(self, durable: bool, brief: bool) -> AbstractAsyncContextManager[AsyncConnection]:
+        pools = self._pools
+        pool = pools.brief if durable else pools.brief_relaxed
+        if brief and pool is not None:
+            return pool.writing()
+        return (pools.writer if durable else pools.relaxed).begin()
+
+    def reading(self, *, brief: bool = False) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection that sees the database as it is at its first read, whatever others write, and cannot write."""
+        pool = self._pools.brief_reader if brief else None
+        return self._reading_long() if pool is None else pool.reading()
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection that sees the database as it is at its first read, whatever others write, and cannot write."""
-        async with self._reading, self._readers.begin() as connection:
+    async def _reading_long(self) -> AsyncIterator[AsyncConnection]:
+        async with self._reading, self._pools.reader.begin() as connection:
             yield connection
         await asyncio.sleep(0)
 
     async def close(self) -> None:
         """Give the connections back; the store cannot be used afterwards."""
-        await self.engine.dispose()
-        await self._readers.dispose()
+        for pool in self._pools.all():
+            await pool.dispose()
 
 
-class _Patient(aiosqlite.Connection):
-    """A connection whose statements end before the task that waits for them is cancelled.
+@dataclass(frozen=True, slots=True)
+class _Pools:
+    """Pools of connections; they connect when they are first used, and some may be the same."""
 
-    SQLAlchemy throws a connection away when a wait for it is cancelled, while the driver's thread goes on: the
-    statement, the transaction and the write lock then live until somebody happens to collect them.
-    """
+    writer: AsyncEngine
+    relaxed: AsyncEngine
+    reader: AsyncEngine
+    brief: BriefPool | None = None
+    brief_relaxed: BriefPool | None = None
+    brief_reader: BriefPool | None = None
 
-    async def _execute(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
-        statement: Coroutine[Any, Any, Any] = super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
-        running = asyncio.ensure_future(statement)
-        cancelled = 0
-        while not running.done():
-            try:
-                await asyncio.wait({running})
-            except asyncio.CancelledError:
-                cancelled += 1
-        if cancelled and (task := asyncio.current_task()) is not None:
-            for _ in range(cancelled):
-                task.uncancel()
-                task.cancel()  # again, at the next wait that is none for the database
-        return running.result()
+    def all(self) -> list[AsyncEngine | BriefPool]:
+        """Each once."""
+        found = (getattr(self, field.name) for field in fields(self))
+        return list({id(pool): pool for pool in found if pool is not None}.values())
 
 
-def _patient(database: str, **options: Any) -> _Patient:
-    connection = _Patient(lambda: sqlite3.connect(database, **options), iter_chunk_size=64)
-    connection._thread.daemon = (
-        True  # as SQLAlchemy has it: a lost connection must not keep the process
+def _is_sqlite(url: str) -> bool:
+    return make_url(url).get_backend_name() == "sqlite"
+
+
+def _sqlite(url: str) -> _Pools:
+    full, normal = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
+    writer = sqlite_engine(url, BEGIN_WRITING, full)
+    if make_url(url).database in (None, "", ":memory:"):  # another engine has another memory
+        return _Pools(writer, writer, writer)
+    only = "PRAGMA query_only=ON"
+    relaxed = sqlite_engine(url, BEGIN_WRITING, normal)
+    reader = sqlite_engine(url, BEGIN_READING, full, only)
+    return _Pools(
+        writer,
+        relaxed,
+        reader,
+        BriefPool(writer, full),
+        BriefPool(relaxed, normal, waits_for_disk=False),
+        BriefPool(reader, only),
     )
-    return connection
 
 
-def _engine(url: str) -> AsyncEngine:
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_async_engine(url)
-    return create_async_engine(url, connect_args={"async_creator_fn": _patient})
-
-
-def _prepare(engine: AsyncEngine, begin: str, *pragmas: str) -> None:
-    """Let every transaction of a SQLite engine start with `begin`."""
-
-    def connected(connection: Any, _record: object) -> None:
-        # The driver's own transaction handling is switched off so that `begin` is the only one.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in (*_PRAGMAS, *pragmas):
-            cursor.execute(pragma)
-        cursor.close()
-
-    def started(connection: Any) -> None:
-        # A deferred transaction that turns into a writer can fail at once with "database is locked"; an immediate one waits.
-        connection.exec_driver_sql(begin)
-
-    event.listen(engine.sync_engine, "connect", connected)
-    event.listen(engine.sync_engine, "begin", started)
+def _postgres(url: str) -> _Pools:
+    writer = create_async_engine(url)
+    settings = {"server_settings": {"synchronous_commit": "off"}}
+    relaxed = create_async_engine(url, connect_args=settings)
+    reader = writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return _Pools(writer, relaxed, reader)

@@ -12,12 +12,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Integer, String, Table, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lotus_client.cid import IDENTITY, Cid
 from lotus_client.types import Epoch
-from sp_plugin.store.base import Store, metadata
+from sp_plugin.store.base import Store, metadata, unless_there
 
 __all__ = ["HeldBlockRepository", "block_mark", "block_origins", "held_blocks"]
 
@@ -68,7 +67,7 @@ class HeldBlockRepository:
         """Keep the blocks of an origin. Interrupted anywhere it is not complete, and adding it again completes it."""
         async with self._store.transaction() as connection:
             await connection.execute(
-                _unless_there(connection, block_origins).values(
+                unless_there(connection, block_origins).values(
                     name=name, is_run=is_run, epoch=epoch, complete=False
                 )
             )
@@ -76,7 +75,7 @@ class HeldBlockRepository:
         for first in range(0, len(marks), _CHUNK):
             rows = [{"mark": mark, "origin": origin} for mark in marks[first : first + _CHUNK]]
             async with self._store.transaction() as connection:
-                await connection.execute(_unless_there(connection, held_blocks), rows)
+                await connection.execute(unless_there(connection, held_blocks), rows)
         async with self._store.transaction() as connection:
             query = update(block_origins).where(block_origins.c.id == origin)
             await connection.execute(query.values(complete=True))
@@ -114,9 +113,3 @@ class HeldBlockRepository:
 async def _origin(connection: AsyncConnection, name: str) -> Any:
     query = select(block_origins).where(block_origins.c.name == name)
     return (await connection.execute(query)).one_or_none()
-
-
-def _unless_there(connection: AsyncConnection, table: Table) -> Any:
-    """An insert that leaves rows alone that are there already; the two databases spell it the same, not elsewhere."""
-    insert: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    return insert(table).on_conflict_do_nothing()

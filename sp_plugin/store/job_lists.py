@@ -6,13 +6,25 @@ not at an offset, so that jobs that come meanwhile neither repeat nor hide other
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, reduce
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, exists, select, tuple_
-from sqlalchemy.engine import Row
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    exists,
+    func,
+    literal,
+    select,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sp_plugin.jobs.states import JobState
@@ -23,15 +35,13 @@ __all__ = ["JobFilter", "JobPage", "LabelTerm", "find_by_prefix", "find_named", 
 _SHORTEST_PREFIX: Final = 3
 _PAGE_BYTES: Final = 16 << 20  # of specifications; one job larger than this is a page of its own
 _MOST_JOBS: Final = 10_000
-_SHOWN: Final = (
-    jobs.c.id,
-    jobs.c.spec,
-    jobs.c.state,
-    jobs.c.message,
-    jobs.c.revision,
-    jobs.c.created_at,
-    jobs.c.modified_at,
+_BY_NAME: Final = (
+    select(jobs)
+    .where(jobs.c.name == bindparam("wanted"))
+    .order_by(jobs.c.created_at.desc())
+    .limit(1)
 )
+_BY_ID: Final = select(jobs).where(jobs.c.id == bindparam("wanted"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +81,8 @@ class JobPage:
 
 async def find_named(connection: AsyncConnection, wanted: str) -> JobRecord | None:
     """The job with this name (the newest of several), else with this ID."""
-    by_name = select(jobs).where(jobs.c.name == wanted).order_by(jobs.c.created_at.desc()).limit(1)
-    for query in (by_name, select(jobs).where(jobs.c.id == wanted)):
-        if (row := (await connection.execute(query)).first()) is not None:
+    for query in (_BY_NAME, _BY_ID):
+        if (row := (await connection.execute(query, {"wanted": wanted})).first()) is not None:
             return job_of(row)
     return None
 
@@ -90,24 +99,31 @@ async def find_page(connection: AsyncConnection, wanted: JobFilter) -> JobPage:
     """One page of the jobs wanted."""
     order = jobs.c[wanted.order_by]
     limit = min(wanted.limit, _MOST_JOBS)
-    sizes = _chosen(select(order, jobs.c.id, jobs.c.spec_bytes), wanted).limit(limit + 1)
-    found = (await connection.execute(sizes)).all()
-    count = _fitting(found[:limit])
+    count, goes_on = await _fitting(connection, wanted, limit)
     if not count:
         return JobPage((), None)
-    rows = (await connection.execute(_chosen(select(*_SHOWN), wanted).limit(count))).all()
-    last = found[count - 1]
-    after = (last[0], last.id) if len(found) > count else None
-    return JobPage(tuple(_text_of(row) for row in rows), after)
+    rest = _rest(connection.dialect.name)
+    query = _chosen(select(jobs.c.spec, rest, order, jobs.c.id), wanted).limit(count)
+    rows = (await connection.execute(query)).all()
+    after = (rows[-1][2], rows[-1][3]) if goes_on and rows else None
+    return JobPage(tuple([_joined(row[0], row[1]) for row in rows]), after)
 
 
-def _fitting(found: Sequence[Row[Any]]) -> int:
-    size = 0
-    for count, row in enumerate(found):
-        size += row.spec_bytes
-        if count and size > _PAGE_BYTES:
-            return count
-    return len(found)
+async def _fitting(connection: AsyncConnection, wanted: JobFilter, limit: int) -> tuple[int, bool]:
+    """How many jobs fit one page, at most `limit`, and whether others follow."""
+    sizes = _chosen(select(jobs.c.spec_bytes), wanted).limit(limit + 1)
+    inner = sizes.subquery()
+    whole = select(func.count(), func.coalesce(func.sum(inner.c.spec_bytes), 0))
+    found, size = (await connection.execute(whole.select_from(inner))).one()
+    if size <= _PAGE_BYTES:
+        return min(int(found), limit), int(found) > limit
+    each = (await connection.execute(sizes)).scalars().all()
+    used = 0
+    for count, one in enumerate(each[:limit]):
+        used += one
+        if count and used > _PAGE_BYTES:
+            return count, True
+    return min(len(each), limit), len(each) > limit
 
 
 def _chosen(query: Select[Any], wanted: JobFilter) -> Select[Any]:
@@ -135,12 +151,37 @@ def _has(term: LabelTerm) -> ColumnElement[bool]:
     return ~found if term.negated else found
 
 
-def _text_of(row: Row[Any]) -> str:
+def _joined(spec: str, rest: str) -> str:
     """The job as clients read it. Its specification is kept as JSON text and not taken apart: lists are long."""
-    spec = row.spec[:-1] + "," if len(row.spec) > 2 else "{"
-    return (
-        f'{spec}"ID":{json.dumps(row.id)},'
-        f'"State":{{"StateType":"{row.state}","Message":{json.dumps(row.message)},"Details":{{}}}},'
-        f'"Version":1,"Revision":{row.revision},'
-        f'"CreateTime":{row.created_at},"ModifyTime":{row.modified_at}}}'
-    )
+    return f"{spec[:-1]},{rest}" if len(spec) > 2 else f"{{{rest}"
+
+
+@cache
+def _rest(dialect: str) -> ColumnElement[str]:
+    """What the server adds to a specification, put together by the database."""
+
+    def quoted(column: Column[Any]) -> ColumnElement[str]:
+        if dialect == "sqlite":
+            return func.json_quote(column, type_=Text)
+        return cast(func.to_json(column), Text)
+
+    def number(column: Column[Any]) -> ColumnElement[str]:
+        return cast(column, Text)
+
+    parts: list[ColumnElement[str] | str] = [
+        '"ID":',
+        quoted(jobs.c.id),
+        ',"State":{"StateType":"',
+        jobs.c.state,
+        '","Message":',
+        quoted(jobs.c.message),
+        ',"Details":{}},"Version":1,"Revision":',
+        number(jobs.c.revision),
+        ',"CreateTime":',
+        number(jobs.c.created_at),
+        ',"ModifyTime":',
+        number(jobs.c.modified_at),
+        "}",
+    ]
+    columns = [literal(part, Text) if isinstance(part, str) else part for part in parts]
+    return reduce(lambda left, right: left + right, columns)

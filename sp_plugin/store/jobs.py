@@ -22,8 +22,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    bindparam,
     insert,
     select,
+    text,
+    tuple_,
+    update,
 )
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -35,20 +39,26 @@ __all__ = [
     "ExecutionRecord",
     "ExecutionResult",
     "HistoryItem",
+    "HistoryRow",
     "JobNotFound",
     "JobRecord",
     "Lease",
     "LeaseLost",
     "add_history",
+    "change_execution",
+    "change_job",
     "executions",
     "find_execution",
     "find_executions",
     "find_history",
     "find_job",
     "find_jobs",
+    "find_untraced",
+    "history_item",
     "job_history",
     "job_labels",
     "job_of",
+    "job_of_values",
     "jobs",
 ]
 
@@ -111,12 +121,22 @@ executions = Table(
     Column("run_output", _JSON),  # Bacalhau's RunOutput
     Column("published", _JSON),  # Bacalhau's PublishedResult
     Column("run_record", _JSON),
+    Column("traced", Boolean, nullable=False, default=False),  # what it brought is in `outputs`
     Column("revision", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("modified_at", BigInteger, nullable=False),
     UniqueConstraint("job_id", "token"),
 )
 Index("ix_executions_lease", executions.c.lease_until)
+# Literal, since a partial index serves only queries that say the same.
+_UNTRACED: Final = text(f"state = {ExecutionState.COMPLETED.value} AND NOT traced")
+Index(
+    "ix_executions_untraced",
+    executions.c.modified_at,
+    executions.c.id,
+    sqlite_where=_UNTRACED,
+    postgresql_where=_UNTRACED,
+)
 
 job_history = Table(
     "job_history",
@@ -133,12 +153,33 @@ job_history = Table(
 )
 
 
+# Made once: to make a statement takes longer than to run it.
+_JOB: Final = select(jobs).where(jobs.c.id == bindparam("job"))
+_JOB_LOCKED: Final = _JOB.with_for_update()
+_EXECUTION: Final = select(executions).where(executions.c.id == bindparam("execution"))
+_EXECUTIONS: Final = (
+    select(executions).where(executions.c.job_id == bindparam("job")).order_by(executions.c.token)
+)
+_CHANGE_JOB: Final = (
+    update(jobs).where(jobs.c.id == bindparam("job")).values(revision=jobs.c.revision + 1)
+)
+_CHANGE_EXECUTION: Final = (
+    update(executions)
+    .where(executions.c.id == bindparam("execution"))
+    .values(revision=executions.c.revision + 1)
+)
+_ADD_HISTORY: Final = insert(job_history)
+
+
 class JobNotFound(LookupError):
     """No job has this ID."""
 
 
 class LeaseLost(Exception):
     """The lease expired or was given to another worker; what this worker did must not be recorded."""
+
+
+HistoryRow = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,10 +275,9 @@ async def find_job(connection: AsyncConnection, job_id: str, *, lock: bool = Fal
     Raises:
         JobNotFound: there is none.
     """
-    query = select(jobs).where(jobs.c.id == job_id)
-    if lock:  # for PostgreSQL; on SQLite every transaction of ours locks the whole database
-        query = query.with_for_update()
-    row = (await connection.execute(query)).one_or_none()
+    # locked for PostgreSQL; on SQLite every transaction of ours locks the whole database
+    query = _JOB_LOCKED if lock else _JOB
+    row = (await connection.execute(query, {"job": job_id})).one_or_none()
     if row is None:
         raise JobNotFound(f"job not found: {job_id}")
     return job_of(row)
@@ -265,15 +305,24 @@ async def find_jobs(
 
 async def find_executions(connection: AsyncConnection, job_id: str) -> list[ExecutionRecord]:
     """A job's executions, oldest first."""
-    query = select(executions).where(executions.c.job_id == job_id).order_by(executions.c.token)
-    return [execution_of(row) for row in (await connection.execute(query)).all()]
+    rows = (await connection.execute(_EXECUTIONS, {"job": job_id})).all()
+    return [execution_of(row) for row in rows]
 
 
 async def find_execution(connection: AsyncConnection, execution_id: str) -> ExecutionRecord | None:
     """The execution with this ID, or `None`."""
-    query = select(executions).where(executions.c.id == execution_id)
-    row = (await connection.execute(query)).one_or_none()
+    row = (await connection.execute(_EXECUTION, {"execution": execution_id})).one_or_none()
     return None if row is None else execution_of(row)
+
+
+async def find_untraced(
+    connection: AsyncConnection, after: tuple[int, str], limit: int
+) -> list[ExecutionRecord]:
+    """Completed executions that are not in `outputs` yet, by the time of their end, behind (time, ID)."""
+    order = tuple_(executions.c.modified_at, executions.c.id)
+    query = select(executions).where(_UNTRACED, order > tuple_(*after))
+    query = query.order_by(executions.c.modified_at, executions.c.id).limit(limit)
+    return [execution_of(row) for row in (await connection.execute(query)).all()]
 
 
 async def find_history(
@@ -289,8 +338,17 @@ async def find_history(
     return [_history_of(row) for row in (await connection.execute(query)).all()]
 
 
-async def add_history(
-    connection: AsyncConnection,
+async def change_job(connection: AsyncConnection, job_id: str, **values: Any) -> None:
+    """Give columns of a job other values; its revision rises."""
+    await connection.execute(_CHANGE_JOB, {"job": job_id, **values})
+
+
+async def change_execution(connection: AsyncConnection, execution_id: str, **values: Any) -> None:
+    """The same of an execution."""
+    await connection.execute(_CHANGE_EXECUTION, {"execution": execution_id, **values})
+
+
+def history_item(
     job_id: str,
     now: int,
     topic: str,
@@ -300,25 +358,33 @@ async def add_history(
     details: Mapping[str, str] | None = None,
     previous: JobState | ExecutionState | None = None,
     new: JobState | ExecutionState | None = None,
-) -> None:
-    """Append one item to a job's history."""
-    await connection.execute(
-        insert(job_history).values(
-            job_id=job_id,
-            execution_id=execution_id,
-            at=now,
-            topic=topic,
-            message=message,
-            details=json.dumps(dict(details or {}), sort_keys=True),
-            previous_state=_state_text(previous),
-            new_state=_state_text(new),
-        )
-    )
+) -> HistoryRow:
+    """One item of a job's history as `add_history` takes it."""
+    return {
+        "job_id": job_id,
+        "execution_id": execution_id,
+        "at": now,
+        "topic": topic,
+        "message": message,
+        "details": json.dumps(dict(details), sort_keys=True) if details else "{}",
+        "previous_state": _state_text(previous),
+        "new_state": _state_text(new),
+    }
+
+
+async def add_history(connection: AsyncConnection, *items: HistoryRow) -> None:
+    """Append items to the histories of their jobs, in their order."""
+    await connection.execute(_ADD_HISTORY, items[0] if len(items) == 1 else list(items))
 
 
 def job_of(row: Row[Any]) -> JobRecord:
     """The value of a row of `jobs`."""
-    values = dict(row._mapping)
+    return job_of_values(row._asdict())
+
+
+def job_of_values(row: Mapping[str, Any]) -> JobRecord:
+    """The value of a row's columns."""
+    values = dict(row)
     del values["spec_bytes"]
     values["submitter"] = values["submitter"] or None
     values["spec"] = json.loads(values["spec"])
@@ -330,6 +396,7 @@ def job_of(row: Row[Any]) -> JobRecord:
 def execution_of(row: Row[Any]) -> ExecutionRecord:
     """The value of a row of `executions`."""
     values = dict(row._mapping)
+    del values["traced"]
     values["state"] = ExecutionState(values["state"])
     values["desired_state"] = DesiredState(values["desired_state"])
     for name in ("run_output", "published", "run_record"):

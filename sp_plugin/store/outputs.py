@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, Column, String, Table, Text, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import BigInteger, Column, String, Table, Text, select, update
 
 from lotus_client.cid import Cid
 from lotus_client.types import Epoch
-from sp_plugin.store.base import CidType, Store, metadata
+from sp_plugin.store.base import CidType, Store, metadata, unless_there
+from sp_plugin.store.jobs import executions
 
 __all__ = ["OutputRecord", "OutputRepository", "outputs"]
 
@@ -49,21 +49,26 @@ class OutputRepository:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def add(self, record: OutputRecord) -> None:
-        """Keep it, unless this execution is there already."""
+    async def add(self, *records: OutputRecord) -> None:
+        """Keep them, but for executions that are there already; the executions count as traced from then on."""
+        if not records:
+            return
+        rows = [
+            {
+                "execution_id": record.execution_id,
+                "job_id": record.job_id,
+                "piece_cid": record.piece_cid,
+                "counted_bytes": record.counted_bytes,
+                "used_pieces": json.dumps(list(record.used_pieces)),
+                "run_epoch": record.run_epoch,
+            }
+            for record in records
+        ]
+        ids = [record.execution_id for record in records]
         async with self._store.transaction() as connection:
-            if await _is_there(connection, record.execution_id):
-                return
-            await connection.execute(
-                insert(outputs).values(
-                    execution_id=record.execution_id,
-                    job_id=record.job_id,
-                    piece_cid=record.piece_cid,
-                    counted_bytes=record.counted_bytes,
-                    used_pieces=json.dumps(list(record.used_pieces)),
-                    run_epoch=record.run_epoch,
-                )
-            )
+            await connection.execute(unless_there(connection, outputs), rows)
+            traced = update(executions).where(executions.c.id.in_(ids)).values(traced=True)
+            await connection.execute(traced)
 
     async def all(self) -> tuple[OutputRecord, ...]:
         """Every output, in the order of their runs."""
@@ -81,8 +86,3 @@ class OutputRepository:
             )
             for row in rows
         )
-
-
-async def _is_there(connection: AsyncConnection, execution_id: str) -> bool:
-    query = select(outputs.c.execution_id).where(outputs.c.execution_id == execution_id)
-    return (await connection.execute(query)).first() is not None

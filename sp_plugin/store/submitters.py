@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -108,22 +109,24 @@ async def add_usage(
     started: bool = False,
 ) -> None:
     """Count what a run used, in the hour in which it ended."""
-    make = postgres_insert if connection.dialect.name == "postgresql" else sqlite_insert
-    last_start = now if started else 0
-    new = make(submitter_hours).values(
-        submitter=submitter,
-        hour=now // _HOUR,
-        compute_ms=compute_ms,
-        output_bytes=output_bytes,
-        last_start=last_start,
-    )
-    hours = submitter_hours.c
+    values = {
+        "submitter": submitter,
+        "hour": now // _HOUR,
+        "compute_ms": compute_ms,
+        "output_bytes": output_bytes,
+        "last_start": now if started else 0,
+    }
+    await connection.execute(_adding(connection.dialect.name, started), values)
+
+
+@cache
+def _adding(dialect: str, started: bool) -> Any:
+    make = postgres_insert if dialect == "postgresql" else sqlite_insert
+    new, hours = make(submitter_hours), submitter_hours.c
     changes = {
-        "compute_ms": hours.compute_ms + compute_ms,
-        "output_bytes": hours.output_bytes + output_bytes,
+        "compute_ms": hours.compute_ms + new.excluded.compute_ms,
+        "output_bytes": hours.output_bytes + new.excluded.output_bytes,
     }
     if started:
         changes["last_start"] = new.excluded.last_start
-    await connection.execute(
-        new.on_conflict_do_update(index_elements=["submitter", "hour"], set_=changes)
-    )
+    return new.on_conflict_do_update(index_elements=["submitter", "hour"], set_=changes)

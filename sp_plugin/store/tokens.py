@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, String, Table, delete, insert, select
+from sqlalchemy import BigInteger, Column, String, Table, bindparam, delete, insert, select
 
 from lotus_client.secrets import Secret
 from sp_plugin.config.sections import Scope
@@ -27,6 +28,10 @@ api_tokens = Table(
     Column("created_at", BigInteger, nullable=False),  # Unix nanoseconds
 )
 
+_FIND: Final = select(api_tokens).where(api_tokens.c.sha256 == bindparam("hash"))
+_REMEMBERED_SECONDS: Final = 1.0
+_MOST_REMEMBERED: Final = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
@@ -40,8 +45,10 @@ class TokenRecord:
 class TokenRepository:
     """The tokens in the store. A token has 256 random bits, so a plain hash of it is enough."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
+        self._clock = clock
+        self._found: dict[str, tuple[float, TokenRecord]] = {}  # by hash, with when it was read
 
     async def create(self, name: str, scopes: Iterable[Scope], now: int) -> Secret:
         """A new token; an older one of that name stops working. This is the only time it can be seen."""
@@ -61,13 +68,24 @@ class TokenRepository:
                     created_at=now,
                 )
             )
+        self._found.clear()
 
     async def find(self, token: Secret) -> TokenRecord | None:
-        """Whose token this is, or None."""
-        query = select(api_tokens).where(api_tokens.c.sha256 == _hash(token))
-        async with self._store.reading() as connection:
-            row = (await connection.execute(query)).one_or_none()
-        return None if row is None else _record(row.name, row.scopes, row.created_at)
+        """Whose token this is, or None. One that another process removes is known for a second yet."""
+        digest, now = _hash(token), self._clock()
+        read_at, known = self._found.get(digest, (0.0, None))
+        if known is not None and now - read_at < _REMEMBERED_SECONDS:
+            return known
+        async with self._store.reading(brief=True) as connection:
+            row = (await connection.execute(_FIND, {"hash": digest})).one_or_none()
+        self._found.pop(digest, None)
+        if row is None:
+            return None
+        record = _record(row.name, row.scopes, row.created_at)
+        self._found[digest] = now, record
+        while len(self._found) > _MOST_REMEMBERED:
+            self._found.pop(next(iter(self._found)))
+        return record
 
     async def list(self) -> list[TokenRecord]:
         """All tokens by name, without their secrets."""
@@ -79,6 +97,7 @@ class TokenRepository:
         """Whether there was a token of that name; it works no more."""
         async with self._store.transaction() as connection:
             result = await connection.execute(delete(api_tokens).where(api_tokens.c.name == name))
+        self._found.clear()
         return bool(result.rowcount)
 
 

@@ -22,13 +22,17 @@ from deals.car import CarBlocks, CarError, CarLimits, CarReader, CarWriter
 from deals.car_index import IndexEntry as IndexPart
 from deals.car_index import load_index, save_index
 from deals.car_own_index import own_index
+from deals.commp import CommpHasher, feed
 from deals.dag_pb import DagPbError, PbLink, PbNode, UnixFsData, UnixFsType
-from deals.data_segment import IndexEntry, ProofError, index_place, parse_index
+from deals.data_segment import IndexEntry, ProofError, entry_holds, index_place, parse_index
 from deals.denylist import parse_denylist
 from deals.fr32 import pad_quads, unpad_quads
 from deals.indexed_blocks import IndexedBlocks, IndexPlace
+from deals.kernels.zeros import ZERO_ROOTS
 from deals.piece_cars import PieceCars
 from deals.sources.http_piece import range_of
+from deals.sub_pieces import confirm_segments
+from deals.subtree_roots import roots_of
 from deals.unixfs import EntryKind, UnixFs, UnixFsError, UnixFsLimits
 from deals.unixfs_shard import MURMUR3_X64_64
 from deals.unsealed import UnsealedError, UnsealedFile, UnsealedWriter
@@ -162,6 +166,12 @@ def _segments(data: bytes) -> None:
     with suppress(CarError):
         for head in PieceCars(io.BytesIO(bytes(piece)), size, _LIMITS).heads():
             assert 0 <= head.start < head.end <= len(piece)
+    roots = roots_of(feed(CommpHasher(), io.BytesIO(bytes(piece))), size)
+    end = 0
+    for one in confirm_segments(io.BytesIO(bytes(piece)), roots).segments:
+        assert end <= one.entry.offset <= start - one.entry.size
+        assert entry_holds(io.BytesIO(bytes(piece)), one.entry)
+        end = one.entry.offset + one.entry.size
 
 
 def _proof(data: bytes) -> None:
@@ -311,7 +321,11 @@ SEEDS: Final[dict[str, tuple[bytes, ...]]] = {
     "car-own-index": (_seed_car_v2(),),
     "unsealed": (_trailer(BitField(((0, 512),))), _trailer(BitField(((0, 128), (256, 512))))),
     "http-length": (b"bytes 0-1/2", b"bytes 5-99/*", b"127"),
-    "segments": (IndexEntry(bytes(32), 0, PaddedPieceSize(256)).to_bytes() * 3,),
+    "segments": (
+        IndexEntry(bytes(32), 0, PaddedPieceSize(256)).to_bytes() * 3,
+        IndexEntry(ZERO_ROOTS[3], 0, PaddedPieceSize(256)).to_bytes(),
+        bytes(64) + IndexEntry(ZERO_ROOTS[4], 512, PaddedPieceSize(512)).to_bytes(),
+    ),
     "proof": (cbor.encode([[1, [bytes(32)]], [2, [bytes(32), bytes(32)]]]),),
     "dag-pb": (_FILE, _DIRECTORY),
     "unixfs": (_FILE, _DIRECTORY, _seed_shard()),

@@ -16,6 +16,9 @@ from deals.car import CarError, CarReader
 from deals.car_sections import BlockPlace
 from deals.dag_pb import PbLink, PbNode, UnixFsData, UnixFsType
 from deals.data_segment import IndexEntry, index_place, parse_index
+from deals.fr32 import unpad_quads
+from deals.sub_pieces import confirm_segments
+from deals.subtree_roots import SubtreeRoots
 from deals.unixfs import UnixFs, UnixFsError
 from lotus_client import cbor
 from lotus_client.bitfield import BitField
@@ -132,6 +135,25 @@ def _full_index() -> None:
     assert len(parse_index(padded, size)) == 1 << 18
 
 
+class _LyingIndex:
+    """The bytes of a piece of zeros with a full index, every entry of which says that other bytes are there."""
+
+    def __init__(self) -> None:
+        entry = IndexEntry(bytes([1]) * 31 + b"\x01", 128, PaddedPieceSize(128)).to_bytes()
+        self._chunk = unpad_quads(entry * 1024)
+
+    def seek(self, at: int) -> int:
+        return at
+
+    def read(self, size: int) -> bytes:
+        return self._chunk[:size]
+
+
+def _lying_index() -> None:
+    found = confirm_segments(_LyingIndex(), SubtreeRoots(PaddedPieceSize(1 << 35), b""))  # type: ignore[arg-type]
+    assert (found.segments, len(found.faults), found.fault_count) == ((), 20, 1 << 18)
+
+
 CASES: Final[dict[str, Callable[[], None]]] = {
     "file-of-one-block": _file_of_one_block,
     "file-without-bytes": _file_without_bytes,
@@ -144,6 +166,7 @@ CASES: Final[dict[str, Callable[[], None]]] = {
     "long-cbor": _long_cbor,
     "endless-run": _endless_run,
     "full-index": _full_index,
+    "lying-index": _lying_index,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from lotus_client.crypto import Secp256k1Key
 from sp_plugin.executors.base import OutcomeKind
 from sp_plugin.jobs.records import check_record
 from sp_plugin.jobs.states import ExecutionState, JobState
+from sp_plugin.store.jobs import ExecutionResult
+from sp_plugin.store.submitters import shares_of
 from tests.integration.jobs.parts import Sidecar, wasm_job
 
 CLOCK = """(module
@@ -69,6 +72,36 @@ async def test_a_program_that_prints_the_time_is_void_and_nothing_is_published(s
     history = await sidecar.queue.history(job.id)
     assert any("differs from the first" in item.message for item in history)
     assert (sidecar.data / "results" / execution.id / "files/stdout").stat().st_size == 8
+
+
+async def test_runs_to_check_count_against_the_quota(sidecar):
+    busy = "(local $i i64) (loop $l (local.set $i (i64.add (local.get $i) (i64.const 1)))"
+    busy += " (br_if $l (i64.lt_u (local.get $i) (i64.const 60000000))))"
+    _, execution = await ended(sidecar, wasm_job(busy), verify="2")
+    record = execution.run_record
+    checks, first = record["verification"]["usage"], record["usage"]
+    assert checks["cpu_seconds"] > first["cpu_seconds"] > 0
+    async with sidecar.store.reading() as connection:
+        (share,) = (await shares_of(connection, time.time_ns())).values()
+    both = int(first["cpu_seconds"] * 1000) + int(checks["cpu_seconds"] * 1000)
+    assert share.compute_ms == both
+
+
+async def test_the_bytes_that_runs_to_check_write_count_too(sidecar):
+    done = ExecutionResult(
+        state=ExecutionState.COMPLETED,
+        outcome="finished",
+        message="",
+        run_record={
+            "usage": {"cpu_seconds": 1.5, "output_bytes": 10},
+            "verification": {"usage": {"cpu_seconds": 0.25, "output_bytes": 30}},
+        },
+    )
+    await sidecar.submit(wasm_job())
+    await sidecar.queue.finish(await sidecar.queue.take("n"), done)
+    async with sidecar.store.reading() as connection:
+        (share,) = (await shares_of(connection, time.time_ns())).values()
+    assert (share.compute_ms, share.output_bytes) == (1750, 40)
 
 
 async def test_the_same_program_counts_when_nobody_asks(sidecar):

@@ -14,8 +14,9 @@ import pytest
 from sqlalchemy import delete, insert
 
 from fil_plus.attribution import ProducedPiece, UsedPiece
+from fil_plus.pieces import SubPiece
 from fil_plus.terms import Basis, ShareTerms
-from lotus_client.types import AttoFil, Epoch
+from lotus_client.types import AttoFil, Epoch, PaddedPieceSize
 from sp_plugin.audit import audit_statement
 from sp_plugin.books import check_ledger_and_tables
 from sp_plugin.ledger import payable
@@ -23,6 +24,7 @@ from sp_plugin.store.base import metadata
 from sp_plugin.store.ledger import ledger_entries
 from sp_plugin.store.payouts import payouts
 from tests.fake_earnings_chain import MIB, PROVIDER
+from tests.fakes_chain import piece_cid
 from tests.unit.earnings.test_earnings import PAYEE, World
 
 # What `sp_plugin.audit` says it believes: paths as patterns.
@@ -38,9 +40,15 @@ INFORMATION = re.compile(
 )
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+# A result and an input inside the two pieces, or the pieces themselves.
+INSIDE = SubPiece(MIB, PaddedPieceSize(MIB), piece_cid(70))
+
+
+@pytest.fixture(params=["whole", "inside"])
+async def world(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """Two periods with an output share, a budget, a bonus for use, costs, a late win and a payment."""
+    inside = INSIDE if request.param == "inside" else None
+    counted = MIB if inside is None else INSIDE.unpadded_size - 1000
     made = World(tmp_path / "state.db")
     async with made.store.transaction() as connection:
         await connection.run_sync(metadata.create_all)
@@ -50,10 +58,20 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     budget = ShareTerms(Basis.FIXED_BUDGET, budget=AttoFil(10**15), budget_epochs=9000)
     bonus = ShareTerms(Basis.VERIFIED_EXTRA, output_bps=0, input_bps=100)
     made.register.produced_ = [
-        ProducedPiece("claim:7", PAYEE, "job-1", MIB, ShareTerms(Basis.VERIFIED_EXTRA)),
+        ProducedPiece(
+            "claim:7",
+            PAYEE,
+            "job-1",
+            counted,
+            ShareTerms(Basis.VERIFIED_EXTRA),
+            sub_piece=inside,
+        ),
         ProducedPiece("claim:8", PAYEE, "job-2", MIB, budget),
     ]
-    made.register.used_ = [UsedPiece("claim:8", PAYEE, "g", "job-3", "w", Epoch(1600), bonus)]
+    use = UsedPiece("claim:8", PAYEE, "g", "job-3", "w", Epoch(1600), bonus)
+    if inside is not None:
+        use = replace(use, sub_piece=inside, counted_bytes=counted)
+    made.register.used_ = [use]
     made.chain.pruned = {2700}
     await made.step(3 * 2880 + 900)
     made.chain.pruned = set()

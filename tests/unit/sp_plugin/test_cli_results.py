@@ -8,7 +8,7 @@ import pytest
 
 from lotus_client.crypto import Secp256k1Key
 from sp_plugin.cli import main
-from sp_plugin.cli.jobs import _ask_to_verify
+from sp_plugin.cli.checked_runs import ask_to_verify
 from sp_plugin.errors import BadInput
 from sp_plugin.jobs.outputs import pack_results
 from sp_plugin.jobs.records import sign_record
@@ -80,7 +80,7 @@ def test_a_file_that_is_no_record_is_bad_input(capsys, tmp_path):
 
 @pytest.mark.parametrize("job", [{"Type": "batch"}, {"Job": {"meta": {"a": "b"}}}, {"Meta": None}])
 def test_the_wish_to_verify_is_put_into_the_job_itself(job):
-    _ask_to_verify(job, 2)
+    ask_to_verify(job, 2)
     inner = job.get("Job", job)
     (meta,) = (value for key, value in inner.items() if key.casefold() == "meta")
     assert meta["filecoin.verify"] == "2"
@@ -89,4 +89,4 @@ def test_the_wish_to_verify_is_put_into_the_job_itself(job):
 @pytest.mark.parametrize("job", [{"Job": []}, {"Meta": [1]}])
 def test_a_job_that_has_no_place_for_it_is_bad_input(job):
     with pytest.raises(BadInput):
-        _ask_to_verify(job, 2)
+        ask_to_verify(job, 2)

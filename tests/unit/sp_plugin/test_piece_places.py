@@ -12,8 +12,7 @@ from deals.sources.storage_path import StoragePathSource
 from lotus_client.errors import LotusUnavailable
 from lotus_client.miner_client import SectorPiece, SectorStatus
 from lotus_client.types import PaddedPieceSize, SectorNumber
-from sp_plugin.errors import NotFound
-from sp_plugin.locating import locate, wanted_piece
+from sp_plugin.locating import locate
 from sp_plugin.piece_places import KnownBy, PiecePlaces
 from tests.piece_samples import SamplePiece, held, sample_piece, store_unsealed
 
@@ -88,11 +87,3 @@ async def test_a_piece_that_nobody_can_give_comes_with_what_to_do(
     assert "pieces verify claim:12" in found.advice
     found = await locate(places(tmp_path, None), [piece], {}, piece)
     assert (found.is_readable, found.advice) == (True, "")
-
-
-def test_a_piece_is_named_by_its_key_or_its_cid_of_either_version(sample: SamplePiece) -> None:
-    piece = held(sample)
-    for name in ("claim:12", str(piece.piece_cid), str(sample.commitment.piece_cid_v2)):
-        assert wanted_piece([piece], name) is piece
-    with pytest.raises(NotFound):
-        wanted_piece([piece], "claim:13")

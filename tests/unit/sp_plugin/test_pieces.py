@@ -21,6 +21,7 @@ from sp_plugin.pieces import Pieces
 from sp_plugin.store.base import Store, metadata
 from sp_plugin.store.held_blocks import HeldBlockRepository
 from sp_plugin.store.piece_checks import CheckState, PieceCheckRepository
+from sp_plugin.store.sub_pieces import SubPieceRepository
 from tests.piece_samples import SamplePiece, held, sample_piece
 
 PROVIDER = ActorId(1001)
@@ -69,6 +70,7 @@ def pieces_of(store: Store, folder: Path, sample: SamplePiece, *payloads: bytes)
         Index(held(sample)),
         PieceCheckRepository(store, PROVIDER),
         HeldBlockRepository(store),
+        segments=SubPieceRepository(store),
         source=Source(*payloads),
         sector_size=1 << 23,
         cache_dir=folder / "cache",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
@@ -31,3 +32,18 @@ async def test_a_refusing_node_is_told_in_a_line_and_a_bug_with_its_traceback(er
     (line,) = [entry for entry in logs if entry["event"] == "step_failed"]
     assert line["exc_info"] is traced
     assert str(error) in line["error"]
+
+
+async def test_a_step_wanted_soon_by_many_runs_once_and_again_when_wanted_later():
+    rounds = []
+
+    async def trace() -> bool:
+        rounds.append(1)
+        return False
+
+    steps = Steps((Step("trace", 60, trace),), Health(("trace",), datetime.now(UTC)))
+    for _ in range(2):
+        for _ in range(100):
+            steps.wake_within("trace", 0.01)
+        await asyncio.sleep(0.05)
+    assert len(rounds) == 2
