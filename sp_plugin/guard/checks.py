@@ -15,7 +15,7 @@ from sp_plugin.guard.wiring import host_eye
 
 __all__ = ["check_guard"]
 
-_BETWEEN_LOOKS = 1.0  # seconds; whether a process works shows only at the second
+_BETWEEN_LOOKS = 1.1  # seconds; whether a process works shows only at the second
 
 
 async def check_guard(

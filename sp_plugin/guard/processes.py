@@ -18,6 +18,7 @@ __all__ = ["ProcessEye", "ProcessSight"]
 _NAMES: Final = ("lotus-miner", "lotus-worker", "curio")
 _NOBODY: Final = 65534  # whom containers of jobs run as, beside a sidecar of root
 _LIST_SECONDS: Final = 30.0  # new processes are looked for so often
+_LEAST_SECONDS: Final = 1.0  # in less, one tick of the clock would look like work
 _MOST_PROCESSES, _MOST_THREADS = 50_000, 5_000
 _BUSY_CORES: Final = 0.25  # a miner that only follows the chain takes less
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -45,20 +46,27 @@ class ProcessEye:
         self._listed_at: float | None = None
         self._watched: dict[int, str] = {}
         self._ticks: dict[int, int] = {}
-        self._looked_at = 0.0
+        self._looked_at: float | None = None
+        self._last = ProcessSight(None, ())
 
     def look(self) -> ProcessSight:
-        """What they did since the last look."""
+        """What they did since the last look; after less than a second, what they did before it."""
         now = self._clock()
+        if self._looked_at is None or now - self._looked_at >= _LEAST_SECONDS:
+            self._last = self._look(now)
+        return self._last
+
+    def _look(self, now: float) -> ProcessSight:
         if self._listed_at is None or now - self._listed_at >= _LIST_SECONDS:
             self._watched = dict(self._list())
             self._listed_at = now
         ticks = {pid: used for pid in self._watched if (used := self._ticks_of(pid)) is not None}
-        passed, before = now - self._looked_at, self._ticks
+        before, earlier = self._ticks, self._looked_at
         known = [pid for pid in ticks if pid in before]
         self._ticks, self._looked_at = ticks, now
         activity = None
-        if known and passed > 0:
+        if known and earlier is not None:
+            passed = now - earlier
             cores = sum(ticks[pid] - before[pid] for pid in known) / _TICKS / passed
             busy = cores > _BUSY_CORES or self._waits_for_disk(known)
             activity = Activity.BUSY if busy else Activity.IDLE

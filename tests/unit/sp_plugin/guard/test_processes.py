@@ -62,9 +62,10 @@ def eye(proc: Proc, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> ProcessEye
     return ProcessEye(proc.root, clock)
 
 
-def test_nothing_is_known_where_none_of_them_runs(eye, proc):
+def test_nothing_is_known_where_none_of_them_runs(eye, proc, clock):
     proc.process(7, "bash")
     assert eye.look().activity is None
+    clock.now += 5
     assert eye.look().found == ()
 
 
@@ -77,6 +78,19 @@ def test_work_shows_from_the_second_look_on(eye, proc, clock):
     assert eye.look().activity is Activity.IDLE
     clock.now += 10
     proc.ticks(7, 6 * TICKS)
+    assert eye.look().activity is Activity.BUSY
+
+
+def test_two_looks_at_once_are_one_since_a_tick_of_the_clock_is_no_work(eye, proc, clock):
+    proc.process(7, "lotus-miner")
+    eye.look()
+    clock.now += 10
+    assert eye.look().activity is Activity.IDLE
+    clock.now += 0.01
+    proc.ticks(7, 1)
+    assert eye.look().activity is Activity.IDLE
+    clock.now += 1
+    proc.ticks(7, TICKS)
     assert eye.look().activity is Activity.BUSY
 
 
