@@ -26,6 +26,7 @@ from sp_plugin.node import check_node, connect_each, connect_node
 from sp_plugin.piece_sources import piece_source
 from sp_plugin.store.chain import ChainRepository
 from sp_plugin.store.migrate import open_store
+from sp_plugin.transfer_checks import examine_transfers
 from sp_plugin.treasury import shared_keys
 from sp_plugin.wallet import connect_wallet
 
@@ -48,6 +49,7 @@ async def examine(config: Config) -> list[Check]:
     """All checks, in the order in which they should be mended."""
     checks = [*_packages(), *_notes(config), *_disk(config), *_kernel()]
     checks += await _store(config)
+    checks += [Check(*found) for found in await examine_transfers(config)]
     try:
         async with connect_node(config.node) as node:
             checks += await _node(config, node)

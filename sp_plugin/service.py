@@ -171,6 +171,7 @@ class Sidecar:
             head=lambda: self.head.newest,
             clock=time.time_ns,
             denylist=denylists.current,
+            make_room=self.input_cache.make_room,
             hold=self.hold,
         )
         self.admission = Admission(

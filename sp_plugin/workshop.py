@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from deals.denylist import Denylist
-from deals.volumes import clean_cache
+from deals.volumes import VolumeLimits, clean_cache
 from fil_plus.bundle import ResourceLimits
 from fil_plus.terms import Basis, ShareTerms
 from lotus_client.types import AttoFil, Epoch, PaddedPieceSize
@@ -19,6 +19,7 @@ from sp_plugin.config.jobs import DockerLimits, JobsConfig, QuotaConfig, WasmLim
 from sp_plugin.data_dir import DataDir
 from sp_plugin.executors import make_executors
 from sp_plugin.executors.base import EngineUnavailable, Executor, ExecutorSettings, LeavesTraces
+from sp_plugin.fetching.wiring import open_fetching
 from sp_plugin.inputs.base import InputContext, PieceLibrary
 from sp_plugin.jobs.bundle import BundleConditions, EngineLimits, JobBundler
 from sp_plugin.jobs.fairness import Quota
@@ -31,6 +32,7 @@ from sp_plugin.jobs.running import JobRunner, RunSettings
 from sp_plugin.jobs.spec import JobSpec
 from sp_plugin.jobs.worker import StartCheck, Worker
 from sp_plugin.publishers.base import PublishContext
+from sp_plugin.publishers.wiring import buckets_of, kubo_of, publisher_check
 
 __all__ = ["Workshop", "open_workshop", "queue_rules", "terms_for"]
 
@@ -135,6 +137,7 @@ def open_workshop(
     head: Callable[[], Epoch],
     clock: Callable[[], int],
     denylist: Callable[[], Denylist] = Denylist,
+    make_room: Callable[[], VolumeLimits] = VolumeLimits,
     hold: Hold | None = None,
 ) -> Workshop:
     """The workshop of the config, whose runs heed `hold`. Docker is offered only where it was switched on."""
@@ -150,8 +153,22 @@ def open_workshop(
         )
         if name not in switched_off
     }
+    fetching = open_fetching(config, data.volumes, make_room=make_room, denylist=denylist)
     context = InputContext(
-        library=library, allowed_directories=config.jobs.allowed_local_directories
+        library=library,
+        allowed_directories=config.jobs.allowed_local_directories,
+        downloads=fetching.downloads,
+        gateways=fetching.gateways,
+    )
+    publishing = PublishContext(
+        results_dir=data.results,
+        staging_dir=data.staging,
+        cars_dir=data.cars,
+        min_piece_size=PaddedPieceSize(config.jobs.minimum_piece_bytes),
+        public_url=config.http.public_url,
+        kubo=kubo_of(config.jobs.publish.kubo),
+        buckets=buckets_of(config.jobs.publish),
+        node_id=f"n-{data.identity()}",
     )
     window = config.approvals.valid_for_epochs
 
@@ -170,22 +187,20 @@ def open_workshop(
         },
         terms=lambda spec: terms_for(spec, config.earnings, config.datasets),
         validity=validity,
+        check=publisher_check(config.jobs, kinds, publishing),
     )
     bundler = JobBundler(kinds, executors, context, conditions, data.resolving)
     settings = RunSettings(
         work_dir=data.runs,
         context=context,
-        publishing=PublishContext(
-            results_dir=data.results,
-            staging_dir=data.staging,
-            cars_dir=data.cars,
-            min_piece_size=PaddedPieceSize(config.jobs.minimum_piece_bytes),
-            public_url=config.http.public_url,
-        ),
+        publishing=publishing,
         stream_bytes={
             "wasm": config.jobs.wasm.log_bytes,
             "docker": config.jobs.docker.log_bytes,
         },
+        cpu_seconds={}
+        if config.jobs.wasm.cpu_seconds is None
+        else {"wasm": float(config.jobs.wasm.cpu_seconds)},
         processes=config.jobs.docker.pids,
         denylist=denylist,
         hold=hold,

@@ -373,7 +373,7 @@ class Leases:
         Call it before the node's first `take`, and only if no other process works under this name.
         """
         now = self._clock()
-        async with self._store.transaction(durable=False, brief=True) as connection:
+        async with self._store.transaction(durable=False) as connection:
             query = select(executions).where(
                 executions.c.node_id == node_id, executions.c.lease_until.is_not(None)
             )
@@ -427,6 +427,8 @@ def _checked(execution: ExecutionRecord | None, lease: Lease, now: int) -> Execu
 
 def _used(result: ExecutionResult) -> tuple[int, int]:
     """Milliseconds of compute and bytes of output that count against the submitter's share, those of check runs too."""
+    if result.run_record.get("usage_counted"):
+        return 0, 0  # only publishing was tried again
     checks = (result.run_record.get("verification") or {}).get("usage") or {}
     milliseconds = written = 0
     for usage in (result.run_record.get("usage") or {}, checks):

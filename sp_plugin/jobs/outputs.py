@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from deals.unixfs_write import UnsupportedFile, pack_car
+from deals.unixfs_write import UnsupportedFile, add_directory, add_path, pack_car
 from lotus_client.cid import Cid
 from sp_plugin.executors.base import ExecutionLimits
+from sp_plugin.publishers.base import RECORD_NAME
 
-__all__ = ["OutputRefused", "PackedResults", "check_outputs", "pack_results"]
+__all__ = ["OutputRefused", "PackedResults", "check_outputs", "pack_results", "root_of_results"]
 
 _MAX_DEPTH: Final = 64
 
@@ -103,3 +104,25 @@ def pack_results(directory: Path, car: Path) -> PackedResults:
     finally:
         temporary.unlink(missing_ok=True)
     return PackedResults(car, packed.root, packed.car_size, packed.content_size, packed.blocks)
+
+
+def root_of_results(directory: Path) -> Cid:
+    """The root of unpacked results, as they were packed: without the run record that was shipped beside them.
+
+    Raises:
+        OutputRefused: there is something else than files and directories.
+        OSError: it cannot be read.
+    """
+
+    def forget(_cid: Cid, _block: bytes) -> None:
+        return None
+
+    try:
+        entries = {
+            child.name: add_path(child, forget)
+            for child in sorted(directory.iterdir())
+            if child.name != RECORD_NAME
+        }
+        return add_directory(entries, forget).cid
+    except UnsupportedFile as error:
+        raise OutputRefused(str(error)) from error

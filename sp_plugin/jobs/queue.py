@@ -61,10 +61,11 @@ class JobQueue(Leases):
         job_id: str | None = None,
         bundle: tuple[str, Mapping[str, Any]] | None = None,
         message: str = "",
+        signer: str | None = None,
     ) -> JobRecord:
         """A new job in `Pending`, with that wire form (`JobSpec.to_wire()`), and its bundle (digest, values) if known.
 
-        `message` says what it waits for, if that is known.
+        `message` says what it waits for, if that is known; `signer` whose signature over it was verified.
 
         With `job_id`, submitting again gives back the job that is there, so that a retried request makes no second one.
         """
@@ -77,6 +78,7 @@ class JobQueue(Leases):
             "name": wire["Name"],
             "namespace": wire["Namespace"],
             "submitter": submitter or "",
+            "signer": signer,
             "spec": text,
             "spec_bytes": len(text),
             "state": JobState.PENDING,
@@ -95,6 +97,8 @@ class JobQueue(Leases):
             "modified_at": now,
         }
         details = {} if digest is None else {"Digest": digest}
+        if signer is not None:
+            details |= {"Signer": signer}
         item = history_item(
             new_id, now, "Submission", "Job submitted", details=details, new=JobState.PENDING
         )
@@ -124,6 +128,7 @@ class JobQueue(Leases):
         async with self._store.reading(brief=True) as connection:
             if (found := await find_named(connection, wanted)) is not None:
                 return found
+        async with self._store.reading() as connection:  # it may look through all of them
             begun = await find_by_prefix(connection, wanted)
         if len(begun) > 1:
             raise SeveralJobs(f"several jobs begin with {wanted[:80]}; write more of the ID")

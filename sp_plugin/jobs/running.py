@@ -7,16 +7,15 @@ the program found now must be those of the bundle by content.
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from deals.car import CarReader
-from deals.denylist import Denied, Denylist
+from deals.denylist import Denylist
 from fil_plus.bundle import MAX_FUEL
+from lotus_client.cid import Cid
 from lotus_client.crypto import Secp256k1Key
 from lotus_client.types import Epoch
 from sp_plugin.executors.base import (
@@ -34,29 +33,26 @@ from sp_plugin.executors.base import (
 )
 from sp_plugin.executors.capture import write_exit_code
 from sp_plugin.inputs.base import InputContext, InputMissing, Materialised
+from sp_plugin.jobs.brought import note_brought
 from sp_plugin.jobs.bundle import (
-    DEFAULT_PUBLISHER,
     find_program,
     identify_inputs,
     materialise_input,
+    pinned_urls,
     program_identity,
 )
 from sp_plugin.jobs.hold import Hold
 from sp_plugin.jobs.outputs import OutputRefused, PackedResults, check_outputs, pack_results
-from sp_plugin.jobs.reading import Kinds, params_of
-from sp_plugin.jobs.records import RECORD_SCHEMA, run_record, sign_record
+from sp_plugin.jobs.publishing import PAUSES, Publishing, denied_in
+from sp_plugin.jobs.reading import Kinds
+from sp_plugin.jobs.records import RECORD_SCHEMA, run_record
 from sp_plugin.jobs.removal import remove_soon, remove_tree
-from sp_plugin.jobs.spec import InputSourceSpec, JobSpec, SpecConfig
+from sp_plugin.jobs.signals import Interrupted, unless
+from sp_plugin.jobs.spec import InputSourceSpec, JobSpec
 from sp_plugin.jobs.states import ExecutionState
+from sp_plugin.jobs.unpublished import finished_run, run_output
 from sp_plugin.jobs.verifying import Verification, run_again
-from sp_plugin.publishers.base import (
-    PUBLISHERS,
-    PublishContext,
-    Published,
-    PublishError,
-    Results,
-)
-from sp_plugin.publishers.local import archive_path, pack_archive
+from sp_plugin.publishers.base import PublishContext
 from sp_plugin.store.jobs import ExecutionResult, JobRecord, Lease
 
 __all__ = ["JobRunner", "RunSettings"]
@@ -76,18 +72,21 @@ OnState = Callable[[ExecutionState, str], Awaitable[None]]
 class RunSettings:
     """Where runs work and what every one may use. `work_dir` belongs to this process alone.
 
-    What is on `denylist` is dropped from results before they are published. `stream_bytes` is kept of stdout and of stderr each, by engine; `MIB` for an engine not named there.
+    What is on `denylist` is dropped from results before they are published. By engine: `stream_bytes` is kept of stdout and of
+    stderr each, `MIB` for an engine not named there; `cpu_seconds` is the most CPU time of a run, no limit where it is not named.
     """
 
     work_dir: Path
     context: InputContext
     publishing: PublishContext
     stream_bytes: Mapping[str, int] = field(default_factory=dict)
+    cpu_seconds: Mapping[str, float] = field(default_factory=dict)
     denylist: Callable[[], Denylist] = Denylist
     output_files: int = 10_000
     processes: int = 128
     hold: Hold = field(default_factory=Hold)  # no work of our own is begun against it
     record_key: Secp256k1Key | None = None  # signs run records
+    publish_pauses: tuple[float, ...] = PAUSES  # seconds between tries to publish
 
 
 class _Failed(Exception):
@@ -122,11 +121,19 @@ class JobRunner:
         self._clock = clock
         self._head = head
         self._mounted: dict[str, tuple[Path, ...]] = {}
+        self._publishing = Publishing(
+            kinds,
+            settings.publishing,
+            denylist=settings.denylist,
+            key=settings.record_key,
+            pauses=settings.publish_pauses,
+        )
 
     def clean(self) -> None:
         """Remove what runs of a killed process left in the work directory. Call it before the first run."""
         remove_tree(self._settings.work_dir)
         self._settings.work_dir.mkdir(mode=0o700, parents=True)
+        self._publishing.unpublished.tidy()
 
     def can_freeze(self, job: JobRecord) -> bool:
         """Whether a run of this job can be made to stand still."""
@@ -139,11 +146,21 @@ class JobRunner:
 
         `on_state` hears of `Running` and `Publishing`; what it raises ends the run.
         """
+        left = self._publishing.unpublished.take(lease)
+        if left is not None:
+            await on_state(ExecutionState.PUBLISHING, f"publishing what {left.ran_as} left")
+            spec = JobSpec.model_validate(lease.job.spec)
+            await self._settings.hold.pause.wait_off(cancel)
+            return await self._publishing.publish(lease, spec, left, cancel)
         run_dir = self._settings.work_dir / lease.execution_id
         run_dir.mkdir(mode=0o700, parents=True)
         started = self._clock()
         try:
-            prepared = await self._prepare(lease, run_dir, cancel)
+            try:
+                prepared = await unless(cancel, self._prepare(lease, run_dir))
+            except Interrupted as error:
+                message = "stopped while its inputs were laid out"
+                raise _Failed(OutcomeKind.CANCELLED, message) from error
             self._mounted[lease.execution_id] = tuple(
                 volume.host_path for volume in prepared.inputs
             )
@@ -153,7 +170,9 @@ class JobRunner:
             verification = await self._verify(prepared, executor, outcome, cancel)
             await on_state(ExecutionState.PUBLISHING, outcome.message or "publishing results")
             await self._settings.hold.pause.wait_off(cancel)  # packing is work of ours
-            return await self._conclude(lease, prepared, outcome, verification, started)
+            return await self._conclude(
+                lease, prepared, outcome, verification, started=started, cancel=cancel
+            )
         except _Failed as failure:
             record = {
                 "schema": RECORD_SCHEMA,
@@ -167,27 +186,35 @@ class JobRunner:
                 outcome=failure.kind.value,
                 message=str(failure),
                 run_output={**_FAILED_BEFORE_START, "ErrorMsg": str(failure)},
-                run_record=self._signed(record),
+                run_record=self._publishing.signed(record),
             )
         finally:
             self._mounted.pop(lease.execution_id, None)
             await remove_soon(run_dir)
 
+    async def recorded(self, lease: Lease, result: ExecutionResult) -> None:
+        """To be called when the queue knows the result: only then nothing of the run is needed to go on with it."""
+        await asyncio.to_thread(self._publishing.recorded, lease, result)
+
     def mounted(self) -> frozenset[Path]:
         """The files and directories that are inputs of runs now."""
         return frozenset(path for paths in self._mounted.values() for path in paths)
 
-    async def _prepare(self, lease: Lease, run_dir: Path, cancel: asyncio.Event) -> _Prepared:
+    async def _prepare(self, lease: Lease, run_dir: Path) -> _Prepared:
         bundle = lease.job.bundle
         if bundle is None:
             raise _Failed(OutcomeKind.RUNTIME_FAULT, "the job has no bundle; it was never resolved")
         spec = JobSpec.model_validate(lease.job.spec)
-        task, context = spec.task, self._settings.context
+        task = spec.task
+        pinned = pinned_urls(
+            (item["source"], item["path"], Cid.parse(item["cid"])) for item in bundle["inputs"]
+        )
+        context = replace(self._settings.context, pinned=pinned)
         volumes: dict[str, Materialised] = {}
         try:
             identities = await identify_inputs(task, self._kinds, context)
             for item in task.inputs:
-                await self._may_read(item, cancel)
+                await self._may_read(item)
                 volumes[item.target] = await materialise_input(item, self._kinds, context, run_dir)
 
             async def find(target: str) -> Path:
@@ -222,15 +249,13 @@ class JobRunner:
         )
         return _Prepared(spec, bundle, program, inputs, request)
 
-    async def _may_read(self, item: InputSourceSpec, cancel: asyncio.Event) -> None:
+    async def _may_read(self, item: InputSourceSpec) -> None:
         """Return when an input may be laid out. What is in the job itself is there at once, the rest cannot be frozen."""
         hold = self._settings.hold
         if item.source.kind == "inline":
-            await hold.pause.wait_off(cancel)
+            await hold.pause.wait_off()
         else:
-            await hold.until_free(cancel)
-        if cancel.is_set():
-            raise _Failed(OutcomeKind.CANCELLED, "cancelled")
+            await hold.until_free()
 
     def _limits(self, bundle: Mapping[str, Any]) -> ExecutionLimits:
         engine, limits = bundle["engine"], bundle["limits"]
@@ -241,6 +266,7 @@ class JobRunner:
             fuel=fuel,
             memory_bytes=limits["memory_bytes"],
             wall_seconds=float(limits["timeout_seconds"]),
+            cpu_seconds=self._settings.cpu_seconds.get(engine),
             cpu_millis=limits["cpu_millis"],
             output_bytes=limits["disk_bytes"],
             stream_bytes=self._settings.stream_bytes.get(engine, MIB),
@@ -267,47 +293,49 @@ class JobRunner:
         prepared: _Prepared,
         outcome: ExecutionOutcome,
         verification: Verification | None,
+        *,
         started: int,
+        cancel: asyncio.Event,
     ) -> ExecutionResult:
         kind, message = outcome.kind, outcome.message
         if verification is not None:
             kind, message = verification.kind, verification.message
         packed: PackedResults | None = None
-        published = Published("")
         try:
             packed = await asyncio.to_thread(self._keep, lease.execution_id, prepared.request)
-            if kind is OutcomeKind.FINISHED:
-                published = await self._publish(lease, prepared.spec, packed)
+            if prepared.spec.task.publisher.kind == "filecoin":
+                await asyncio.to_thread(note_brought, packed.car.parent, prepared.inputs)
         except OutputRefused as error:
             kind, message = _first_fault(kind, message, OutcomeKind.OUTPUT_REFUSED, str(error))
-        except (PublishError, OSError) as error:
+        except OSError as error:
             kind, message = _first_fault(kind, message, OutcomeKind.PUBLISH_FAILED, str(error))
         if kind is OutcomeKind.FINISHED and outcome.exit_code:
             message = f"the program ended with exit code {outcome.exit_code}"
+        ended = self._clock()
         record = run_record(lease, prepared.bundle, prepared.inputs, outcome, packed) | {
             "epoch": self._head()
         }
-        record |= {"outcome": kind.value, "published": dict(published.details)}
-        record |= {"started_at_ms": started // _MILLI, "ended_at_ms": self._clock() // _MILLI}
+        record |= {"outcome": kind.value, "published": {}}
+        record |= {"started_at_ms": started // _MILLI, "ended_at_ms": ended // _MILLI}
         record["verification"] = None if verification is None else verification.to_json()
-        record = self._signed(record)
-        if packed is not None:
-            (packed.car.parent / "run-record.json").write_text(
-                json.dumps(record, indent=2, sort_keys=True) + "\n"
-            )
+        if kind is OutcomeKind.FINISHED and packed is not None:
+            run = finished_run(lease, packed, outcome, record, message=message, ended_at=ended)
+            try:
+                return await self._publishing.publish_first(lease, prepared.spec, run, cancel)
+            except OSError as error:
+                kind, message = OutcomeKind.PUBLISH_FAILED, f"the results cannot be kept: {error}"
+                record["outcome"] = kind.value
+        record = self._publishing.signed(record)
+        await asyncio.to_thread(self._publishing.ship_unpublished, lease.execution_id, record)
         return ExecutionResult(
             state=_state_of(kind),
             outcome=kind.value,
             message=message,
             exit_code=outcome.exit_code,
-            run_output=_run_output(outcome, message),
-            published={"Type": published.kind, "Params": dict(published.params)},
+            run_output=run_output(outcome, message),
+            published={"Type": "", "Params": {}},
             run_record=record,
         )
-
-    def _signed(self, record: dict[str, Any]) -> dict[str, Any]:
-        key = self._settings.record_key
-        return record if key is None else sign_record(record, key)
 
     def _keep(self, execution_id: str, request: ExecutionRequest) -> PackedResults:
         """Check and move the results to their final place and pack them; refused outputs are dropped, streams are kept."""
@@ -326,47 +354,16 @@ class JobRunner:
             write_exit_code(request.result_dir, None)
         shutil.move(request.result_dir, home / "files")
         packed = pack_results(home / "files", home / "results.car")
-        if denied := _denied_in(packed.car, self._settings.denylist()):
+        if denied := denied_in(packed.car, self._settings.denylist()):
             refusal = OutputRefused(str(denied))
             for output in request.outputs:
                 remove_tree(home / "files" / output.name)
             for stream in ("stdout", "stderr"):
                 (home / "files" / stream).write_bytes(b"")
             packed = pack_results(home / "files", home / "results.car")
-        results_dir = self._settings.publishing.results_dir
-        pack_archive(home / "files", archive_path(results_dir, execution_id))
         if refusal is not None:
             raise refusal
         return packed
-
-    async def _publish(self, lease: Lease, spec: JobSpec, packed: PackedResults) -> Published:
-        config = spec.task.publisher
-        if config.is_blank:
-            config = SpecConfig.model_validate({"Type": DEFAULT_PUBLISHER})
-        publisher = next(p for name, p in PUBLISHERS.items() if name.casefold() == config.kind)
-        results = Results(
-            lease.job.id,
-            lease.execution_id,
-            packed.car.parent / "files",
-            packed.car,
-            packed.root,
-            packed.payload_bytes,
-        )
-        params = params_of(self._kinds, "publisher", config)
-        return await publisher.publish(params, results, self._settings.publishing)
-
-
-def _denied_in(car: Path, denylist: Denylist) -> Denied | None:
-    """Why a CAR may not be published; None if nothing in it is on the denylist."""
-    if not len(denylist):
-        return None
-    try:
-        with car.open("rb") as file:
-            for place in CarReader(file).places():
-                denylist.check(place.cid)
-    except Denied as error:
-        return error
-    return None
 
 
 def _compare(
@@ -419,14 +416,3 @@ def _first_fault(
     if kind is OutcomeKind.FINISHED:
         return other, other_message
     return kind, f"{message}; then {other_message}"
-
-
-def _run_output(outcome: ExecutionOutcome, message: str) -> dict[str, Any]:
-    return {
-        "Stdout": outcome.stdout.head,
-        "StdoutTruncated": outcome.stdout.is_longer_than_head,
-        "stderr": outcome.stderr.head,
-        "StderrTruncated": outcome.stderr.is_longer_than_head,
-        "ExitCode": -1 if outcome.exit_code is None else outcome.exit_code,
-        "ErrorMsg": "" if outcome.kind is OutcomeKind.FINISHED else message,
-    }

@@ -168,6 +168,7 @@ class Worker:
         assert result is not None
         retry = OutcomeKind(result.outcome).is_retryable
         await self._queue.finish(lease, result, reached=keeper.reached, retry=retry)
+        await self._runner.recorded(lease, result)
         self._on_end()
         log.info(
             "execution_ended",

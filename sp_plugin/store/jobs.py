@@ -71,6 +71,7 @@ jobs = Table(
     Column("name", String(256), nullable=False),
     Column("namespace", String(256), nullable=False),
     Column("submitter", String(256)),  # token name or address; '': nobody in particular
+    Column("signer", String(128)),  # whose Filecoin signature it carries, verified; NULL: nobody's
     Column("spec", _JSON, nullable=False),
     Column(
         "spec_bytes", BigInteger, nullable=False
@@ -184,7 +185,7 @@ HistoryRow = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """A job as stored. `spec` is the wire form with exact casing."""
+    """A job as stored. `spec` is the wire form with exact casing; `signer` the address whose signature on it was verified."""
 
     id: str
     name: str
@@ -205,6 +206,7 @@ class JobRecord:
     revision: int
     created_at: int
     modified_at: int
+    signer: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,8 @@ class Sidecar:
         rules: QueueRules | None = None,
         clock: Any = None,
         record_key: Secp256k1Key | None = None,
+        publish: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> None:
         self.data = data
         self.store = Store(database_url(data))
@@ -55,7 +57,7 @@ class Sidecar:
         self.executors: dict[str, Executor] = {
             "wasm": WasmExecutor(ExecutorSettings(cache_dir=data / "cache", pause=self.hold.pause))
         }
-        context = InputContext(library=library)
+        context = InputContext(library=library, **(inputs or {}))
         self.limits = {"wasm": EngineLimits(DEFAULT, MOST)}
         conditions = BundleConditions(
             "localnet",
@@ -66,7 +68,11 @@ class Sidecar:
         )
         self.bundler = JobBundler(self.kinds, self.executors, context, conditions, data / "scratch")
         publishing = PublishContext(
-            data / "results", data / "staging", data / "cars", PaddedPieceSize(1 << 20)
+            data / "results",
+            data / "staging",
+            data / "cars",
+            PaddedPieceSize(1 << 20),
+            **(publish or {}),
         )
         self.denylist = Denylist()
         settings = RunSettings(
@@ -75,6 +81,7 @@ class Sidecar:
             publishing,
             denylist=lambda: self.denylist,
             record_key=record_key,
+            publish_pauses=(0.01, 0.01),
             hold=self.hold,
         )
         self.runner = JobRunner(
