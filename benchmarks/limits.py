@@ -87,6 +87,7 @@ async def bare_read_rate(reads: int, clients: int) -> float:
     ours, theirs = context.Pipe()
     server = context.Process(target=_serve, args=(theirs,), daemon=True)
     server.start()
+    theirs.close()  # so that a server that dies is not waited for
     try:
         url = f"http://127.0.0.1:{await asyncio.to_thread(ours.recv)}/"
         async with aiohttp.ClientSession() as http:

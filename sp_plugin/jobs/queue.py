@@ -16,7 +16,8 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sp_plugin.jobs.leases import Leases, QueueRules
+from sp_plugin.jobs.leases import QueueRules
+from sp_plugin.jobs.silent_leases import SilentLeases
 from sp_plugin.jobs.states import ExecutionState, JobState
 from sp_plugin.jobs.transitions import InvalidTransition, ask_to_stop, move_job
 from sp_plugin.store.job_lists import JobFilter, JobPage, find_by_prefix, find_named, find_page
@@ -48,7 +49,7 @@ class SeveralJobs(Exception):
     """The beginning of an ID that several jobs have."""
 
 
-class JobQueue(Leases):
+class JobQueue(SilentLeases):
     """The queue in a store. `clock` gives Unix nanoseconds."""
 
     # -- for those who submit and look ------------------------------------------------------------
@@ -128,6 +129,7 @@ class JobQueue(Leases):
         async with self._store.reading(brief=True) as connection:
             if (found := await find_named(connection, wanted)) is not None:
                 return found
+        async with self._store.reading() as connection:  # it may look through all of them
             begun = await find_by_prefix(connection, wanted)
         if len(begun) > 1:
             raise SeveralJobs(f"several jobs begin with {wanted[:80]}; write more of the ID")

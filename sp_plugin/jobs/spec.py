@@ -21,6 +21,7 @@ from sp_plugin.jobs.meta import (
     checked_meta,
     meta_text,
 )
+from sp_plugin.jobs.mount_points import clashes
 from sp_plugin.jobs.params import Params, WireModel, is_blank, text_of_number, wrong
 from sp_plugin.jobs.quantities import QuantityError, parse_cpu_millis, parse_size
 
@@ -98,7 +99,7 @@ def _plain_name(text: str) -> str:
 def _output_name(text: str) -> str:
     if text in {".", ".."} or any(c in "/\\\0" for c in text) or not text.strip():
         raise wrong("must be a plain file name")
-    if text in {"stdout", "stderr", "exitCode"}:
+    if text in {"stdout", "stderr", "exitCode", "run-record.json"}:
         raise wrong(f"{text} is taken by the results themselves")
     if len(text.encode()) > 128:
         raise wrong("must be at most 128 bytes long")
@@ -257,8 +258,12 @@ class Task(WireModel):
 
     @model_validator(mode="after")
     def _places_are_apart(self) -> Self:
-        places = [item.target for item in self.inputs] + [item.path for item in self.results]
-        _refuse_repeats("InputSources.Target and ResultPaths.Path", places)
+        places = [
+            *((f"InputSources[{i}].Target", item.target) for i, item in enumerate(self.inputs)),
+            *((f"ResultPaths[{i}].Path", item.path) for i, item in enumerate(self.results)),
+        ]
+        if found := clashes(places):
+            raise wrong("; ".join(found[:5]))
         _refuse_repeats("InputSources.Alias", [item.alias for item in self.inputs if item.alias])
         _refuse_repeats("ResultPaths.Name", [item.name for item in self.results])
         return self

@@ -16,7 +16,7 @@ from lotus_client.address import Address
 from lotus_client.cid import Cid
 from lotus_client.types import AttoFil
 from sp_plugin.store.sqlite import BEGIN_READING, BEGIN_WRITING, sqlite_engine
-from sp_plugin.store.sqlite_brief import BriefPool
+from sp_plugin.store.sqlite_brief import BriefPool, LogSync
 
 __all__ = ["AddressType", "AttoFilType", "CidType", "Store", "metadata", "unless_there"]
 
@@ -108,17 +108,19 @@ class Store:
         what would be done again anyway, and never for money or for what somebody was told is safe. `brief` is for a few
         rows found by their keys: on SQLite its statements run in the event loop's thread.
         """
-        async with self._writing, self._writer(durable, brief) as connection:
-            yield connection
-        if durable or not brief:  # else it waited for no thread
-            await asyncio.sleep(0)  # where a cancellation that came meanwhile is felt
-
-    def _writer(self, durable: bool, brief: bool) -> AbstractAsyncContextManager[AsyncConnection]:
         pools = self._pools
-        pool = pools.brief if durable else pools.brief_relaxed
-        if brief and pool is not None:
-            return pool.writing()
-        return (pools.writer if durable else pools.relaxed).begin()
+        if brief and pools.brief is not None:
+            async with self._writing, pools.brief.writing() as connection:
+                yield connection
+            if durable and pools.log is not None:
+                await pools.log.wait()
+            return
+        async with (
+            self._writing,
+            (pools.writer if durable else pools.relaxed).begin() as connection,
+        ):
+            yield connection
+        await asyncio.sleep(0)  # where a cancellation that came meanwhile is felt
 
     def reading(self, *, brief: bool = False) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection that sees the database as it is at its first read, whatever others write, and cannot write."""
@@ -145,10 +147,10 @@ class _Pools:
     relaxed: AsyncEngine
     reader: AsyncEngine
     brief: BriefPool | None = None
-    brief_relaxed: BriefPool | None = None
     brief_reader: BriefPool | None = None
+    log: LogSync | None = None
 
-    def all(self) -> list[AsyncEngine | BriefPool]:
+    def all(self) -> list[AsyncEngine | BriefPool | LogSync]:
         """Each once."""
         found = (getattr(self, field.name) for field in fields(self))
         return list({id(pool): pool for pool in found if pool is not None}.values())
@@ -161,8 +163,10 @@ def _is_sqlite(url: str) -> bool:
 def _sqlite(url: str) -> _Pools:
     full, normal = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
     writer = sqlite_engine(url, BEGIN_WRITING, full)
-    if make_url(url).database in (None, "", ":memory:"):  # another engine has another memory
+    path = make_url(url).database
+    if path in (None, "", ":memory:"):  # another engine has another memory
         return _Pools(writer, writer, writer)
+    assert path is not None
     only = "PRAGMA query_only=ON"
     relaxed = sqlite_engine(url, BEGIN_WRITING, normal)
     reader = sqlite_engine(url, BEGIN_READING, full, only)
@@ -170,9 +174,9 @@ def _sqlite(url: str) -> _Pools:
         writer,
         relaxed,
         reader,
-        BriefPool(writer, full),
-        BriefPool(relaxed, normal, waits_for_disk=False),
+        BriefPool(relaxed, normal),
         BriefPool(reader, only),
+        LogSync(path),
     )
 
 

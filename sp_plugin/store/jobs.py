@@ -87,6 +87,7 @@ jobs = Table(
     Column("bundle_digest", String(64)),  # hexadecimal SHA-256; NULL until resolved
     Column("bundle", _JSON),
     Column("attempts", Integer, nullable=False),
+    Column("not_before", BigInteger),  # a queued job waits until then; NULL: not at all
     Column("revision", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("modified_at", BigInteger, nullable=False),
@@ -203,6 +204,7 @@ class JobRecord:
     bundle_digest: str | None
     bundle: Mapping[str, Any] | None
     attempts: int
+    not_before: int | None = None
     revision: int
     created_at: int
     modified_at: int
@@ -256,6 +258,7 @@ class Lease:
     attempt: int
     token: int
     until: int
+    began_at: int | None = None  # of a run that began before this process; then it goes on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
