@@ -273,7 +273,7 @@ class JobRunner:
         record = self._signed(record)
         if packed is not None:
             (packed.car.parent / "run-record.json").write_text(
-                json.dumps(record, indent=2, sort_keys=True) + "\n"
+                json.dumps(record, sort_keys=True) + "\n"
             )
         return ExecutionResult(
             state=_state_of(kind),
