@@ -41,6 +41,7 @@ _ALL: dict[str, Callable[[], None]] = {
     "following": _rows_of("following"),
     "claims": _rows_of("claims_stream"),
     "executors": _rows_of("executors"),
+    "docker": _rows_of("docker_runs"),
     "jobs": _jobs,
 }
 

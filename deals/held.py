@@ -26,7 +26,7 @@ from lotus_client.cid import Cid
 from lotus_client.state import Claim
 from lotus_client.types import ActorId, ClaimId, Epoch, SectorNumber
 
-__all__ = ["fold_pieces", "sector_of"]
+__all__ = ["claimed_piece", "fold_pieces", "sector_of"]
 
 
 def sector_of(event: TypedEvent) -> SectorNumber | None:
@@ -56,6 +56,24 @@ def fold_pieces(
         for piece in _pieces_of(provider, sector, state, expirations.get(sector)):
             pieces.setdefault(piece.key, piece)
     return pieces
+
+
+def claimed_piece(
+    claim: Claim, offset: int | None = None, removed: Epoch | None = None
+) -> HeldPiece:
+    """The piece that a claim is of, from the term's start to its end, or to the epoch it was removed at."""
+    return HeldPiece(
+        provider=claim.provider,
+        piece_cid=claim.data,
+        padded_size=claim.size,
+        payload_size=None,
+        sector=claim.sector,
+        offset=offset,
+        provenance=Provenance(ProvenanceKind.CLAIM, claim.id),
+        client=claim.client,
+        from_epoch=claim.term_start,
+        to_epoch=_earliest(claim.end, removed),
+    )
 
 
 @dataclass(slots=True)
@@ -139,7 +157,7 @@ def _pieces_of(
         if position is not None:
             del free[position]
         offset = None if position is None else offsets[position]
-        pieces.append(_claimed(claim, offset, sector.removed.get(claim_id)))
+        pieces.append(claimed_piece(claim, offset, sector.removed.get(claim_id)))
     if sector.content is not None and expiration is not None:
         deals = state.deals_of(number)
         for index, piece in free.items():
@@ -165,21 +183,6 @@ def _pieces_of(
         ended = sector.terminated
         pieces = [replace(piece, to_epoch=_earliest(piece.to_epoch, ended)) for piece in pieces]
     return pieces
-
-
-def _claimed(claim: Claim, offset: int | None, removed: Epoch | None) -> HeldPiece:
-    return HeldPiece(
-        provider=claim.provider,
-        piece_cid=claim.data,
-        padded_size=claim.size,
-        payload_size=None,
-        sector=claim.sector,
-        offset=offset,
-        provenance=Provenance(ProvenanceKind.CLAIM, claim.id),
-        client=claim.client,
-        from_epoch=claim.term_start,
-        to_epoch=_earliest(claim.end, removed),
-    )
 
 
 def _earliest(end: Epoch, other: Epoch | None) -> Epoch:

@@ -32,6 +32,8 @@ __all__ = [
     "VolumeLimits",
     "VolumeTooLarge",
     "clean_cache",
+    "find_volume",
+    "keep_file",
     "materialise",
     "recorded_size",
     "remove_home",
@@ -138,6 +140,45 @@ def materialise(
         blocks_read=tuple(read),
         block_bytes=sum(read.values()),
     )
+
+
+def find_volume(cache: Path, target: Cid) -> Volume | None:
+    """The volume of `target` if it is in the cache; it counts as used now."""
+    home = _home(cache, target)
+    record = _load_record(home)
+    if record is None:
+        return None
+    (home / _RECORD).touch()
+    return _volume(home, target, record)
+
+
+def keep_file(cache: Path, file: Path, target: Cid) -> Volume:
+    """The volume whose content is `file`, which is moved into the cache; `target` is the CID of its bytes as one raw block.
+
+    The caller has hashed them. `file` lies on the disk of the cache.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
+    home = _home(cache, target)
+    temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=cache))
+    try:
+        file.rename(temporary / _DATA)
+        (temporary / _DATA).chmod(0o444)
+        sync_tree(temporary / _DATA)
+        size = (temporary / _DATA).stat().st_size
+        record = _Record(1, size, {target: size})
+        _save_record(temporary, record)
+        _put(temporary, home)
+        return _volume(home, target, record)
+    finally:
+        _remove_tree(temporary)
+
+
+def _volume(home: Path, target: Cid, record: _Record) -> Volume:
+    blocks = tuple(record.blocks)
+    total = sum(record.blocks.values())
+    return Volume(home / _DATA, target, target, record.files, record.size_bytes, blocks, total)
 
 
 def write_tree(fs: UnixFs, cid: Cid, destination: Path, limits: VolumeLimits | None = None) -> int:
@@ -283,16 +324,21 @@ def _make(
         sync_tree(temporary / _DATA)
         record = _Record(maker.files, maker.size, recorder.sizes)
         _save_record(temporary, record)
-        temporary.chmod(0o755)
-        try:
-            temporary.rename(home)
-        except OSError:
-            if _load_record(home) is None:  # no other maker that was faster, but half a volume
-                remove_home(home)
-                temporary.rename(home)
+        _put(temporary, home)
         return record
     finally:
         _remove_tree(temporary)
+
+
+def _put(temporary: Path, home: Path) -> None:
+    """Give a whole volume its place, unless another maker was faster."""
+    temporary.chmod(0o755)
+    try:
+        temporary.rename(home)
+    except OSError:
+        if _load_record(home) is None:  # no other maker that was faster, but half a volume
+            remove_home(home)
+            temporary.rename(home)
 
 
 def _home(cache: Path, target: Cid) -> Path:

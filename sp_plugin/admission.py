@@ -22,8 +22,10 @@ from sp_plugin.approvals.desk import ApprovalDesk, bundle_of
 from sp_plugin.config import DatasetConfig
 from sp_plugin.errors import BadInput, Conflict, RefusedByPolicy, TooMany
 from sp_plugin.inputs.base import InputMissing, PieceRef
+from sp_plugin.jobs.meta import META_SIGNATURE_EXPIRES
 from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.jobs.reading import Kinds, ReadJob, read_job_values
+from sp_plugin.jobs.signed import SignedSubmission, why_not_in_time
 from sp_plugin.jobs.spec import JobSpec
 from sp_plugin.jobs.states import JobState
 from sp_plugin.known_pieces import datasets_naming
@@ -34,7 +36,7 @@ from sp_plugin.policy import (
     PolicyRules,
     decide_policy,
 )
-from sp_plugin.store.jobs import JobRecord
+from sp_plugin.store.jobs import JobNotFound, JobRecord
 
 __all__ = ["Admission", "Bundler"]
 
@@ -93,10 +95,22 @@ class Admission:
             RefusedByPolicy: no approval could make this provider run it.
             TooMany: the queue, or this submitter's part of it, is full.
         """
-        read = read_job_values(description, self._kinds)
+        return await self.take(self.read(description), submitter)
+
+    async def take(
+        self, read: ReadJob, submitter: str, signed: SignedSubmission | None = None
+    ) -> tuple[JobRecord, tuple[str, ...]]:
+        """The same of a job that was read. One that is signed and here already is given back as it is.
+
+        Raises:
+            BadInput: the signature may not be used any more, or not yet.
+            RefusedByPolicy, TooMany: as `submit`.
+        """
+        if signed is not None and (known := await self.known(signed)) is not None:
+            return known, read.warnings
         await self._check_room(submitter)
         # The nonce is the job's ID: two jobs never have one digest, and approval of one is none of the other.
-        job_id = f"j-{uuid4()}"
+        job_id = f"j-{uuid4()}" if signed is None else signed.job_id
         decision, bundle = await self._judge(read, job_id)
         if not decision.allowed:
             first = decision.refusals[0]
@@ -108,9 +122,27 @@ class Admission:
             job_id=job_id,
             bundle=(digest, bundle.to_json()),
             message=await self._what_it_waits_for(bundle),
+            signer=None if signed is None else signed.name,
         )
         log.info("job_taken_in", job_id=record.id, digest=digest, submitter=submitter)
         return record, read.warnings
+
+    async def known(self, signed: SignedSubmission) -> JobRecord | None:
+        """The job that came in before under the same signature; None if it is new.
+
+        Raises:
+            BadInput: it is new, and the signature may not be used any more, or not yet.
+        """
+        try:
+            return await self._queue.job(signed.job_id)
+        except JobNotFound:
+            if why := why_not_in_time(signed.expires, await self._head()):
+                raise BadInput(why, field=f"Meta.{META_SIGNATURE_EXPIRES}") from None
+            return None
+
+    async def epoch(self) -> Epoch:
+        """The chain's epoch, a few seconds old at most."""
+        return await self._head()
 
     async def _what_it_waits_for(self, bundle: Bundle) -> str:
         """For the submitter: the approvals missing, or nothing."""

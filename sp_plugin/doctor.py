@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,13 +23,16 @@ from lotus_client.node import NodeCapabilities
 from sp_plugin.config import Config
 from sp_plugin.config.notes import config_notes
 from sp_plugin.errors import SpPluginError
+from sp_plugin.executors.base import EngineUnavailable
 from sp_plugin.miner import connect_miner
 from sp_plugin.node import check_node, connect_each, connect_node
 from sp_plugin.piece_sources import piece_source
 from sp_plugin.store.chain import ChainRepository
 from sp_plugin.store.migrate import open_store
+from sp_plugin.transfer_checks import examine_transfers
 from sp_plugin.treasury import shared_keys
 from sp_plugin.wallet import connect_wallet
+from sp_plugin.workshop import executor_settings
 
 __all__ = ["Check", "examine"]
 
@@ -46,7 +52,9 @@ class Check:
 async def examine(config: Config) -> list[Check]:
     """All checks, in the order in which they should be mended."""
     checks = [*_packages(), *_notes(config), *_disk(config), *_kernel()]
+    checks += await _containers(config)
     checks += await _store(config)
+    checks += [Check(*found) for found in await examine_transfers(config)]
     try:
         async with connect_node(config.node) as node:
             checks += await _node(config, node)
@@ -97,6 +105,31 @@ def _kernel() -> Iterator[Check]:
     native = any(kernel.name == name for kernel in native_kernels())
     slow = "" if native else "; install with a C compiler (gcc or clang) for a ten times faster one"
     yield Check("CommP kernel", ok=True, detail=f"{name}{slow}")
+
+
+async def _containers(config: Config) -> list[Check]:
+    """The container engine, where jobs may use it: what it is, and what it can bound, tried."""
+    docker = config.jobs.docker
+    if not docker.enabled:
+        return []
+    from sp_plugin.executors.docker import DockerExecutor
+    from sp_plugin.executors.docker.report import report
+
+    # Tried where runs will be, unless that is not there yet.
+    where = config.data_dir if os.access(config.data_dir, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="doctor-", dir=where) as place:
+        owner = f"sp-plugin-doctor-{config.data_dir}"
+        folder = Path(place)
+        executor = DockerExecutor(
+            executor_settings(config, cache_dir=folder, runs_dir=folder, owner=owner)
+        )
+        try:
+            with suppress(EngineUnavailable):
+                await executor.remove_leftovers()  # of a doctor that was killed
+            findings = await report(executor, docker.runtime, docker.io_bytes_per_second)
+        finally:
+            await executor.close()
+    return [Check(found.name, found.ok, found.detail) for found in findings]
 
 
 async def _store(config: Config) -> list[Check]:

@@ -9,7 +9,8 @@ from lotus_client.client import LotusClient
 from lotus_client.node import NodeCapabilities
 from lotus_client.types import ActorId, Epoch
 from sp_plugin.config import EarningsConfig
-from sp_plugin.earnings.ingest import Earnings, EarningsSettings, EarningsStep
+from sp_plugin.earnings.ingest import Earnings, EarningsStep
+from sp_plugin.earnings.split_inputs import EarningsSettings
 from sp_plugin.errors import Conflict
 from sp_plugin.lineage import Lineage
 from sp_plugin.node import solstice_epoch

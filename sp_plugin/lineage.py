@@ -1,8 +1,8 @@
 """From a run to the piece its results became: which jobs share in what which held pieces earn.
 
 Only blocks that nobody held before count: whatever lies in a verified piece that was held when the run ended, or in the
-results of an earlier run, is taken off (`store.held_blocks`), and so is whatever is no payload (directories, inner nodes,
-the CAR's own bytes).
+results of an earlier run, is taken off (`store.held_blocks`), whatever the run's other inputs brought (`jobs.brought`), and
+whatever is no payload (directories, inner nodes, the CAR's own bytes).
 
 What is compared are blocks, so its limits are those of blocks. Pieces that were never read, or hold no CAR, are not compared;
 nor are the same bytes cut into blocks elsewhere, or wrapped as dag-pb leaves. `max_output_bytes` bounds what such bytes
@@ -35,6 +35,7 @@ from fil_plus.pieces import HeldPiece, split_key
 from lotus_client.cid import RAW, Cid
 from lotus_client.types import ActorId, Epoch
 from sp_plugin.approvals.desk import bundle_of
+from sp_plugin.jobs.brought import brought_in
 from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.output_places import place_of_use, places_of
 from sp_plugin.pieces import Pieces
@@ -221,6 +222,7 @@ class Lineage:
             leaves, epoch = await self._keep_blocks(execution, staged, epoch)
             await self._know_inputs(used)
             held = await self._blocks.held_before(_run(execution), leaves)
+            held |= await self._brought(execution)
             counted = sum(size for mark, size in leaves.items() if mark not in held)
         await self._outputs.add(
             OutputRecord(execution.id, execution.job_id, staged, counted, tuple(used), epoch)
@@ -251,6 +253,14 @@ class Lineage:
         if not await self._blocks.has(name):
             await self._blocks.add(name, marks, epoch=epoch, is_run=True)
         return leaves, await self._blocks.epoch_of(name) or epoch
+
+    async def _brought(self, execution: ExecutionRecord) -> set[int]:
+        """The marks of blocks that were in inputs of no piece."""
+        try:
+            found = await asyncio.to_thread(brought_in, self._results_dir / execution.id)
+        except OSError as error:
+            raise _CannotTell(str(error)) from error
+        return {mark for cid in found if (mark := block_mark(cid)) is not None}
 
     async def _know_inputs(self, keys: Sequence[str]) -> None:
         held = {piece.key: piece for piece in await self._chain.held_pieces(self._provider)}

@@ -106,7 +106,7 @@ def decide_policy(
     return PolicyDecision(
         (
             *_program(bundle, rules),
-            *_inputs(inputs, rules.policy, dataset),
+            *_inputs(inputs, rules, dataset),
             *_limits(bundle, rules.jobs),
             *_outputs(bundle, rules.jobs),
             *_terms(bundle, inputs, rules),
@@ -140,8 +140,9 @@ def _program(bundle: Bundle, rules: PolicyRules) -> Iterator[PolicyFinding]:
 
 
 def _inputs(
-    inputs: Sequence[InputFacts], policy: PolicyConfig, wanted: str | None
+    inputs: Sequence[InputFacts], rules: PolicyRules, wanted: str | None
 ) -> Iterator[PolicyFinding]:
+    policy = rules.policy
     yield PolicyFinding(
         "inputs", len(inputs) <= policy.max_inputs, f"{len(inputs)} of at most {policy.max_inputs}"
     )
@@ -151,12 +152,13 @@ def _inputs(
         "input-bytes", size <= policy.max_input_bytes, f"{size} of at most {policy.max_input_bytes}"
     )
     for facts in inputs:
-        yield from _one_input(facts, policy, wanted)
+        yield from _one_input(facts, rules, wanted)
 
 
 def _one_input(
-    facts: InputFacts, policy: PolicyConfig, wanted: str | None
+    facts: InputFacts, rules: PolicyRules, wanted: str | None
 ) -> Iterator[PolicyFinding]:
+    policy = rules.policy
     name = f"{facts.source} {facts.cid}"
     allowed = {source.casefold() for source in policy.allowed_sources}
     if facts.source.casefold() not in allowed:
@@ -165,6 +167,10 @@ def _one_input(
         return
     if facts.source not in _PIECE_SOURCES:
         yield PolicyFinding("source", kept=True, detail=f"{name} needs no piece")
+        return
+    if facts.piece is None and facts.source == "ipfs" and rules.jobs.fetch.gateways:
+        detail = f"{name} is not held by this provider; it comes from a gateway, block by block"
+        yield PolicyFinding("held", kept=True, detail=detail)
         return
     if facts.piece is None:
         yield PolicyFinding("held", kept=False, detail=f"{name} is not held by this provider")

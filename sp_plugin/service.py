@@ -166,6 +166,7 @@ class Sidecar:
             head=lambda: self.head.newest,
             clock=time.time_ns,
             denylist=denylists.current,
+            make_room=self.input_cache.make_room,
         )
         self.admission = Admission(
             queue=self.queue,

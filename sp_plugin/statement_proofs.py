@@ -12,7 +12,7 @@ from deals.piece_cid import encode_piece_cid_v1, root_of
 from fil_plus.pieces import SubPiece
 from lotus_client.cid import Cid
 from lotus_client.types import PaddedPieceSize
-from sp_plugin.audit import Finding
+from sp_plugin.audit.statement import Finding
 from sp_plugin.earnings.registry_json import sub_piece_from_json
 
 __all__ = ["GivenProof", "proof_findings"]

@@ -19,10 +19,11 @@ from sp_plugin.payouts.batch import Batch
 from sp_plugin.payouts.decide import Limits
 from sp_plugin.payouts.fees import FeePolicy
 from sp_plugin.payouts.funding import FundingWatcher
+from sp_plugin.payouts.passes import SenderSettings, StepReport
 from sp_plugin.payouts.planning import PlannedBatch, Planner
 from sp_plugin.payouts.ports import Signer
 from sp_plugin.payouts.reconcile import Reconciler, Reconciliation
-from sp_plugin.payouts.sender import Agreement, Sender, SenderSettings, StepReport
+from sp_plugin.payouts.sender import Agreement, Sender
 from sp_plugin.payouts.signer import KeySigner, NodeSigner
 from sp_plugin.payouts.states import TERMINAL, PayoutState
 from sp_plugin.store.base import Store

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from deals.denylist import Denylist
-from deals.volumes import clean_cache
+from deals.volumes import VolumeLimits, clean_cache
 from fil_plus.bundle import ResourceLimits
 from fil_plus.terms import Basis, ShareTerms
 from lotus_client.types import AttoFil, Epoch, PaddedPieceSize
@@ -18,7 +18,15 @@ from sp_plugin.config import Config, DatasetConfig, EarningsConfig
 from sp_plugin.config.jobs import DockerLimits, JobsConfig, QuotaConfig, WasmLimits
 from sp_plugin.data_dir import DataDir
 from sp_plugin.executors import make_executors
-from sp_plugin.executors.base import EngineUnavailable, Executor, ExecutorSettings, LeavesTraces
+from sp_plugin.executors.base import (
+    DockerOptions,
+    EngineUnavailable,
+    Executor,
+    ExecutorSettings,
+    LeavesTraces,
+    OutlivesUs,
+)
+from sp_plugin.fetching.wiring import open_fetching
 from sp_plugin.inputs.base import InputContext, PieceLibrary
 from sp_plugin.jobs.bundle import BundleConditions, EngineLimits, JobBundler
 from sp_plugin.jobs.fairness import Quota
@@ -30,8 +38,10 @@ from sp_plugin.jobs.running import JobRunner, RunSettings
 from sp_plugin.jobs.spec import JobSpec
 from sp_plugin.jobs.worker import StartCheck, Worker
 from sp_plugin.publishers.base import PublishContext
+from sp_plugin.publishers.wiring import buckets_of, kubo_of, publisher_check
+from sp_plugin.store.jobs import Lease
 
-__all__ = ["Workshop", "open_workshop", "queue_rules", "terms_for"]
+__all__ = ["Workshop", "executor_settings", "open_workshop", "queue_rules", "terms_for"]
 
 _MIB: Final = 1 << 20
 
@@ -58,30 +68,50 @@ class Workshop:
         self._data = data
         self._node_id = f"n-{data.identity()}"
         self._count = workers
+        self._resumed: list[Lease] = []
 
     async def clear(self, queue: JobQueue) -> None:
         """Put away what a killed process of this data_dir left: runs, half-made volumes, containers, leases.
 
+        Containers that still run under a lease of ours are kept, and waited for by `work`.
         A container engine that does not answer is logged: jobs that need it will say so themselves.
         """
-        await asyncio.to_thread(self._runner.clean)
-        await asyncio.to_thread(clean_cache, self._data.volumes)
-        await asyncio.to_thread(remove_tree, self._data.resolving)
+        self._resumed = await self._adopted(queue)
+        keep = {lease.execution_id for lease in self._resumed}
         for engine, executor in self._executors.items():
             if not isinstance(executor, LeavesTraces):
                 continue
             try:
-                removed = await executor.remove_leftovers()
+                removed = await executor.remove_leftovers(keep)
             except EngineUnavailable as error:
                 log.warning("engine_unavailable", engine=engine, error=str(error))
                 continue
             for execution_id in removed:
                 log.info("leftover_removed", engine=engine, execution_id=execution_id)
-        if released := await queue.release_node(self._node_id):
+        await asyncio.to_thread(self._runner.clean, keep)
+        await asyncio.to_thread(clean_cache, self._data.volumes)
+        await asyncio.to_thread(remove_tree, self._data.resolving)
+        if released := await queue.release_node(self._node_id, keep):
             log.info("leases_released", jobs=released)
             for job_id in released:
                 for execution in await queue.executions_of(job_id):
                     await asyncio.to_thread(_remove_half_made, self._data.results / execution.id)
+
+    async def _adopted(self, queue: JobQueue) -> list[Lease]:
+        """The runs of a killed process that went on by themselves, at most one for each worker."""
+        left: dict[str, int] = {}
+        for engine, executor in self._executors.items():
+            if isinstance(executor, OutlivesUs):
+                try:
+                    found = await executor.left_runs()
+                except EngineUnavailable as error:
+                    log.warning("engine_unavailable", engine=engine, error=str(error))
+                    continue
+                left |= {run.execution_id: run.token for run in found}
+        leases = await queue.adopt(self._node_id, dict(sorted(left.items())[: self._count]))
+        for lease in leases:
+            log.info("run_goes_on", job_id=lease.job.id, execution_id=lease.execution_id)
+        return leases
 
     async def work(
         self,
@@ -92,7 +122,14 @@ class Workshop:
     ) -> None:
         """Run queued jobs until `stop` is set, and call `on_end` after each."""
         workers = [
-            Worker(queue, self._runner, self._node_id, why_not_start=why_not_start, on_end=on_end)
+            Worker(
+                queue,
+                self._runner,
+                self._node_id,
+                why_not_start=why_not_start,
+                on_end=on_end,
+                resumed=self._resumed,
+            )
             for _ in range(self._count)
         ]
         async with asyncio.TaskGroup() as group:
@@ -125,6 +162,7 @@ def open_workshop(
     head: Callable[[], Epoch],
     clock: Callable[[], int],
     denylist: Callable[[], Denylist] = Denylist,
+    make_room: Callable[[], VolumeLimits] = VolumeLimits,
 ) -> Workshop:
     """The workshop of the config. Docker is offered only where it was switched on."""
     switched_off = frozenset() if config.jobs.docker.enabled else frozenset({"docker"})
@@ -132,12 +170,31 @@ def open_workshop(
     executors = {
         name: executor
         for name, executor in make_executors(
-            ExecutorSettings(cache_dir=data.compiled, owner=f"sp-plugin-{data.identity()}")
+            executor_settings(
+                config,
+                cache_dir=data.compiled,
+                runs_dir=data.runs,
+                owner=f"sp-plugin-{data.identity()}",
+            )
         )
         if name not in switched_off
     }
+    fetching = open_fetching(config, data.volumes, make_room=make_room, denylist=denylist)
     context = InputContext(
-        library=library, allowed_directories=config.jobs.allowed_local_directories
+        library=library,
+        allowed_directories=config.jobs.allowed_local_directories,
+        downloads=fetching.downloads,
+        gateways=fetching.gateways,
+    )
+    publishing = PublishContext(
+        results_dir=data.results,
+        staging_dir=data.staging,
+        cars_dir=data.cars,
+        min_piece_size=PaddedPieceSize(config.jobs.minimum_piece_bytes),
+        public_url=config.http.public_url,
+        kubo=kubo_of(config.jobs.publish.kubo),
+        buckets=buckets_of(config.jobs.publish),
+        node_id=f"n-{data.identity()}",
     )
     window = config.approvals.valid_for_epochs
 
@@ -156,28 +213,45 @@ def open_workshop(
         },
         terms=lambda spec: terms_for(spec, config.earnings, config.datasets),
         validity=validity,
+        check=publisher_check(config.jobs, kinds, publishing),
     )
     bundler = JobBundler(kinds, executors, context, conditions, data.resolving)
     settings = RunSettings(
         work_dir=data.runs,
         context=context,
-        publishing=PublishContext(
-            results_dir=data.results,
-            staging_dir=data.staging,
-            cars_dir=data.cars,
-            min_piece_size=PaddedPieceSize(config.jobs.minimum_piece_bytes),
-            public_url=config.http.public_url,
-        ),
+        publishing=publishing,
         stream_bytes={
             "wasm": config.jobs.wasm.log_bytes,
             "docker": config.jobs.docker.log_bytes,
         },
+        cpu_seconds={}
+        if config.jobs.wasm.cpu_seconds is None
+        else {"wasm": float(config.jobs.wasm.cpu_seconds)},
         processes=config.jobs.docker.pids,
         denylist=denylist,
         record_key=data.record_key(),
     )
     runner = JobRunner(kinds, executors, settings, clock, head)
     return Workshop(kinds, bundler, runner, executors, data=data, workers=config.jobs.workers)
+
+
+def executor_settings(
+    config: Config, *, cache_dir: Path, runs_dir: Path, owner: str
+) -> ExecutorSettings:
+    """What the configuration says to executors."""
+    docker = config.jobs.docker
+    return ExecutorSettings(
+        cache_dir=cache_dir,
+        runs_dir=runs_dir,
+        owner=owner,
+        docker_url=docker.socket,
+        docker=DockerOptions(
+            runtime=docker.runtime,
+            pull_from=docker.pull_from,
+            pull_bytes=docker.pull_bytes,
+            io_bytes_per_second=docker.io_bytes_per_second,
+        ),
+    )
 
 
 def terms_for(

@@ -9,7 +9,7 @@ import pytest
 
 from lotus_client.address import Address
 from lotus_client.chain import TipSetKey
-from lotus_client.cid import dag_cbor_cid
+from lotus_client.cid import Cid, dag_cbor_cid
 from lotus_client.crypto import Secp256k1Key
 from lotus_client.types import ActorId, AttoFil, Epoch
 from sp_plugin.ledger import (
@@ -29,9 +29,10 @@ from sp_plugin.ledger.accounts import MINER_AVAILABLE
 from sp_plugin.payouts.decide import Limits
 from sp_plugin.payouts.fees import FeePolicy
 from sp_plugin.payouts.funding import FundingWatcher
+from sp_plugin.payouts.passes import SenderSettings
 from sp_plugin.payouts.planning import Planner
 from sp_plugin.payouts.recovery import Recovery
-from sp_plugin.payouts.sender import Agreement, Sender, SenderSettings
+from sp_plugin.payouts.sender import Agreement, Sender
 from sp_plugin.payouts.signer import KeySigner
 from sp_plugin.store.base import Store, metadata
 from sp_plugin.store.ledger import LedgerRepository
@@ -105,11 +106,13 @@ class Money:
         enabled: bool = True,
         max_fee: AttoFil = MAX_FEE,
         agreement: Agreement | None = None,
+        wallet: Address | None = None,
+        genesis: Cid | None = None,
     ) -> Sender:
         async def alert(event: str, text: str) -> None:
             self.alerts.append((event, text))
 
-        settings = SenderSettings(self.wallet, FeePolicy(max_fee), enabled)
+        settings = SenderSettings(wallet or self.wallet, FeePolicy(max_fee), enabled, genesis)
         return Sender(
             self.chain,
             KeySigner(WALLET_KEY),

@@ -192,7 +192,7 @@ class World:
         info = f"{token}:/ip4/127.0.0.1/tcp/{self.net.api_port}/http"
         _private(home / "node", info)
         _private(home / "payout-key", self.key("payout-wallet").secret.hex())
-        for name in ("approver-1", "approver-2"):
+        for name in ("approver-1", "approver-2", "scientist"):
             _private(home / f"{name}.key", self.key(name).secret.hex())
         path = home / "sp-plugin.yaml"
         path.write_text(yaml.safe_dump({**self.sidecar_config(home), **changes}, sort_keys=False))
@@ -207,7 +207,7 @@ class World:
             "data_dir": str(home / "data"),
             "node": {"api_info_file": str(home / "node"), "network": "localnet"},
             "provider": {"actor": str(self.provider), **self._where_pieces_are()},
-            "http": {"port": 0},
+            "http": {"port": 0, "signers": [str(self.key("scientist").address)]},
             "follow": {"start_epoch": 0, "poll_interval_seconds": 1, "max_epochs_per_step": 2880},
             "datasets": [
                 {

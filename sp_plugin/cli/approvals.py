@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sp_plugin.cli.options import ConfigOption, JsonOption, connect, run_async
+from sp_plugin.cli.options import ConfigOption, JsonOption, connect
+from sp_plugin.cli.signing import KeyFile, KeyPlace, WalletInfo
 
 if TYPE_CHECKING:
     from lotus_client.address import Address
@@ -18,15 +19,6 @@ __all__ = ["add_to"]
 approvals_app = typer.Typer(no_args_is_help=True, help="Signatures over what a job will do.")
 
 JobId = Annotated[str, typer.Argument(help="A job's ID, the beginning of it, or its name.")]
-KeyFile = Annotated[
-    Path | None, typer.Option(help="A secp256k1 key as 64 hex digits, mode 600 (tests, demo).")
-]
-WalletInfo = Annotated[
-    Path | None,
-    typer.Option(
-        help="File with the API info of a node or lotus-wallet that holds the key, mode 600."
-    ),
-]
 ApproverOption = Annotated[
     str | None, typer.Option("--approver", help="The approver's address, with a wallet.")
 ]
@@ -203,20 +195,5 @@ def _signed(
     payload: bytes, key_file: Path | None, wallet_info_file: Path | None, approver: str | None
 ) -> tuple[Address, Signature]:
     """The signer's address and its FRC-0102 signature over `payload`."""
-    from lotus_client.address import Address, AddressError
-    from lotus_client.crypto import envelope
-    from sp_plugin.approvals.signing import key_in, sign_with_wallet
-    from sp_plugin.errors import BadInput
-
-    if (key_file is None) == (wallet_info_file is None):
-        raise BadInput("name one of --key-file and --wallet-info-file")
-    if key_file is not None:
-        key = key_in(key_file)
-        return key.address, key.sign(envelope(payload))
-    if approver is None or wallet_info_file is None:
-        raise BadInput("say --approver: whose key in that wallet")
-    try:
-        address = Address.parse(approver)
-    except AddressError as error:
-        raise BadInput(str(error), field="--approver") from error
-    return address, run_async(sign_with_wallet(wallet_info_file, address, payload))
+    place = KeyPlace(key_file, wallet_info_file, approver, "--approver")
+    return place.signer(), place.sign(payload)

@@ -47,6 +47,8 @@ async def _follow(api: Api, job_id: str, *, quiet: bool) -> dict[str, Any]:
             answer = await asyncio.to_thread(api.get, path)
             job = answer["Job"]
             state, message = job["State"]["StateType"], job["State"]["Message"]
+            if state == "Running" and _is_docker(job):  # its image may be pulled first
+                message = await asyncio.to_thread(_doing, api, path)
             line = f"{state}: {message}" if message and message != state.lower() else state
             if state in _OVER and logs is not None:
                 await asyncio.gather(logs, return_exceptions=True)
@@ -59,6 +61,17 @@ async def _follow(api: Api, job_id: str, *, quiet: bool) -> dict[str, Any]:
     finally:
         if logs is not None:
             logs.cancel()
+
+
+def _is_docker(job: dict[str, Any]) -> bool:
+    return any(task["Engine"]["Type"].lower() == "docker" for task in job["Tasks"])
+
+
+def _doing(api: Api, path: str) -> str:
+    """What a job's newest execution does now, in the sidecar's words."""
+    items = api.get(f"{path}/executions")["Items"]
+    newest = max(items, key=lambda item: int(item["CreateTime"]), default=None)
+    return "" if newest is None else str(newest["ComputeState"]["Message"])
 
 
 async def _print_logs(api: Api, path: str) -> None:

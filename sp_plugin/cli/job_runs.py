@@ -24,7 +24,8 @@ InputOption = Annotated[
     typer.Option(
         "--input",
         "-i",
-        help="SOURCE:/target, where SOURCE is piece://<piece CID>, claim://<id>, ipfs://<CID> or file:///directory",
+        help="SOURCE:/target, where SOURCE is piece://<piece CID>, claim://<id>, ipfs://<CID>, file:///directory, or an "
+        "https:// URL, with #sha256=<hex> behind it where the digest is known",
     ),
 ]
 OutputOption = Annotated[
@@ -35,7 +36,7 @@ MetaOption = Annotated[
     list[str] | None, typer.Option("--meta", help="NAME=value, e.g. filecoin.dataset=earth.")
 ]
 PayeeOption = Annotated[str | None, typer.Option(help="The address that is to be paid.")]
-PublisherOption = Annotated[str, typer.Option(help="local, ipfs or filecoin.")]
+PublisherOption = Annotated[str, typer.Option(help="local, ipfs, filecoin or s3://bucket/key.")]
 TimeoutOption = Annotated[int, typer.Option(min=0, help="Seconds of running; 0 is the provider's.")]
 NameOption = Annotated[str, typer.Option(help="A name for people.")]
 DetachOption = Annotated[bool, typer.Option("--detach", "-d", help="Print the job's ID and leave.")]
@@ -199,7 +200,7 @@ def _job(
         "Env": _pairs(env, "--env"),
         "InputSources": [_input(text) for text in inputs or []],
         "ResultPaths": [_output(text) for text in outputs or []],
-        "Publisher": {"Type": publisher},
+        "Publisher": _publisher(publisher),
         "Timeouts": {"ExecutionTimeout": timeout} if timeout else {},
     }
     metas = _pairs(meta, "--meta") | ({"filecoin.payee": payee} if payee else {})
@@ -225,6 +226,8 @@ def _input(text: str) -> dict[str, Any]:
         "claim": {"Type": "filecoin", "Params": {"ClaimID": int(what) if what.isdigit() else what}},
         "ipfs": {"Type": "ipfs", "Params": {"CID": what}},
         "file": {"Type": "localDirectory", "Params": {"SourcePath": what}},
+        "http": _url(source),
+        "https": _url(source),
     }
     if not separator or kind not in sources or not what or not target.startswith("/"):
         raise BadInput(
@@ -232,6 +235,25 @@ def _input(text: str) -> dict[str, Any]:
             field="--input",
         )
     return {"Source": sources[kind], "Target": target}
+
+
+def _url(source: str) -> dict[str, Any]:
+    url, _, digest = source.partition("#sha256=")
+    return {"Type": "urlDownload", "Params": {"URL": url} | ({"SHA256": digest} if digest else {})}
+
+
+def _publisher(text: str) -> dict[str, Any]:
+    from sp_plugin.errors import BadInput
+
+    kind, separator, what = text.partition("://")
+    if not separator:
+        return {"Type": text}
+    bucket, _, key = what.partition("/")
+    if kind != "s3" or not bucket or not key:
+        raise BadInput(
+            f"{text[:80]!r} is not a publisher's name or s3://bucket/key", field="--publisher"
+        )
+    return {"Type": "s3", "Params": {"Bucket": bucket, "Key": key}}
 
 
 def _output(text: str) -> dict[str, str]:

@@ -25,10 +25,11 @@ JobId = Annotated[str, typer.Argument(help="A job's ID, the beginning of it, or 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    from sp_plugin.cli import job_runs
+    from sp_plugin.cli import job_runs, job_signing
 
     app.add_typer(job_app, name="job")
     job_runs.add_to(app, job_app)
+    job_signing.add_to(job_app)
     app.add_typer(policy_app, name="policy")
 
 
@@ -86,6 +87,7 @@ def describe(job_id: JobId, config: ConfigOption = None, json: JsonOption = Fals
     """Show a job, its executions and what happened to it."""
     from sp_plugin.cli.api import segment
     from sp_plugin.cli.output import print_fields, print_json, print_rows
+    from sp_plugin.jobs.signed import is_payees_own
 
     answer = connect(config).get(f"{JOBS}/{segment(job_id)}", include="executions,history")
     if json:
@@ -99,6 +101,8 @@ def describe(job_id: JobId, config: ConfigOption = None, json: JsonOption = Fals
             "message": job["State"]["Message"],
             "engine": job["Tasks"][0]["Engine"]["Type"],
             "payee": job["Meta"].get("filecoin.payee"),
+            "signed by": job.get("Signer") or None,
+            "payee agrees": is_payees_own(job.get("Signer") or None, job["Meta"]) or None,
         }
     )
     typer.echo()

@@ -74,7 +74,7 @@ def statement(
     """Print a payee's statement: what was earned, released and paid, and how each line can be checked."""
     from sp_plugin.cli.api import segment
     from sp_plugin.cli.output import print_json
-    from sp_plugin.statements import statement_text
+    from sp_plugin.statement_text import statement_text
 
     answer = connect(config).get(f"/api/v1/sp/statements/{segment(payee)}")
     if json:
@@ -104,7 +104,7 @@ def audit(
     proofs = [read_structure(one, "proof") for one in proof or ()]
 
     async def work() -> dict[str, Any]:
-        from sp_plugin.audit import AuditReport, audit_statement
+        from sp_plugin.audit.statement import AuditReport, audit_statement
         from sp_plugin.node import connect_node
         from sp_plugin.statement_proofs import proof_findings
 

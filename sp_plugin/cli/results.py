@@ -64,9 +64,10 @@ def show_result(
             "exit code": item["exit_code"],
             "executor": record.get("executor_version"),
             "bundle": record.get("bundle_digest"),
-            "inputs": [part.get("piece_key") or part["cid"] for part in record.get("inputs", [])],
+            "inputs": [_named(part) for part in record.get("inputs", [])],
             "output": (record.get("output") or {}).get("root_cid"),
             "published": item["published"].get("Type"),
+            "place": _place(item["published"]),
             "piece": (record.get("published") or {}).get("piece_cid"),
             "wall seconds": usage.get("wall_seconds"),
             "fuel": usage.get("fuel"),
@@ -122,18 +123,29 @@ def check(
 
 def _root_of(directory: Path) -> str:
     """The root CID of unpacked results, as the sidecar packs them."""
-    import tempfile
-
     from sp_plugin.errors import BadInput
-    from sp_plugin.jobs.outputs import OutputRefused, pack_results
+    from sp_plugin.jobs.outputs import OutputRefused, root_of_results
 
     if not directory.is_dir():
         raise BadInput(f"{directory} is not a directory")
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            return str(pack_results(directory, Path(scratch) / "results.car").root)
-        except (OutputRefused, OSError) as error:
-            raise BadInput(f"{directory} cannot be packed: {error}") from error
+    try:
+        return str(root_of_results(directory))
+    except (OutputRefused, OSError) as error:
+        raise BadInput(f"{directory} cannot be packed: {error}") from error
+
+
+def _named(part: dict[str, Any]) -> str:
+    """An input as people know it: the piece, the URL, or the CID."""
+    url = part.get("path") if part.get("source") == "urldownload" else None
+    return str(part.get("piece_key") or url or part["cid"])
+
+
+def _place(published: dict[str, Any]) -> str | None:
+    """Where results went, where it is not this sidecar."""
+    params = published.get("Params") or {}
+    if published.get("Type") == "s3":
+        return f"s3://{params.get('Bucket')}/{params.get('Key')}"
+    return params.get("CID")
 
 
 def _signature(record: dict[str, Any], signer: str) -> str:

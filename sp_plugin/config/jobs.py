@@ -14,6 +14,7 @@ from sp_plugin.config.fields import (
     Text,
     wrong,
 )
+from sp_plugin.config.transfers import FetchConfig, PublishConfig
 
 __all__ = [
     "DockerLimits",
@@ -33,6 +34,9 @@ class WasmLimits(Section):
 
     memory_bytes: PositiveCount = Field(default=512 * _MIB, description="linear memory")
     wall_seconds: PositiveCount = Field(default=600, description="from start to kill")
+    cpu_seconds: PositiveCount | None = Field(
+        default=None, description="CPU time of one run; null bounds it by wall_seconds only"
+    )
     output_bytes: PositiveCount = Field(default=_GIB, description="all files it writes")
     log_bytes: PositiveCount = Field(default=_MIB, description="kept of stdout and of stderr, each")
 
@@ -46,9 +50,27 @@ class DockerLimits(Section):
     memory_bytes: PositiveCount = Field(default=_GIB, description="memory, swap included")
     cpus: PositiveCount = Field(default=1, description="whole CPUs")
     pids: PositiveCount = Field(default=128, description="processes and threads")
+    io_bytes_per_second: PositiveCount | None = Field(
+        default=None,
+        description="read from, and written to, the disk of data_dir, where the engine can bound it; null is no bound",
+    )
     wall_seconds: PositiveCount = Field(default=1800, description="from start to kill")
     output_bytes: PositiveCount = Field(default=_GIB, description="all files it writes")
     log_bytes: PositiveCount = Field(default=_MIB, description="kept of stdout and of stderr, each")
+    socket: Text | None = Field(
+        default=None,
+        description="where the engine listens (unix:///…); null: DOCKER_HOST, else a rootless engine of this user, else the usual one",
+    )
+    runtime: Text | None = Field(
+        default=None, description="the engine's runtime for jobs, e.g. runsc; null: its default"
+    )
+    pull_from: tuple[Text, ...] = Field(
+        default=(),
+        description="repositories, or what their names begin with, that images are pulled from, by digest only; none: nothing is pulled",
+    )
+    pull_bytes: PositiveCount = Field(
+        default=8 * _GIB, description="largest image that is pulled, compressed"
+    )
 
 
 class QuotaConfig(Section):
@@ -73,7 +95,8 @@ class QuotaConfig(Section):
 
 class _Submitter(Section):
     name: Text = Field(
-        description="the name of its token; anonymous is whoever needs none", examples=["institute"]
+        description="the name of its token, or its address if it signs; anonymous is whoever needs none",
+        examples=["institute"],
     )
 
 
@@ -112,9 +135,11 @@ class JobsConfig(Section):
     )
     wasm: WasmLimits = Field(default=WasmLimits(), description="WASM limits")
     docker: DockerLimits = Field(default=DockerLimits(), description="Docker limits")
-    allowed_publishers: tuple[Literal["local", "ipfs", "filecoin"], ...] = Field(
+    allowed_publishers: tuple[Literal["local", "ipfs", "filecoin", "s3"], ...] = Field(
         default=("local", "filecoin"), description="where results may go"
     )
+    fetch: FetchConfig = Field(default=FetchConfig(), description="what is fetched for jobs")
+    publish: PublishConfig = Field(default=PublishConfig(), description="where results are sent")
     allowed_local_directories: tuple[PathField, ...] = Field(
         default=(), description="host directories a localDirectory input may lie in"
     )

@@ -25,6 +25,12 @@ def config_notes(config: Config) -> Iterator[str]:
         yield f"http.anonymous_scopes lets everybody who reaches the port: {scopes}"
     if config.node.allow_admin_token:
         yield "node.allow_admin_token is on: the sidecar could be made to move the node's keys"
+    downloads = "urldownload" in (source.casefold() for source in config.policy.allowed_sources)
+    if downloads and any(host.text == "*" for host in config.jobs.fetch.allowed_hosts):
+        yield "jobs.fetch.allowed_hosts has *: jobs may have files fetched from any public host"
+    for place in config.jobs.fetch.allowed_private:
+        if downloads and place.port is None:
+            yield f"jobs.fetch.allowed_private {place}: jobs may have files fetched from every port there"
     for dataset in config.datasets:
         if dataset.consent != "public":
             yield f"datasets: {dataset.name} has consent {dataset.consent}: nothing can be computed over it"

@@ -140,7 +140,7 @@ class PolicyConfig(Section):
     )
     allowed_sources: tuple[Text, ...] = Field(
         default=("filecoin", "ipfs", "inline", "localDirectory"),
-        description="input sources that jobs may name; any but filecoin and ipfs bring bytes of no held piece",
+        description="input sources that jobs may name; urlDownload is one more. Any but filecoin and ipfs bring bytes of no held piece",
     )
     max_inputs: PositiveCount = Field(default=64, description="input sources of one job")
     max_input_bytes: PositiveCount = Field(

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from sp_plugin.config.fields import (
     ActorIdField,
+    AddressField,
     CidField,
     Count,
     Flag,
@@ -194,6 +195,21 @@ class HttpConfig(Section):
     anonymous_scopes: tuple[Scope, ...] = Field(
         default=(), description="scopes of requests without a token: read, submit, approve, operate"
     )
+    signers: tuple[AddressField, ...] = Field(
+        default=(),
+        description="f1 and f3 addresses that may hand in jobs they signed, without a token",
+        examples=[[]],
+    )
+
+    @model_validator(mode="after")
+    def _signers_can_be_checked(self) -> Self:
+        for position, address in enumerate(self.signers):
+            if address.protocol not in (1, 3):
+                raise wrong(
+                    f"signers.{position}",
+                    f"{address} carries no key of a Filecoin wallet; only f1 and f3 addresses do",
+                )
+        return self
 
 
 class LogConfig(Section):

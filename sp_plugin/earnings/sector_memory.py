@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from deals.ports import SectorSnapshot
-from deals.sectors import SectorHistory
+from deals.sectors import SectorHistory, lookback_height
 from lotus_client.state import SectorOnChainInfo
 from lotus_client.types import ActorId, Epoch, SectorNumber
 from sp_plugin.earnings.ports import Holdings
@@ -22,6 +24,13 @@ class SectorMemory:
         self._provider = provider
         self._first, self._last = first, last
         self._history: SectorHistory | None = None
+
+    @classmethod
+    def for_elections(
+        cls, holdings: Holdings, provider: ActorId, first: Epoch, last: Epoch
+    ) -> Self:
+        """The sector table as far back as the elections from `first` to `last` look."""
+        return cls(holdings, provider, lookback_height(first), last)
 
     async def active_sectors(
         self, provider: ActorId, at: Epoch

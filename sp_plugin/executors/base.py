@@ -21,7 +21,7 @@ what a program does: each way to end is an `OutcomeKind`. It leaves nothing runn
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -32,6 +32,7 @@ from sp_plugin.jobs.params import Params
 __all__ = [
     "EXECUTORS",
     "MIB",
+    "DockerOptions",
     "DockerProgram",
     "EngineUnavailable",
     "ExecutionLimits",
@@ -43,18 +44,25 @@ __all__ = [
     "FileProgram",
     "InputVolume",
     "LeavesTraces",
+    "LeftRun",
     "OutcomeKind",
+    "OutlivesUs",
     "OutputVolume",
     "ProgramMissing",
     "ResolvedProgram",
     "StreamCapture",
     "Usage",
     "WasmProgram",
+    "ignore",
     "make_executors",
     "register_executor",
 ]
 
 MIB: Final = 1 << 20
+
+
+def ignore(_: str) -> None:
+    """Tell nobody."""
 
 
 class OutcomeKind(StrEnum):
@@ -67,20 +75,14 @@ class OutcomeKind(StrEnum):
     OUT_OF_TIME = "out_of_time"  # wall time, CPU time or fuel; the message says which
     OUT_OF_DISK = "out_of_disk"  # more output bytes or files than allowed
     CANCELLED = "cancelled"
-    INPUT_MISSING = "input_missing"
+    INPUT_MISSING = "input_missing"  # not here
+    INPUT_SEALED = "input_sealed"  # held here, but its bytes cannot be read now
+    INPUT_CHANGED = "input_changed"  # an input or the program is not what was approved any more
     IMAGE_MISSING = "image_missing"
     OUTPUT_REFUSED = "output_refused"  # symlinks, devices … among the outputs
     UNVERIFIED = "unverified"  # run again to check, it ended another way; nothing of it counts
     PUBLISH_FAILED = "publish_failed"
     RUNTIME_FAULT = "runtime_fault"  # our side or the host failed
-
-    @property
-    def is_retryable(self) -> bool:
-        """Whether running the same job again may end differently without anybody changing it."""
-        return self in {
-            OutcomeKind.RUNTIME_FAULT,
-            OutcomeKind.PUBLISH_FAILED,
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +127,10 @@ class WasmProgram:
 
 @dataclass(frozen=True, slots=True)
 class DockerProgram:
-    """A container, started by the resolved image ID (`sha256:…`), never by a name that can move."""
+    """A container, started by the resolved image ID (`sha256:…`), never by a name that can move.
+
+    An empty ID: the image is not here yet, and will be pulled by `reference` when the run starts.
+    """
 
     image_id: str
     entry_point: tuple[str, ...] | None = None  # None: the image's own
@@ -174,6 +179,17 @@ class ExecutionRequest:
     inputs: tuple[InputVolume, ...] = ()
     outputs: tuple[OutputVolume, ...] = ()
     limits: ExecutionLimits = field(default_factory=ExecutionLimits)
+    token: int = 0  # the fencing token of its lease
+    is_resumed: bool = False  # it ran before this process began; `result_dir` is as it was left
+    notify: Callable[[str], None] = ignore  # told what a person would like to know while waiting
+
+
+@dataclass(frozen=True, slots=True)
+class LeftRun:
+    """A run that goes on, or ended, without anybody waiting for it."""
+
+    execution_id: str
+    token: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +271,10 @@ class Executor(Protocol):
 class LeavesTraces(Protocol):
     """An executor whose runs may outlive a killed sidecar, or that holds a connection."""
 
-    async def remove_leftovers(self) -> list[str]:
+    async def remove_leftovers(self, keep: Collection[str] = ()) -> list[str]:
         """Remove runs of this sidecar that no one waits for; gives back their execution IDs. Called at start.
+
+        Those in `keep` (execution IDs) will be run with `is_resumed`.
 
         Raises:
             EngineUnavailable: the engine does not answer.
@@ -268,12 +286,41 @@ class LeavesTraces(Protocol):
         ...
 
 
+@runtime_checkable
+class OutlivesUs(Protocol):
+    """An executor whose runs go on while the sidecar is away, and can be waited for by the next one."""
+
+    async def left_runs(self) -> list[LeftRun]:
+        """The runs of this sidecar that are there. Called at start.
+
+        Raises:
+            EngineUnavailable: the engine does not answer.
+        """
+        ...
+
+    async def abandon(self, execution_id: str) -> None:
+        """End a run that nobody wants any more; one that is not there is fine."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerOptions:
+    """How the Docker engine is used; `None` is the engine's own way."""
+
+    runtime: str | None = None  # e.g. runsc
+    pull_from: tuple[str, ...] = ()  # repositories (or what they begin with) images may come from
+    pull_bytes: int = 8 << 30  # of one image, compressed
+    io_bytes_per_second: int | None = None  # from and to the disk of outputs, each
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorSettings:
     """What executors need from the configuration."""
 
     cache_dir: Path  # private to this process's user: it holds compiled code that is trusted
+    runs_dir: Path | None = None  # where result directories are made
     docker_url: str | None = None  # None: the environment's usual engine
+    docker: DockerOptions = DockerOptions()
     cache_bytes: int = 1024 * MIB
     owner: str = "sp-plugin"  # names this sidecar on what it leaves at an engine shared with others
 

@@ -22,19 +22,23 @@ _MAX_DEPTH: Final = 64
 
 
 class CappedFile:
-    """A new file that takes the first `limit` bytes and a marker; what comes after them is dropped.
+    """A file that takes the first `limit` bytes and a marker; what comes after them is dropped.
 
+    It must be new, unless `is_resumed`: then it goes on where another process left it. `seen` is what was offered to it.
     The WASM child has its own copy of this, because it imports nothing of ours.
     """
 
-    def __init__(self, path: Path, limit: int) -> None:
-        self._file = path.open("xb", buffering=0)
-        self._left = limit
+    def __init__(self, path: Path, limit: int, *, is_resumed: bool = False) -> None:
+        self._file = path.open("ab" if is_resumed else "xb", buffering=0)
+        self.path = path
+        self.seen = path.stat().st_size
+        self._left = max(0, limit - self.seen)
         self._limit = limit
-        self.truncated = False
+        self.truncated = self.seen > limit  # a marker is there
 
     def write(self, data: bytes) -> None:
         """Append as much as fits."""
+        self.seen += len(data)
         if self.truncated:
             return
         kept = data[: self._left]

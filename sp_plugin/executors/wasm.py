@@ -14,7 +14,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
@@ -96,7 +96,7 @@ class WasmExecutor:
         """E.g. `wasmtime 50.0.1`."""
         return _VERSION
 
-    async def remove_leftovers(self) -> list[str]:
+    async def remove_leftovers(self, keep: Collection[str] = ()) -> list[str]:
         """Remove working directories of runs that a killed sidecar left; their processes died with it."""
         await asyncio.to_thread(_remove_scratch, self._dir)
         return []

@@ -74,7 +74,7 @@ async def agent_config(request: web.Request) -> web.Response:
         "publishers": list(jobs.allowed_publishers),
         "workers": jobs.workers,
         "max_queued": jobs.max_queued,
-        "wasm": jobs.wasm.model_dump(mode="json", include=bounds),
+        "wasm": jobs.wasm.model_dump(mode="json", include=bounds | {"cpu_seconds"}),
         "docker": jobs.docker.model_dump(mode="json", include=bounds | {"enabled", "cpus", "pids"}),
     }
     return web.json_response({"config": shown})

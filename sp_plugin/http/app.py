@@ -20,6 +20,7 @@ from sp_plugin.http import (
     money,
     openapi,
     piece_work,
+    signed_jobs,
     sub_pieces,
 )
 from sp_plugin.http.auth import auth_middleware
@@ -38,6 +39,7 @@ _MODULES: Final = (
     login,
     job_versions,
     jobs,
+    signed_jobs,
     job_logs,
     approvals,
     estimates,
@@ -50,7 +52,7 @@ _MODULES: Final = (
 
 
 def make_app(parts: Parts) -> web.Application:
-    """The application; of its own it holds only how many logs are followed."""
+    """The application; of its own it holds only how many logs are followed, and who knocked without a token."""
     app = web.Application(
         middlewares=[
             _count,
@@ -63,6 +65,7 @@ def make_app(parts: Parts) -> web.Application:
     )
     app[PARTS] = parts
     app[job_logs.FOLLOWERS] = job_logs.Followers()
+    app[signed_jobs.DOOR] = signed_jobs.Door()
     for module in _MODULES:
         app.add_routes(module.routes)
     return app

@@ -18,15 +18,20 @@ __all__ = ["CALLER", "auth_middleware", "needs", "refusal_of", "scope_of"]
 
 CALLER: Final = web.RequestKey("caller", str)  # the token's name; "anonymous" without one
 _SCOPE: Final = "_sp_plugin_scope"
+_ASKS: Final = "_sp_plugin_asks_itself"
 
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def needs(scope: Scope | None) -> Callable[[Endpoint], Endpoint]:
-    """Mark a handler with the scope it needs; `None` is open to everybody, no mark is open to nobody."""
+def needs(scope: Scope | None, *, asks_itself: bool = False) -> Callable[[Endpoint], Endpoint]:
+    """Mark a handler with the scope it needs; `None` is open to everybody, no mark is open to nobody.
+
+    A handler that `asks_itself` calls `refusal_of` first thing, because it knows another way in.
+    """
 
     def mark(endpoint: Endpoint) -> Endpoint:
         setattr(endpoint, _SCOPE, (scope,))
+        setattr(endpoint, _ASKS, asks_itself)
         return endpoint
 
     return mark
@@ -46,7 +51,8 @@ async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamR
     """
     request[CALLER] = "anonymous"
     marked = getattr(request.match_info.handler, _SCOPE, None)
-    if request.match_info.http_exception is not None or marked == (None,):
+    asks = getattr(request.match_info.handler, _ASKS, False)
+    if request.match_info.http_exception is not None or marked == (None,) or asks:
         return await handler(request)
     if marked is None:
         raise NotAllowed(f"{request.path} is open to nobody")

@@ -20,6 +20,7 @@ from sp_plugin.http.parts import PARTS
 from sp_plugin.http.requests import number
 from sp_plugin.jobs.states import ExecutionState
 from sp_plugin.known_pieces import KnownPiece, PieceName, datasets_naming, find_inside
+from sp_plugin.publishers.base import RECORD_NAME
 from sp_plugin.publishers.local import archive_path, pack_archive
 from sp_plugin.store.sub_pieces import SubPieceRepository, outer_of
 
@@ -177,7 +178,7 @@ def _archive(home: Path) -> Path:
     """The archive of kept results. The publisher `local` has made it; for the others it is made at the first download."""
     archive = archive_path(home.parent, home.name)
     if not archive.is_file():
-        pack_archive(home / "files", archive)
+        pack_archive(home / "files", archive, home / RECORD_NAME)
     return archive
 
 

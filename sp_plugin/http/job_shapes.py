@@ -39,6 +39,7 @@ def job_json(job: JobRecord) -> dict[str, Any]:
         "Revision": job.revision,
         "CreateTime": job.created_at,
         "ModifyTime": job.modified_at,
+        "Signer": job.signer or "",
     }
 
 

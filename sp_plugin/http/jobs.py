@@ -13,7 +13,7 @@ from aiohttp import web
 
 from sp_plugin.config import Scope
 from sp_plugin.errors import BadInput
-from sp_plugin.http.auth import CALLER, needs
+from sp_plugin.http.auth import needs
 from sp_plugin.http.client_version import speaks_old_numbers
 from sp_plugin.http.described import answers
 from sp_plugin.http.job_lookup import job_of
@@ -21,7 +21,7 @@ from sp_plugin.http.job_shapes import execution_json, history_json, job_json
 from sp_plugin.http.labels import parse_selector
 from sp_plugin.http.paging import read_token, write_token
 from sp_plugin.http.parts import PARTS
-from sp_plugin.http.requests import flag, job_in, json_body, number, text
+from sp_plugin.http.requests import flag, json_body, number, text
 from sp_plugin.http.shapes import (
     ExecutionList,
     HistoryList,
@@ -33,6 +33,7 @@ from sp_plugin.http.shapes import (
     StopAnswer,
     StopJob,
 )
+from sp_plugin.http.signed_jobs import handed_in
 from sp_plugin.jobs.states import ExecutionState, JobState
 from sp_plugin.store.job_lists import JobFilter
 from sp_plugin.store.jobs import ExecutionRecord
@@ -48,13 +49,15 @@ routes = web.RouteTableDef()
 
 @routes.put(JOBS_PATH)
 @routes.post(JOBS_PATH)
-@needs(Scope.SUBMIT)
+@needs(Scope.SUBMIT, asks_itself=True)
 @answers(PutJobAnswer, body=PutJob)
 async def submit(request: web.Request) -> web.Response:
-    """Take a job in; it waits for its approvals."""
-    job = job_in(await json_body(request))
+    """Take a job in; it waits for its approvals. Its submitter's signature in it may stand for the token."""
     parts = request.app[PARTS]
-    record, warnings = await parts.admission.submit(job, request[CALLER])
+    handed = await handed_in(request)
+    if isinstance(handed, web.Response):
+        return handed
+    record, warnings = await parts.admission.take(handed.read, handed.submitter, handed.signed)
     if not record.message.startswith("waits"):  # nothing is missing, so it need not wait its turn
         parts.consider(record.id)
     return web.json_response(

@@ -73,6 +73,7 @@ class Job(_Shape):
     Revision: int
     CreateTime: int = Field(description="Unix nanoseconds")
     ModifyTime: int = Field(description="Unix nanoseconds")
+    Signer: str = Field(description="whose Filecoin signature over the job was verified; or empty")
 
 
 class StateNumber(_Shape):

@@ -19,21 +19,25 @@ because approvers sign *what* goes in (`identify`, cheap, before any run), and o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from lotus_client.cid import Cid
 from lotus_client.types import ClaimId, PaddedPieceSize
+from sp_plugin.fetching.downloads import Downloads
+from sp_plugin.fetching.gateways import Gateways
 from sp_plugin.jobs.params import Params
 
 __all__ = [
     "SOURCES",
     "HeldVolume",
+    "InputAway",
     "InputContext",
     "InputIdentity",
     "InputMissing",
+    "InputSealed",
     "InputSource",
     "Materialised",
     "PieceLibrary",
@@ -43,7 +47,15 @@ __all__ = [
 
 
 class InputMissing(Exception):
-    """An input that is not here (not held, sealed only, wrong path); the message says what to do."""
+    """An input that is not here (not held, wrong path); the message says what to do."""
+
+
+class InputSealed(InputMissing):
+    """An input that is held, and whose bytes cannot be read now: sealed only, or its storage is away."""
+
+
+class InputAway(OSError):
+    """An input that could not be had this time, and may be a little later: a server is away or busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +64,7 @@ class InputIdentity:
 
     kind: str  # the source's Type, lower case
     cid: Cid  # piece CID, root of a DAG, or the CID of the bytes themselves
-    path: str | None = None  # within the DAG
+    path: str | None = None  # within the DAG; of a download its URL
     padded_size: PaddedPieceSize | None = None  # of a piece, whose CID does not contain it
     claim_id: ClaimId | None = None  # only if the job named one
 
@@ -63,8 +75,9 @@ class Materialised:
 
     host_path: Path
     payload_bytes: int | None = None
-    blocks_read: tuple[Cid, ...] = ()  # verified blocks that were read from a piece
+    blocks_read: tuple[Cid, ...] = ()  # verified blocks that were read from a piece or a gateway
     piece_key: str | None = None  # the held piece they came from
+    fetched_from: str | None = None  # the URL or gateway, if it was fetched for this run
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +134,11 @@ class InputContext:
     library: PieceLibrary | None = None
     allowed_directories: Sequence[Path] = field(default_factory=tuple)  # for localDirectory
     max_inline_bytes: int = 64 << 20  # after unpacking
+    downloads: Downloads | None = None  # None: nothing is fetched by URL
+    gateways: Gateways | None = None  # None: only what this provider holds
+    pinned: Mapping[str, Cid] = field(
+        default_factory=dict
+    )  # of URLs that were approved: their bytes
 
 
 class InputSource(Protocol):
@@ -141,6 +159,7 @@ class InputSource(Protocol):
 
         Raises:
             InputMissing: it is not here or not readable.
+            InputAway: trying again may help.
         """
         ...
 

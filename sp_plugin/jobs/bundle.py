@@ -7,8 +7,8 @@ that only what was approved is run.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -21,6 +21,7 @@ from fil_plus.bundle import (
     ResourceLimits,
 )
 from fil_plus.terms import ShareTerms
+from lotus_client.cid import Cid
 from lotus_client.types import ActorId, Epoch
 from sp_plugin.errors import BadInput
 from sp_plugin.executors.base import (
@@ -32,7 +33,14 @@ from sp_plugin.executors.base import (
     ResolvedProgram,
     WasmProgram,
 )
-from sp_plugin.inputs.base import SOURCES, InputContext, InputMissing, InputSource, Materialised
+from sp_plugin.inputs.base import (
+    SOURCES,
+    InputAway,
+    InputContext,
+    InputMissing,
+    InputSource,
+    Materialised,
+)
 from sp_plugin.jobs.reading import Kinds, params_of
 from sp_plugin.jobs.removal import remove_soon
 from sp_plugin.jobs.spec import InputSourceSpec, JobSpec, Task
@@ -46,6 +54,7 @@ __all__ = [
     "find_program",
     "identify_inputs",
     "materialise_input",
+    "pinned_urls",
     "program_identity",
 ]
 
@@ -64,13 +73,17 @@ class EngineLimits:
 
 @dataclass(frozen=True, slots=True)
 class BundleConditions:
-    """What the provider adds to a job. `terms` and `validity` (first and last epoch of a start) may look at the job."""
+    """What the provider adds to a job. `terms` and `validity` (first and last epoch of a start) may look at the job.
+
+    `check` raises for a job that is refused before anything of it is looked for.
+    """
 
     network_name: str
     provider: ActorId
     limits: Mapping[str, EngineLimits]  # by engine
     terms: Callable[[JobSpec], ShareTerms]
     validity: Callable[[JobSpec], tuple[Epoch, Epoch]]
+    check: Callable[[JobSpec], None] = lambda _: None
 
 
 class JobBundler:
@@ -96,11 +109,14 @@ class JobBundler:
         Raises:
             InputMissing: an input or the program is not here.
             BadInput: it asks for more than this provider gives.
+            RefusedByPolicy: for an input or a publisher, before anything is looked for.
             BundleError: its fields contradict each other.
         """
         task = spec.task
+        self._conditions.check(spec)
         inputs = await identify_inputs(task, self._kinds, self._context)
-        resolved = await self._program(task)
+        pinned = pinned_urls((item.source, item.path, item.cid) for item in inputs)
+        resolved = await self._program(task, replace(self._context, pinned=pinned))
         limits = self._limits(task)
         first, last = self._conditions.validity(spec)
         identity = program_identity(task.engine.kind, resolved)
@@ -129,18 +145,18 @@ class JobBundler:
             fuel=spec.fuel,
         )
 
-    async def _program(self, task: Task) -> ResolvedProgram:
+    async def _program(self, task: Task, context: InputContext) -> ResolvedProgram:
         scratch = self._scratch_dir / f"resolve-{uuid4().hex}"
         scratch.mkdir(mode=0o700, parents=True)
         by_target = {item.target: item for item in task.inputs}
 
         async def find(target: str) -> Path:
-            found = await materialise_input(by_target[target], self._kinds, self._context, scratch)
+            found = await materialise_input(by_target[target], self._kinds, context, scratch)
             return found.host_path
 
         try:
             return await find_program(task, self._kinds, self._executors, find)
-        except ProgramMissing as error:
+        except (ProgramMissing, InputAway) as error:
             raise InputMissing(str(error)) from error
         finally:
             await remove_soon(scratch)
@@ -217,7 +233,7 @@ async def identify_inputs(
         try:
             identity = await _source(item).identify(_params(item, kinds), context)
         except InputMissing as error:
-            raise InputMissing(f"input {item.target}: {error}") from error
+            raise type(error)(f"input {item.target}: {error}") from error
         found.append(
             BundleInput(
                 source=identity.kind,
@@ -231,20 +247,25 @@ async def identify_inputs(
     return tuple(found)
 
 
+def pinned_urls(inputs: Iterable[tuple[str, str | None, Cid]]) -> Mapping[str, Cid]:
+    """What each URL among (source, path, CID) of identified inputs has to give from then on."""
+    return {path: cid for source, path, cid in inputs if source == "urldownload" and path}
+
+
 async def materialise_input(
     item: InputSourceSpec, kinds: Kinds, context: InputContext, parent: Path
 ) -> Materialised:
     """The bytes of one input, below a fresh directory in `parent` or shared.
 
     Raises:
-        InputMissing: it is not here; the message names its target.
+        InputMissing, InputAway: it is not here, or not now; the message names its target.
     """
     into = parent / f"input-{next(_NUMBERS)}"
     into.mkdir(mode=0o700)
     try:
         return await _source(item).materialise(_params(item, kinds), context, into)
-    except InputMissing as error:
-        raise InputMissing(f"input {item.target}: {error}") from error
+    except (InputMissing, InputAway) as error:
+        raise type(error)(f"input {item.target}: {error}") from error
 
 
 async def find_program(

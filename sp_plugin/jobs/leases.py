@@ -36,7 +36,6 @@ from sp_plugin.store.jobs import (
     add_history,
     change_execution,
     change_job,
-    execution_of,
     executions,
     find_execution,
     find_job,
@@ -137,7 +136,7 @@ class Leases:
 
     async def _next(self) -> JobRecord | None:
         async with self._store.reading(brief=True) as connection:
-            heads = await queue_heads(connection)
+            heads = await queue_heads(connection, self._clock())
             if not heads:
                 return None
             shares = await self._shares(connection, heads)
@@ -199,7 +198,14 @@ class Leases:
             new=ExecutionState.BID_ACCEPTED,
         )
         running = await move_job(
-            connection, job, JobState.RUNNING, "running", now, after=[scheduled], attempts=attempt
+            connection,
+            job,
+            JobState.RUNNING,
+            "running",
+            now,
+            after=[scheduled],
+            attempts=attempt,
+            not_before=None,
         )
         await add_usage(connection, job.submitter or "", now, started=True)
         return Lease(running, execution_id, attempt, token, until)
@@ -220,7 +226,7 @@ class Leases:
             await connection.execute(
                 _KEEP, {"execution": held.id, "lease_until": now + self._lease_time}
             )
-            if steps:
+            if execution != held:
                 await change_execution(
                     connection,
                     execution.id,
@@ -228,6 +234,7 @@ class Leases:
                     message=execution.message,
                     modified_at=now,
                 )
+            if steps:
                 await add_history(connection, *steps)
             late = await self._note_if_late(connection, job, now)
             return late or execution.desired_state is DesiredState.STOPPED
@@ -243,7 +250,7 @@ class Leases:
         return True
 
     async def set_execution_state(self, lease: Lease, state: ExecutionState, message: str) -> None:
-        """Record that a running execution reached a state that is not its last.
+        """Record that a running execution reached a state that is not its last, or what it does now in the same one.
 
         Raises:
             LeaseLost: stop at once and report nothing.
@@ -258,11 +265,14 @@ class Leases:
         reached: Sequence[Reached] = (),
         retry: bool = False,
         counted: bool = True,
+        most_attempts: int | None = None,
+        wait_seconds: float = 0.0,
     ) -> None:
         """Record how an execution ended, the states on its way there, and the job's next state, in one step.
 
-        Reporting the same end twice changes nothing. With `retry` the job is queued again while attempts remain; one that
-        is not `counted` (we were asked to shut down) does not use one up.
+        Reporting the same end twice changes nothing. With `retry` the job is queued again while attempts remain
+        (`most_attempts`, or the rules'), and not taken before `wait_seconds` are over; one that is not `counted` (we were
+        asked to shut down) does not use one up.
 
         Raises:
             LeaseLost: another worker has the job, or it ended under another token.
@@ -280,14 +290,30 @@ class Leases:
                 await add_usage(
                     connection, job.submitter or "", now, compute_ms=compute, output_bytes=written
                 )
-            state, message, attempts = self._after(job, result, retry=retry, counted=counted)
-            await move_job(connection, job, state, message, now, before=steps, attempts=attempts)
+            most = self.rules.max_attempts if most_attempts is None else most_attempts
+            state, message, attempts = self._after(
+                job, result, most if retry else 0, wait_seconds, counted=counted
+            )
+            waits = state is JobState.QUEUED and counted and wait_seconds > 0
+            await move_job(
+                connection,
+                job,
+                state,
+                message,
+                now,
+                before=steps,
+                attempts=attempts,
+                not_before=now + int(wait_seconds * _SECOND) if waits else None,
+            )
         self.ends.give()  # and whoever reports looks for work next, so nobody else need be woken
 
     def _after(
-        self, job: JobRecord, result: ExecutionResult, *, retry: bool, counted: bool
+        self, job: JobRecord, result: ExecutionResult, most: int, wait: float, *, counted: bool
     ) -> tuple[JobState, str, int]:
-        """What follows for a job whose execution ended: its state, the message, the attempts that count."""
+        """What follows for a job whose execution ended: its state, the message, the attempts that count.
+
+        `most` attempts are made in all; 0 is no other one.
+        """
         attempts, again = job.attempts, f"again: {result.message}"
         if result.state is ExecutionState.COMPLETED:
             return JobState.COMPLETED, result.message, attempts
@@ -295,25 +321,13 @@ class Leases:
             return JobState.STOPPED, job.message, attempts
         if job.timed_out:
             return JobState.FAILED, job.message, attempts
-        if retry and not counted:
+        if most and not counted:
             return JobState.QUEUED, again, attempts - 1
-        if retry and attempts < self.rules.max_attempts:
+        if attempts < most:
+            if wait:
+                again = f"again in {wait:g} s, after attempt {attempts} of {most}: {result.message}"
             return JobState.QUEUED, again, attempts
         return JobState.FAILED, result.message, attempts
-
-    async def requeue_expired(self) -> list[str]:
-        """The jobs whose worker went silent, queued again (or failed when their attempts are used up)."""
-        now = self._clock()
-        query = select(executions).where(executions.c.lease_until <= now)
-        async with self._store.reading(brief=True) as connection:
-            if (await connection.execute(query.limit(1))).first() is None:
-                return []
-        async with self._store.transaction(durable=False, brief=True) as connection:
-            rows = (await connection.execute(query)).all()
-            for row in rows:
-                await self._expire(connection, execution_of(row), now)
-        self.work.give()
-        return [row.job_id for row in rows]
 
     async def end_late(self) -> list[str]:
         """The jobs that ran into their queue or total timeout: queued ones have failed, running ones are told to end."""
@@ -338,43 +352,6 @@ class Leases:
             self.ends.give()
         return ended
 
-    async def release_node(self, node_id: str) -> list[str]:
-        """The jobs this node ran before it was started again, queued at once without waiting for their leases to end.
-
-        Call it before the node's first `take`, and only if no other process works under this name.
-        """
-        now = self._clock()
-        async with self._store.transaction(durable=False) as connection:
-            query = select(executions).where(
-                executions.c.node_id == node_id, executions.c.lease_until.is_not(None)
-            )
-            rows = (await connection.execute(query)).all()
-            for row in rows:
-                await self._expire(connection, execution_of(row), now)
-        self.work.give()
-        return [row.job_id for row in rows]
-
-    async def _expire(
-        self, connection: AsyncConnection, execution: ExecutionRecord, now: int
-    ) -> None:
-        job = await find_job(connection, execution.job_id, lock=True)
-        current = await find_execution(connection, execution.id)
-        if current is None or current.lease_until is None:
-            return  # it was ended meanwhile
-        message = f"the worker {execution.node_id} went silent"
-        failed = ExecutionResult(
-            state=ExecutionState.FAILED, outcome="runtime_fault", message=message
-        )
-        ended = await end_execution(connection, execution, failed, now)
-        state, said = JobState.QUEUED, f"again: {message}"
-        if job.stop_requested:
-            state, said = JobState.STOPPED, job.message
-        elif job.timed_out:
-            state, said = JobState.FAILED, job.message
-        elif job.attempts >= self.rules.max_attempts:
-            state, said = JobState.FAILED, f"{message} in each of {job.attempts} attempts"
-        await move_job(connection, job, state, said, now, before=[ended])
-
     @property
     def _lease_time(self) -> int:
         return int(self.rules.lease_seconds * _SECOND)
@@ -398,6 +375,8 @@ def _checked(execution: ExecutionRecord | None, lease: Lease, now: int) -> Execu
 
 def _used(result: ExecutionResult) -> tuple[int, int]:
     """Milliseconds of compute and bytes of output that count against the submitter's share, those of check runs too."""
+    if result.run_record.get("usage_counted"):
+        return 0, 0  # only publishing was tried again
     checks = (result.run_record.get("verification") or {}).get("usage") or {}
     milliseconds = written = 0
     for usage in (result.run_record.get("usage") or {}, checks):

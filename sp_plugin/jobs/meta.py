@@ -15,6 +15,8 @@ __all__ = [
     "META_MAX_OUTPUT_BYTES",
     "META_PAYEE",
     "META_SIGNATURE",
+    "META_SIGNATURE_EXPIRES",
+    "META_SUBMITTER",
     "META_VERIFY",
     "checked_meta",
     "meta_text",
@@ -23,6 +25,8 @@ __all__ = [
 META_PAYEE: Final = "filecoin.payee"
 META_DATASET: Final = "filecoin.dataset"
 META_SIGNATURE: Final = "filecoin.signature"
+META_SIGNATURE_EXPIRES: Final = "filecoin.signature_expires"
+META_SUBMITTER: Final = "filecoin.submitter"
 META_MAX_OUTPUT_BYTES: Final = "filecoin.max_output_bytes"
 META_VERIFY: Final = "filecoin.verify"
 META_FUEL: Final = "filecoin.fuel"

@@ -12,17 +12,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from deals.unixfs_write import UnsupportedFile, pack_car
+from deals.unixfs_write import UnsupportedFile, add_directory, add_path, pack_car
 from lotus_client.cid import Cid
 from sp_plugin.executors.base import ExecutionLimits
+from sp_plugin.publishers.base import RECORD_NAME
 
-__all__ = ["OutputRefused", "PackedResults", "check_outputs", "pack_results"]
+__all__ = [
+    "OutputRefused",
+    "OutputTooLarge",
+    "PackedResults",
+    "check_outputs",
+    "pack_results",
+    "root_of_results",
+]
 
 _MAX_DEPTH: Final = 64
 
 
 class OutputRefused(Exception):
     """Something among the outputs that is not taken; the message names it."""
+
+
+class OutputTooLarge(OutputRefused):
+    """More bytes, files or levels than the limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +52,8 @@ def check_outputs(directories: list[Path], limits: ExecutionLimits) -> tuple[int
     """Bytes and entries of all output directories together.
 
     Raises:
-        OutputRefused: a symlink, a device, pipe or socket, a hard link, a name that is not UTF-8, or more than the limits.
+        OutputTooLarge: more than the limits.
+        OutputRefused: a symlink, a device, pipe or socket, a hard link, a name that is not UTF-8.
     """
     try:
         return _counted(directories, limits)
@@ -54,7 +67,7 @@ def _counted(directories: list[Path], limits: ExecutionLimits) -> tuple[int, int
     while pending:
         directory, depth = pending.pop()
         if depth > _MAX_DEPTH:
-            raise OutputRefused(f"the outputs are nested deeper than {_MAX_DEPTH} directories")
+            raise OutputTooLarge(f"the outputs are nested deeper than {_MAX_DEPTH} directories")
         with os.scandir(directory) as entries:
             for entry in entries:
                 count += 1
@@ -65,9 +78,9 @@ def _counted(directories: list[Path], limits: ExecutionLimits) -> tuple[int, int
                 else:
                     size += status.st_size  # holes count: a sparse file would be written out
                 if size > limits.output_bytes:
-                    raise OutputRefused(f"the outputs exceed {limits.output_bytes} bytes")
+                    raise OutputTooLarge(f"the outputs exceed {limits.output_bytes} bytes")
                 if count > limits.output_files:
-                    raise OutputRefused(f"the outputs exceed {limits.output_files} files")
+                    raise OutputTooLarge(f"the outputs exceed {limits.output_files} files")
     return size, count
 
 
@@ -103,3 +116,25 @@ def pack_results(directory: Path, car: Path) -> PackedResults:
     finally:
         temporary.unlink(missing_ok=True)
     return PackedResults(car, packed.root, packed.car_size, packed.content_size, packed.blocks)
+
+
+def root_of_results(directory: Path) -> Cid:
+    """The root of unpacked results, as they were packed: without the run record that was shipped beside them.
+
+    Raises:
+        OutputRefused: there is something else than files and directories.
+        OSError: it cannot be read.
+    """
+
+    def forget(_cid: Cid, _block: bytes) -> None:
+        return None
+
+    try:
+        entries = {
+            child.name: add_path(child, forget)
+            for child in sorted(directory.iterdir())
+            if child.name != RECORD_NAME
+        }
+        return add_directory(entries, forget).cid
+    except UnsupportedFile as error:
+        raise OutputRefused(str(error)) from error

@@ -16,7 +16,8 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sp_plugin.jobs.leases import Leases, QueueRules
+from sp_plugin.jobs.leases import QueueRules
+from sp_plugin.jobs.silent_leases import SilentLeases
 from sp_plugin.jobs.states import ExecutionState, JobState
 from sp_plugin.jobs.transitions import InvalidTransition, ask_to_stop, move_job
 from sp_plugin.store.job_lists import JobFilter, JobPage, find_by_prefix, find_named, find_page
@@ -48,7 +49,7 @@ class SeveralJobs(Exception):
     """The beginning of an ID that several jobs have."""
 
 
-class JobQueue(Leases):
+class JobQueue(SilentLeases):
     """The queue in a store. `clock` gives Unix nanoseconds."""
 
     # -- for those who submit and look ------------------------------------------------------------
@@ -61,10 +62,11 @@ class JobQueue(Leases):
         job_id: str | None = None,
         bundle: tuple[str, Mapping[str, Any]] | None = None,
         message: str = "",
+        signer: str | None = None,
     ) -> JobRecord:
         """A new job in `Pending`, with that wire form (`JobSpec.to_wire()`), and its bundle (digest, values) if known.
 
-        `message` says what it waits for, if that is known.
+        `message` says what it waits for, if that is known; `signer` whose signature over it was verified.
 
         With `job_id`, submitting again gives back the job that is there, so that a retried request makes no second one.
         """
@@ -77,6 +79,7 @@ class JobQueue(Leases):
             "name": wire["Name"],
             "namespace": wire["Namespace"],
             "submitter": submitter or "",
+            "signer": signer,
             "spec": text,
             "spec_bytes": len(text),
             "state": JobState.PENDING,
@@ -95,6 +98,8 @@ class JobQueue(Leases):
             "modified_at": now,
         }
         details = {} if digest is None else {"Digest": digest}
+        if signer is not None:
+            details |= {"Signer": signer}
         item = history_item(
             new_id, now, "Submission", "Job submitted", details=details, new=JobState.PENDING
         )

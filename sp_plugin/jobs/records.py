@@ -108,10 +108,13 @@ def run_record(
 
 def _input_record(known: Mapping[str, Any], volume: Materialised) -> dict[str, Any]:
     """An input as approved, with what was really read; the blocks as one digest over their sorted CIDs."""
+    is_download = known["source"] == "urldownload"
     return {
         **known,
+        **({"sha256": Cid.parse(known["cid"]).digest.hex()} if is_download else {}),
         "piece_key": volume.piece_key,
         "payload_bytes": volume.payload_bytes,
+        "fetched_from": volume.fetched_from,
         "blocks_read": len(volume.blocks_read),
         "blocks_sha256": _digest_of(volume.blocks_read) if volume.blocks_read else None,
     }

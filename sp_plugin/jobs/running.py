@@ -7,16 +7,15 @@ the program found now must be those of the bundle by content.
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from deals.car import CarReader
-from deals.denylist import Denied, Denylist
+from deals.denylist import Denylist
 from fil_plus.bundle import MAX_FUEL
+from lotus_client.cid import Cid
 from lotus_client.crypto import Secp256k1Key
 from lotus_client.types import Epoch
 from sp_plugin.executors.base import (
@@ -27,34 +26,39 @@ from sp_plugin.executors.base import (
     Executor,
     InputVolume,
     OutcomeKind,
+    OutlivesUs,
     OutputVolume,
     ProgramMissing,
     ResolvedProgram,
 )
 from sp_plugin.executors.capture import write_exit_code
-from sp_plugin.inputs.base import InputContext, InputMissing, Materialised
+from sp_plugin.inputs.base import InputContext, InputMissing, InputSealed, Materialised
+from sp_plugin.jobs.approved import system_environment, what_changed
+from sp_plugin.jobs.brought import note_brought
 from sp_plugin.jobs.bundle import (
-    DEFAULT_PUBLISHER,
     find_program,
     identify_inputs,
     materialise_input,
-    program_identity,
+    pinned_urls,
 )
-from sp_plugin.jobs.outputs import OutputRefused, PackedResults, check_outputs, pack_results
-from sp_plugin.jobs.reading import Kinds, params_of
-from sp_plugin.jobs.records import RECORD_SCHEMA, run_record, sign_record
+from sp_plugin.jobs.notes import Notes
+from sp_plugin.jobs.outputs import (
+    OutputRefused,
+    OutputTooLarge,
+    PackedResults,
+    check_outputs,
+    pack_results,
+)
+from sp_plugin.jobs.publishing import PAUSES, Publishing, denied_in
+from sp_plugin.jobs.reading import Kinds
+from sp_plugin.jobs.records import RECORD_SCHEMA, run_record
 from sp_plugin.jobs.removal import remove_soon, remove_tree
-from sp_plugin.jobs.spec import JobSpec, SpecConfig
+from sp_plugin.jobs.signals import Interrupted, unless
+from sp_plugin.jobs.spec import JobSpec
 from sp_plugin.jobs.states import ExecutionState
+from sp_plugin.jobs.unpublished import finished_run, run_output
 from sp_plugin.jobs.verifying import Verification, run_again
-from sp_plugin.publishers.base import (
-    PUBLISHERS,
-    PublishContext,
-    Published,
-    PublishError,
-    Results,
-)
-from sp_plugin.publishers.local import archive_path, pack_archive
+from sp_plugin.publishers.base import PublishContext
 from sp_plugin.store.jobs import ExecutionResult, Lease
 
 __all__ = ["JobRunner", "RunSettings"]
@@ -74,17 +78,20 @@ OnState = Callable[[ExecutionState, str], Awaitable[None]]
 class RunSettings:
     """Where runs work and what every one may use. `work_dir` belongs to this process alone.
 
-    What is on `denylist` is dropped from results before they are published. `stream_bytes` is kept of stdout and of stderr each, by engine; `MIB` for an engine not named there.
+    What is on `denylist` is dropped from results before they are published. By engine: `stream_bytes` is kept of stdout and of
+    stderr each, `MIB` for an engine not named there; `cpu_seconds` is the most CPU time of a run, no limit where it is not named.
     """
 
     work_dir: Path
     context: InputContext
     publishing: PublishContext
     stream_bytes: Mapping[str, int] = field(default_factory=dict)
+    cpu_seconds: Mapping[str, float] = field(default_factory=dict)
     denylist: Callable[[], Denylist] = Denylist
     output_files: int = 10_000
     processes: int = 128
     record_key: Secp256k1Key | None = None  # signs run records
+    publish_pauses: tuple[float, ...] = PAUSES  # seconds between tries to publish
 
 
 class _Failed(Exception):
@@ -119,31 +126,63 @@ class JobRunner:
         self._clock = clock
         self._head = head
         self._mounted: dict[str, tuple[Path, ...]] = {}
+        self._publishing = Publishing(
+            kinds,
+            settings.publishing,
+            denylist=settings.denylist,
+            key=settings.record_key,
+            pauses=settings.publish_pauses,
+        )
 
-    def clean(self) -> None:
-        """Remove what runs of a killed process left in the work directory. Call it before the first run."""
-        remove_tree(self._settings.work_dir)
-        self._settings.work_dir.mkdir(mode=0o700, parents=True)
+    def clean(self, keep: Collection[str] = ()) -> None:
+        """Remove what runs of a killed process left in the work directory, but those of executions in `keep`.
+
+        Call it before the first run.
+        """
+        work = self._settings.work_dir
+        work.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in work.iterdir():
+            if left.name not in keep:
+                remove_tree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+        self._publishing.unpublished.tidy()
 
     async def run(self, lease: Lease, cancel: asyncio.Event, on_state: OnState) -> ExecutionResult:
         """How the execution ended; its results are kept and published when it comes back.
 
-        `on_state` hears of `Running` and `Publishing`; what it raises ends the run.
+        `on_state` hears of `Running` and `Publishing`; what it raises ends the run. A lease with `began_at` is one whose
+        program is running already.
         """
+        left = self._publishing.unpublished.take(lease)
+        if left is not None:
+            await on_state(ExecutionState.PUBLISHING, f"publishing what {left.ran_as} left")
+            if lease.began_at is not None:
+                await self._abandon(lease)
+            spec = JobSpec.model_validate(lease.job.spec)
+            return await self._publishing.publish(lease, spec, left, cancel)
         run_dir = self._settings.work_dir / lease.execution_id
-        run_dir.mkdir(mode=0o700, parents=True)
-        started = self._clock()
+        run_dir.mkdir(mode=0o700, parents=True, exist_ok=lease.began_at is not None)
+        started = lease.began_at or self._clock()
+        notes = Notes(lambda text: on_state(ExecutionState.RUNNING, text))
+        is_handed_over = False  # from then on the executor ends what it runs
         try:
-            prepared = await self._prepare(lease, run_dir)
+            try:
+                prepared = await unless(cancel, self._prepare(lease, run_dir, notes.add))
+            except Interrupted as error:
+                message = "stopped while its inputs were laid out"
+                raise _Failed(OutcomeKind.CANCELLED, message) from error
             self._mounted[lease.execution_id] = tuple(
                 volume.host_path for volume in prepared.inputs
             )
             await on_state(ExecutionState.RUNNING, "running")
             executor = self._executors[prepared.spec.task.engine.kind]
+            is_handed_over = True
             outcome = await executor.run(prepared.request, cancel)
+            await notes.close()
             verification = await self._verify(prepared, executor, outcome, cancel)
             await on_state(ExecutionState.PUBLISHING, outcome.message or "publishing results")
-            return await self._conclude(lease, prepared, outcome, verification, started)
+            return await self._conclude(
+                lease, prepared, outcome, verification, started=started, cancel=cancel
+            )
         except _Failed as failure:
             record = {
                 "schema": RECORD_SCHEMA,
@@ -153,26 +192,45 @@ class JobRunner:
                 "outcome": failure.kind.value,
             }
             return ExecutionResult(
-                state=ExecutionState.FAILED,
+                state=_state_of(failure.kind),
                 outcome=failure.kind.value,
                 message=str(failure),
                 run_output={**_FAILED_BEFORE_START, "ErrorMsg": str(failure)},
-                run_record=self._signed(record),
+                run_record=self._publishing.signed(record),
             )
         finally:
+            if lease.began_at is not None and not is_handed_over:
+                await self._abandon(lease)
+            await notes.close()
             self._mounted.pop(lease.execution_id, None)
             await remove_soon(run_dir)
+
+    async def recorded(self, lease: Lease, result: ExecutionResult) -> None:
+        """To be called when the queue knows the result: only then nothing of the run is needed to go on with it."""
+        await asyncio.to_thread(self._publishing.recorded, lease, result)
 
     def mounted(self) -> frozenset[Path]:
         """The files and directories that are inputs of runs now."""
         return frozenset(path for paths in self._mounted.values() for path in paths)
 
-    async def _prepare(self, lease: Lease, run_dir: Path) -> _Prepared:
+    async def _abandon(self, lease: Lease) -> None:
+        """End a program that runs already and cannot be waited for."""
+        for executor in self._executors.values():
+            if isinstance(executor, OutlivesUs):
+                await executor.abandon(lease.execution_id)
+
+    async def _prepare(
+        self, lease: Lease, run_dir: Path, notify: Callable[[str], None]
+    ) -> _Prepared:
         bundle = lease.job.bundle
         if bundle is None:
             raise _Failed(OutcomeKind.RUNTIME_FAULT, "the job has no bundle; it was never resolved")
         spec = JobSpec.model_validate(lease.job.spec)
-        task, context = spec.task, self._settings.context
+        task = spec.task
+        pinned = pinned_urls(
+            (item["source"], item["path"], Cid.parse(item["cid"])) for item in bundle["inputs"]
+        )
+        context = replace(self._settings.context, pinned=pinned)
         try:
             identities = await identify_inputs(task, self._kinds, context)
             volumes = {
@@ -184,6 +242,8 @@ class JobRunner:
                 return volumes[target].host_path
 
             program = await find_program(task, self._kinds, self._executors, find)
+        except InputSealed as error:
+            raise _Failed(OutcomeKind.INPUT_SEALED, str(error)) from error
         except InputMissing as error:
             raise _Failed(OutcomeKind.INPUT_MISSING, str(error)) from error
         except ProgramMissing as error:
@@ -192,9 +252,10 @@ class JobRunner:
             message = f"the inputs cannot be laid out: {error}"
             raise _Failed(OutcomeKind.RUNTIME_FAULT, message) from error
         found = [(item.source, str(item.cid), item.target, item.path) for item in identities]
-        _compare(found, task.engine.kind, program, bundle)
+        if (changed := what_changed(found, task.engine.kind, program, bundle)) is not None:
+            raise _Failed(OutcomeKind.INPUT_CHANGED, changed)
         result_dir = run_dir / "results"
-        result_dir.mkdir(mode=0o755)
+        result_dir.mkdir(mode=0o755, exist_ok=lease.began_at is not None)
         inputs = [volumes[item.target] for item in task.inputs]
         volumes_by_place = tuple(
             InputVolume(volumes[item.target].host_path, item.target) for item in task.inputs
@@ -205,10 +266,13 @@ class JobRunner:
             program=program.program,
             result_dir=result_dir,
             arguments=tuple(bundle["arguments"]),
-            environment={**bundle["env"], **_system_environment(lease, spec)},
+            environment={**bundle["env"], **system_environment(lease, spec)},
             inputs=volumes_by_place,
             outputs=tuple(OutputVolume(item["name"], item["path"]) for item in bundle["outputs"]),
             limits=self._limits(bundle),
+            token=lease.token,
+            is_resumed=lease.began_at is not None,
+            notify=notify,
         )
         return _Prepared(spec, bundle, program, inputs, request)
 
@@ -221,6 +285,7 @@ class JobRunner:
             fuel=fuel,
             memory_bytes=limits["memory_bytes"],
             wall_seconds=float(limits["timeout_seconds"]),
+            cpu_seconds=self._settings.cpu_seconds.get(engine),
             cpu_millis=limits["cpu_millis"],
             output_bytes=limits["disk_bytes"],
             stream_bytes=self._settings.stream_bytes.get(engine, MIB),
@@ -247,47 +312,51 @@ class JobRunner:
         prepared: _Prepared,
         outcome: ExecutionOutcome,
         verification: Verification | None,
+        *,
         started: int,
+        cancel: asyncio.Event,
     ) -> ExecutionResult:
         kind, message = outcome.kind, outcome.message
         if verification is not None:
             kind, message = verification.kind, verification.message
         packed: PackedResults | None = None
-        published = Published("")
         try:
             packed = await asyncio.to_thread(self._keep, lease.execution_id, prepared.request)
-            if kind is OutcomeKind.FINISHED:
-                published = await self._publish(lease, prepared.spec, packed)
+            if prepared.spec.task.publisher.kind == "filecoin":
+                await asyncio.to_thread(note_brought, packed.car.parent, prepared.inputs)
+        except OutputTooLarge as error:
+            kind, message = _first_fault(kind, message, OutcomeKind.OUT_OF_DISK, str(error))
         except OutputRefused as error:
             kind, message = _first_fault(kind, message, OutcomeKind.OUTPUT_REFUSED, str(error))
-        except (PublishError, OSError) as error:
+        except OSError as error:
             kind, message = _first_fault(kind, message, OutcomeKind.PUBLISH_FAILED, str(error))
         if kind is OutcomeKind.FINISHED and outcome.exit_code:
             message = f"the program ended with exit code {outcome.exit_code}"
+        ended = self._clock()
         record = run_record(lease, prepared.bundle, prepared.inputs, outcome, packed) | {
             "epoch": self._head()
         }
-        record |= {"outcome": kind.value, "published": dict(published.details)}
-        record |= {"started_at_ms": started // _MILLI, "ended_at_ms": self._clock() // _MILLI}
+        record |= {"outcome": kind.value, "published": {}}
+        record |= {"started_at_ms": started // _MILLI, "ended_at_ms": ended // _MILLI}
         record["verification"] = None if verification is None else verification.to_json()
-        record = self._signed(record)
-        if packed is not None:
-            (packed.car.parent / "run-record.json").write_text(
-                json.dumps(record, sort_keys=True) + "\n"
-            )
+        if kind is OutcomeKind.FINISHED and packed is not None:
+            run = finished_run(lease, packed, outcome, record, message=message, ended_at=ended)
+            try:
+                return await self._publishing.publish_first(lease, prepared.spec, run, cancel)
+            except OSError as error:
+                kind, message = OutcomeKind.PUBLISH_FAILED, f"the results cannot be kept: {error}"
+                record["outcome"] = kind.value
+        record = self._publishing.signed(record)
+        await asyncio.to_thread(self._publishing.ship_unpublished, lease.execution_id, record)
         return ExecutionResult(
             state=_state_of(kind),
             outcome=kind.value,
             message=message,
             exit_code=outcome.exit_code,
-            run_output=_run_output(outcome, message),
-            published={"Type": published.kind, "Params": dict(published.params)},
+            run_output=run_output(outcome, message),
+            published={"Type": "", "Params": {}},
             run_record=record,
         )
-
-    def _signed(self, record: dict[str, Any]) -> dict[str, Any]:
-        key = self._settings.record_key
-        return record if key is None else sign_record(record, key)
 
     def _keep(self, execution_id: str, request: ExecutionRequest) -> PackedResults:
         """Check and move the results to their final place and pack them; refused outputs are dropped, streams are kept."""
@@ -306,82 +375,16 @@ class JobRunner:
             write_exit_code(request.result_dir, None)
         shutil.move(request.result_dir, home / "files")
         packed = pack_results(home / "files", home / "results.car")
-        if denied := _denied_in(packed.car, self._settings.denylist()):
+        if denied := denied_in(packed.car, self._settings.denylist()):
             refusal = OutputRefused(str(denied))
             for output in request.outputs:
                 remove_tree(home / "files" / output.name)
             for stream in ("stdout", "stderr"):
                 (home / "files" / stream).write_bytes(b"")
             packed = pack_results(home / "files", home / "results.car")
-        results_dir = self._settings.publishing.results_dir
-        pack_archive(home / "files", archive_path(results_dir, execution_id))
         if refusal is not None:
             raise refusal
         return packed
-
-    async def _publish(self, lease: Lease, spec: JobSpec, packed: PackedResults) -> Published:
-        config = spec.task.publisher
-        if config.is_blank:
-            config = SpecConfig.model_validate({"Type": DEFAULT_PUBLISHER})
-        publisher = next(p for name, p in PUBLISHERS.items() if name.casefold() == config.kind)
-        results = Results(
-            lease.job.id,
-            lease.execution_id,
-            packed.car.parent / "files",
-            packed.car,
-            packed.root,
-            packed.payload_bytes,
-        )
-        params = params_of(self._kinds, "publisher", config)
-        return await publisher.publish(params, results, self._settings.publishing)
-
-
-def _denied_in(car: Path, denylist: Denylist) -> Denied | None:
-    """Why a CAR may not be published; None if nothing in it is on the denylist."""
-    if not len(denylist):
-        return None
-    try:
-        with car.open("rb") as file:
-            for place in CarReader(file).places():
-                denylist.check(place.cid)
-    except Denied as error:
-        return error
-    return None
-
-
-def _compare(
-    found: list[tuple[str, str, str, str | None]],
-    engine: str,
-    program: ResolvedProgram,
-    bundle: Mapping[str, Any],
-) -> None:
-    """Refuse to run anything but what the bundle names."""
-    approved = [
-        (item["source"], item["cid"], item["target"], item["path"]) for item in bundle["inputs"]
-    ]
-    if found != approved:
-        pairs = zip(found, approved, strict=False)
-        changed = [want[2] for have, want in pairs if have != want]
-        names = ", ".join(changed) or "their number"
-        raise _Failed(OutcomeKind.INPUT_MISSING, f"inputs changed since the approval: {names}")
-    identity = program_identity(engine, program)
-    entry_point = tuple(bundle["entry_point"])
-    have = (identity.engine, identity.module_sha256, identity.image, identity.entry_point)
-    if have != (bundle["engine"], bundle["module_sha256"], bundle["image"], entry_point):
-        raise _Failed(
-            OutcomeKind.INPUT_MISSING, "the module or image is not the approved one any more"
-        )
-
-
-def _system_environment(lease: Lease, spec: JobSpec) -> dict[str, str]:
-    """What every Bacalhau job finds in its environment."""
-    return {
-        "BACALHAU_EXECUTION_ID": lease.execution_id,
-        "BACALHAU_JOB_ID": lease.job.id,
-        "BACALHAU_JOB_TYPE": spec.type,
-        "BACALHAU_PARTITION_INDEX": "0",
-        "BACALHAU_PARTITION_COUNT": "1",
-    }
 
 
 def _state_of(kind: OutcomeKind) -> ExecutionState:
@@ -399,14 +402,3 @@ def _first_fault(
     if kind is OutcomeKind.FINISHED:
         return other, other_message
     return kind, f"{message}; then {other_message}"
-
-
-def _run_output(outcome: ExecutionOutcome, message: str) -> dict[str, Any]:
-    return {
-        "Stdout": outcome.stdout.head,
-        "StdoutTruncated": outcome.stdout.is_longer_than_head,
-        "stderr": outcome.stderr.head,
-        "StderrTruncated": outcome.stderr.is_longer_than_head,
-        "ExitCode": -1 if outcome.exit_code is None else outcome.exit_code,
-        "ErrorMsg": "" if outcome.kind is OutcomeKind.FINISHED else message,
-    }

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any, TypeVar
 
-__all__ = ["Call", "Signal", "wait_for"]
+__all__ = ["Call", "Interrupted", "Signal", "unless", "wait_for"]
+
+T = TypeVar("T")
 
 
 class Signal:
@@ -55,3 +59,26 @@ async def wait_for(event: asyncio.Event, seconds: float) -> None:
     """Until the event is set, at most so long."""
     with suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
+
+
+class Interrupted(Exception):
+    """Work that was cut off because something else happened first."""
+
+
+async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives, unless `event` is set before.
+
+    Raises:
+        Interrupted: it was; `work` is cancelled and over.
+    """
+    doing, waiting = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({doing, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            return doing.result()
+        raise Interrupted
+    finally:
+        waiting.cancel()
+        if not doing.done():
+            doing.cancel()
+            await asyncio.wait({doing})

@@ -17,11 +17,11 @@ from sp_plugin.jobs.meta import (
     META_FUEL,
     META_MAX_OUTPUT_BYTES,
     META_PAYEE,
-    META_SIGNATURE,
     META_VERIFY,
     checked_meta,
     meta_text,
 )
+from sp_plugin.jobs.mount_points import clashes
 from sp_plugin.jobs.params import Params, WireModel, is_blank, text_of_number, wrong
 from sp_plugin.jobs.quantities import QuantityError, parse_cpu_millis, parse_size
 
@@ -99,7 +99,7 @@ def _plain_name(text: str) -> str:
 def _output_name(text: str) -> str:
     if text in {".", ".."} or any(c in "/\\\0" for c in text) or not text.strip():
         raise wrong("must be a plain file name")
-    if text in {"stdout", "stderr", "exitCode"}:
+    if text in {"stdout", "stderr", "exitCode", "run-record.json"}:
         raise wrong(f"{text} is taken by the results themselves")
     if len(text.encode()) > 128:
         raise wrong("must be at most 128 bytes long")
@@ -258,8 +258,12 @@ class Task(WireModel):
 
     @model_validator(mode="after")
     def _places_are_apart(self) -> Self:
-        places = [item.target for item in self.inputs] + [item.path for item in self.results]
-        _refuse_repeats("InputSources.Target and ResultPaths.Path", places)
+        places = [
+            *((f"InputSources[{i}].Target", item.target) for i, item in enumerate(self.inputs)),
+            *((f"ResultPaths[{i}].Path", item.path) for i, item in enumerate(self.results)),
+        ]
+        if found := clashes(places):
+            raise wrong("; ".join(found[:5]))
         _refuse_repeats("InputSources.Alias", [item.alias for item in self.inputs if item.alias])
         _refuse_repeats("ResultPaths.Name", [item.name for item in self.results])
         return self
@@ -312,11 +316,6 @@ class JobSpec(WireModel):
     def dataset(self) -> str | None:
         """The dataset the submitter named."""
         return self.meta.get(META_DATASET)
-
-    @property
-    def signature(self) -> str | None:
-        """The submitter's signature over the bundle digest, as text."""
-        return self.meta.get(META_SIGNATURE)
 
     @property
     def max_output_bytes(self) -> int | None:

@@ -138,12 +138,15 @@ class Reached:
 def reached_steps(
     execution: ExecutionRecord, reached: Sequence[Reached]
 ) -> tuple[ExecutionRecord, list[HistoryRow]]:
-    """The execution in the last of these states, and the steps to it for the history; one it is in already is none."""
+    """The execution in the last of these states, and the steps to it for the history.
+
+    One it is in already is no step, and only says what it does there: progress would flood the history.
+    """
     steps = []
     for one in reached:
         if one.state is not execution.state:
             steps.append(execution_step(execution, one.state, one.message, one.at))
-            execution = replace(execution, state=one.state, message=one.message)
+        execution = replace(execution, state=one.state, message=one.message)
     return execution, steps
 
 

@@ -1,7 +1,8 @@
 """The worker: takes a job from the queue, keeps its lease while it runs, and reports once.
 
-Killed at any moment, the next start finds the lease, gives the job back to the queue under a higher token and removes
-what the run left; a result of the old token is refused. Guests die with the process (see the executors).
+Killed at any moment, the next start finds the lease. A container that runs on is waited for under the same lease (see
+`Workshop.clear`); every other job goes back to the queue under a higher token, what its run left is removed, and a result
+of the old token is refused.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lotus_client.errors import LotusError
 from sp_plugin.executors.base import OutcomeKind
 from sp_plugin.jobs.queue import JobQueue
+from sp_plugin.jobs.retries import retry_rule
 from sp_plugin.jobs.running import JobRunner
 from sp_plugin.jobs.signals import wait_for
 from sp_plugin.jobs.states import ExecutionState
@@ -38,7 +40,8 @@ StartCheck = Callable[[JobRecord], Awaitable[str | None]]
 class Worker:
     """Runs one job at a time. `why_not_start` has the last word: a reason sends the job back to `Pending`.
 
-    `on_end` is called when a run's end was recorded.
+    `on_end` is called when a run's end was recorded. `resumed` are runs of an earlier process that go on first; workers
+    may share the list. `wait_scale` shortens the waits before retries, for tests.
     """
 
     def __init__(
@@ -50,6 +53,8 @@ class Worker:
         why_not_start: StartCheck | None = None,
         idle_seconds: float = 1.0,
         on_end: Callable[[], None] = lambda: None,
+        resumed: list[Lease] | None = None,
+        wait_scale: float = 1.0,
     ) -> None:
         self._queue = queue
         self._runner = runner
@@ -57,6 +62,8 @@ class Worker:
         self._why_not_start = why_not_start
         self._idle_seconds = idle_seconds
         self._on_end = on_end
+        self._resumed = [] if resumed is None else resumed
+        self._wait_scale = wait_scale
         self._tidy_at = 0.0
 
     def wake(self) -> None:
@@ -95,7 +102,10 @@ class Worker:
         """Run the next job, if there is one; whether there was. `work` is this worker's place among those who wait."""
         await self._tidy()
         stops = self._queue.stops.moment()  # before the job is ours: no wish to stop it is missed
-        lease = await self._queue.take(self._node_id, self._why_not_start)
+        if self._resumed:
+            lease: Lease | None = self._resumed.pop()
+        else:
+            lease = await self._queue.take(self._node_id, self._why_not_start)
         if lease is None:
             return False
         if work is not None:  # it is busy from now on, and there may be more
@@ -138,8 +148,17 @@ class Worker:
             # Not cancelled: cut off inside its transaction, a heartbeat would leave SQLite's write lock behind.
             keeper.ended.set()
             await beating
-        retry = OutcomeKind(result.outcome).is_retryable
-        await self._queue.finish(lease, result, reached=keeper.reached, retry=retry)
+        rule = retry_rule(result.outcome)
+        wait = rule.wait_after(lease.attempt)
+        await self._queue.finish(
+            lease,
+            result,
+            reached=keeper.reached,
+            retry=wait is not None,
+            most_attempts=rule.attempts,
+            wait_seconds=(wait or 0) * self._wait_scale,
+        )
+        await self._runner.recorded(lease, result)
         self._on_end()
         log.info(
             "execution_ended",

@@ -2,8 +2,9 @@
 
 Design notes
 ------------
-* `states` is the state machine as a table, `decide` and `batch` are pure, `sender` acts, `funding` watches the
-  payout wallet, `ports` says what is needed of a node and of a signer.
+* `states` is the state machine as a table, `decide`, `batch` and `booking` are pure, `sender` acts (`following` what
+  became of signed payouts, `outbox` gives their bytes to a node), `funding` watches the payout wallet, `ports` says what
+  is needed of a node and of a signer.
 * One payout has one nonce. Signed bytes are committed to the store before the first push; after any crash the same
   bytes are pushed again, and two messages of one nonce can never both be executed. A replacement keeps nonce,
   recipient and amount and raises only the fees, under a cap; all its siblings are kept.

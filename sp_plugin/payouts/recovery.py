@@ -18,7 +18,6 @@ from lotus_client.messages import METHOD_SEND, Message
 from lotus_client.state import ChainMessage, MessageLookup
 from lotus_client.types import AttoFil, Epoch
 from sp_plugin.ledger import (
-    FEES,
     PAYOUT_WALLET,
     PROVIDER,
     Account,
@@ -27,9 +26,9 @@ from sp_plugin.ledger import (
     EntryKind,
     Posting,
     message_ref,
-    payable,
     payee_of,
 )
+from sp_plugin.payouts.booking import fee_draft, payment_draft
 from sp_plugin.payouts.fees import gas_cost
 from sp_plugin.payouts.ports import FundingChain, find_actor
 from sp_plugin.payouts.states import UNDECIDED, Payout, PayoutState
@@ -202,13 +201,13 @@ def _is_payee(message: Message, entries: list[Entry]) -> bool:
 
 
 def _transfer(key: str, payee: Address, found: _Found, source: Account) -> Draft:
-    value = found.message.message.value
-    return Draft(
-        key=key,
-        kind=EntryKind.PAYOUT,
+    return payment_draft(
+        key,
+        payee,
+        found.message.message.value,
+        source=source,
+        message=found.message.cid,
         epoch=found.lookup.height,
-        postings=(Posting(payable(payee), value), Posting(source, -value)),
-        refs=(message_ref(found.message.cid),),
         memo="found on chain by `payouts reconcile`",
     )
 
@@ -226,11 +225,5 @@ def _withdrawal(key: str, found: _Found) -> Draft:
 
 
 def _fee(found: _Found) -> Draft:
-    return Draft(
-        key=f"fee:{found.message.cid}",
-        kind=EntryKind.FEE,
-        epoch=found.lookup.height,
-        postings=(Posting(FEES, found.gas), Posting(PAYOUT_WALLET, -found.gas)),
-        refs=(message_ref(found.message.cid),),
-        memo="gas of a message found by `payouts reconcile`",
-    )
+    memo = "gas of a message found by `payouts reconcile`"
+    return fee_draft(found.message.cid, found.lookup.height, found.gas, memo)

@@ -1,8 +1,9 @@
 """What a publisher must do with a run's results, and where a new one registers.
 
 As with sources: one module in this package, a class registered under the `Type` people write, nothing else to edit.
-A publisher is called once a results directory (`stdout`, `stderr`, `exitCode`, one directory per output) and its CAR
-exist. It may be called again for the same execution after a crash, and must then give the same answer.
+A publisher is called once a results directory (`stdout`, `stderr`, `exitCode`, one directory per output), its CAR, the signed
+record of the run and an archive of all exist. It sends the record along. It may be called again for the same run after a failure
+or a crash, and must then give the same answer.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from lotus_client.cid import Cid
 from lotus_client.types import PaddedPieceSize
 from sp_plugin.jobs.params import Params
+from sp_plugin.publishers.kubo_api import KuboApi
+from sp_plugin.publishers.s3_buckets import Bucket
 
 __all__ = [
     "PUBLISHERS",
+    "RECORD_NAME",
     "PublishContext",
     "PublishError",
     "Published",
@@ -27,20 +31,30 @@ __all__ = [
 ]
 
 
+RECORD_NAME: Final = "run-record.json"
+
+
 class PublishError(Exception):
-    """Results that could not be published; publishing again may work."""
+    """Results that could not be published; `again` is whether trying soon may help without anybody changing anything."""
+
+    def __init__(self, message: str, *, again: bool = True) -> None:
+        super().__init__(message)
+        self.again = again
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
     """What a run left behind, collected and packed."""
 
     job_id: str
-    execution_id: str
+    execution_id: str  # by which results are kept
+    ran_as: str  # the execution that ran: another one if only publishing was tried again
     directory: Path
     car: Path
+    record: Path  # the signed run record, `RECORD_NAME`
     root: Cid  # of the UnixFS directory in the CAR
     payload_bytes: int  # of all files, without CAR or DAG overhead
+    ended_at: int  # when the run ended, in Unix nanoseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +66,9 @@ class PublishContext:
     cars_dir: Path  # CARs by root CID
     min_piece_size: PaddedPieceSize  # of the network: 256 B on a 2k build, 1 MiB on mainnet
     public_url: str | None = None  # base URL under which results can be fetched
+    kubo: KuboApi | None = None  # an IPFS node to push to
+    buckets: Mapping[str, Bucket] = field(default_factory=dict)  # that jobs may name, by name
+    node_id: str = ""  # of this sidecar, for keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Publisher `filecoin`: the results' CAR staged as a piece, with its CommP and sizes, ready to be offered for a deal.
 
-In the staging directory: `<piece CID>.car`, the payload, and `<piece CID>.json`, what a deal or allocation needs to know.
+In the staging directory: `<piece CID>.car`, the payload, `<piece CID>.json`, what a deal or allocation needs to know, and
+`<piece CID>.run-record.json`, the signed record of the last run that gave it. It is not in the CAR: equal results are equal pieces.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Final
 from deals.commp import PieceCommitment, commp
 from sp_plugin.jobs.params import Params
 from sp_plugin.publishers.base import (
+    RECORD_NAME,
     PublishContext,
     Published,
     PublishError,
@@ -52,10 +54,13 @@ def _stage(results: Results, context: PublishContext) -> dict[str, Any]:
     if piece.padded_size < context.min_piece_size:
         piece = piece.raised_to(context.min_piece_size)
     manifest = _manifest(results, piece)
-    copy_whole(results.car, context.staging_dir / manifest["car"])
+    by = results.ran_as
+    copy_whole(results.car, context.staging_dir / manifest["car"], by=by)
+    copy_whole(results.record, context.staging_dir / manifest["run_record"], by=by, again=True)
+    text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
     path = context.staging_dir / f"{piece.piece_cid}.json"
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    temporary = path.with_name(f"{path.name}.{by}.tmp")
+    temporary.write_text(text)
     temporary.rename(path)
     return manifest
 
@@ -72,4 +77,5 @@ def _manifest(results: Results, piece: PieceCommitment) -> dict[str, Any]:
         "job_id": results.job_id,
         "execution_id": results.execution_id,
         "car": f"{piece.piece_cid}.car",
+        "run_record": f"{piece.piece_cid}.{RECORD_NAME}",
     }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import tarfile
 from pathlib import Path
 from typing import Final
 
 from sp_plugin.jobs.params import Params
 from sp_plugin.publishers.base import (
+    RECORD_NAME,
     PublishContext,
     Published,
     PublishError,
@@ -38,7 +40,7 @@ class LocalPublisher:
         archive = archive_path(context.results_dir, results.execution_id)
         try:
             if not archive.is_file():  # a run packs it, whatever its publisher
-                await asyncio.to_thread(pack_archive, results.directory, archive)
+                await asyncio.to_thread(pack_archive, results.directory, archive, results.record)
         except OSError as error:
             raise PublishError(f"the results archive cannot be written: {error}") from error
         url = f"{(context.public_url or '').rstrip('/')}{_PATH}/{results.execution_id}.tar.gz"
@@ -50,12 +52,23 @@ def archive_path(results_dir: Path, execution_id: str) -> Path:
     return results_dir / execution_id / "results.tar.gz"
 
 
-def pack_archive(directory: Path, archive: Path) -> None:
+def pack_archive(directory: Path, archive: Path, record: Path | None = None) -> None:
+    """Pack the results, and the run record beside them if there is one; equal ones give equal bytes.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
     temporary = archive.with_name(archive.name + ".tmp")
     try:
-        with tarfile.open(temporary, "w:gz") as tar:
+        with (
+            temporary.open("wb") as out,
+            gzip.GzipFile("", "wb", fileobj=out, mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w") as tar,
+        ):
             for path in sorted(directory.rglob("*")):
                 tar.add(path, path.relative_to(directory), recursive=False, filter=_plain)
+            if record is not None and record.is_file():
+                tar.add(record, RECORD_NAME, recursive=False, filter=_plain)
         temporary.rename(archive)
     finally:
         temporary.unlink(missing_ok=True)

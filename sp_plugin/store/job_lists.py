@@ -181,7 +181,9 @@ def _rest(dialect: str) -> ColumnElement[str]:
         number(jobs.c.created_at),
         ',"ModifyTime":',
         number(jobs.c.modified_at),
-        "}",
+        ',"Signer":"',
+        func.coalesce(jobs.c.signer, "", type_=Text),  # an address needs no quoting
+        '"}',
     ]
     columns = [literal(part, Text) if isinstance(part, str) else part for part in parts]
     return reduce(lambda left, right: left + right, columns)

@@ -71,6 +71,7 @@ jobs = Table(
     Column("name", String(256), nullable=False),
     Column("namespace", String(256), nullable=False),
     Column("submitter", String(256)),  # token name or address; '': nobody in particular
+    Column("signer", String(128)),  # whose Filecoin signature it carries, verified; NULL: nobody's
     Column("spec", _JSON, nullable=False),
     Column(
         "spec_bytes", BigInteger, nullable=False
@@ -86,6 +87,7 @@ jobs = Table(
     Column("bundle_digest", String(64)),  # hexadecimal SHA-256; NULL until resolved
     Column("bundle", _JSON),
     Column("attempts", Integer, nullable=False),
+    Column("not_before", BigInteger),  # a queued job waits until then; NULL: not at all
     Column("revision", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("modified_at", BigInteger, nullable=False),
@@ -184,7 +186,7 @@ HistoryRow = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """A job as stored. `spec` is the wire form with exact casing."""
+    """A job as stored. `spec` is the wire form with exact casing; `signer` the address whose signature on it was verified."""
 
     id: str
     name: str
@@ -202,9 +204,11 @@ class JobRecord:
     bundle_digest: str | None
     bundle: Mapping[str, Any] | None
     attempts: int
+    not_before: int | None = None
     revision: int
     created_at: int
     modified_at: int
+    signer: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,6 +258,7 @@ class Lease:
     attempt: int
     token: int
     until: int
+    began_at: int | None = None  # of a run that began before this process; then it goes on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,15 +51,16 @@ WITH RECURSIVE names(name) AS (
 SELECT jobs.id, jobs.submitter, jobs.priority, jobs.created_at
 FROM names JOIN jobs ON jobs.id = (
     SELECT id FROM jobs AS first WHERE first.state = 'Queued' AND first.submitter = names.name
+    AND (first.not_before IS NULL OR first.not_before <= :now)
     ORDER BY first.priority DESC, first.created_at, first.id LIMIT 1
 )
 WHERE names.name IS NOT NULL
 """)
 
 
-async def queue_heads(connection: AsyncConnection) -> list[Candidate]:
-    """The first queued job of each submitter: highest priority, then oldest."""
-    rows = await connection.execute(_HEADS)
+async def queue_heads(connection: AsyncConnection, now: int) -> list[Candidate]:
+    """The first queued job of each submitter that need not wait: highest priority, then oldest."""
+    rows = await connection.execute(_HEADS, {"now": now})
     return [Candidate(row.id, row.submitter, row.priority, row.created_at) for row in rows]
 
 

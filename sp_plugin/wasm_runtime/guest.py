@@ -3,8 +3,8 @@
 The plan (JSON): flavour, modules [{name, path, sha256, form, exports}] in the order of linking, the program itself last,
 entry_point, argv, env, preopens [[host, guest, writable]], stdout, stderr (paths), stream_bytes, memory_bytes, cpu_seconds,
 fuel, file_bytes, log, report. The report (JSON): `kind` (an OutcomeKind, or `damaged` with the `sha256` of the program whose
-compiled code is not what the sidecar recorded), `exit_code`, `message`, `memory_bytes`, `fuel`, `stdout_truncated`,
-`stderr_truncated`, `warnings`.
+compiled code is not what the sidecar recorded), `exit_code`, `message`, `memory_bytes` (a module's linear memory at its end;
+what a component's process grew by at most), `fuel`, `stdout_truncated`, `stderr_truncated`, `warnings`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from wasmtime import (
 from wasmtime import component as components
 
 from sp_plugin.wasm_runtime.engines import FUELLED, make_engine
+from sp_plugin.wasm_runtime.peak_memory import forget_peak, peak_since
 from sp_plugin.wasm_runtime.streams import CappedStream
 
 __all__ = ["Runtime", "run_plan"]
@@ -97,7 +98,7 @@ def run_plan(plan: dict[str, Any], runtime: Runtime) -> Report:
     try:
         store.set_wasi(_wasi_config(plan, stdout, stderr))
         if plan["modules"][-1]["form"] == "component":
-            ending = _run_component(store, runtime, plan)
+            ending, memory = _run_component(store, runtime, plan)
         else:
             ending, memory = _run_module(store, runtime, plan)
     except _Fault as fault:
@@ -198,7 +199,9 @@ def _instantiate(
         raise _link_fault(error, plan) from error
 
 
-def _run_component(store: Store, runtime: Runtime, plan: dict[str, Any]) -> Report:
+def _run_component(
+    store: Store, runtime: Runtime, plan: dict[str, Any]
+) -> tuple[Report, int | None]:
     entry = plan["modules"][-1]
     if plan["entry_point"] != "_start":
         raise _Fault(
@@ -215,6 +218,19 @@ def _run_component(store: Store, runtime: Runtime, plan: dict[str, Any]) -> Repo
         component = components.Component.deserialize(runtime.engine, _code_of(entry))
     except WasmtimeError as error:
         raise _Fault("damaged", entry["key"]) from error
+    before = forget_peak()
+    ending = _component_run(store, runtime, component, name, plan)
+    return ending, peak_since(before)
+
+
+def _component_run(
+    store: Store,
+    runtime: Runtime,
+    component: components.Component,
+    name: str,
+    plan: dict[str, Any],
+) -> Report:
+    """How the function `run` of the export `name` ended."""
     try:
         instance = runtime.components.instantiate(store, component)
         outer = instance.get_export_index(store, name)

@@ -166,7 +166,8 @@ async def test_the_commands_of_a_page_do_what_it_says(
     page: Path, story: Story, home: Path, tmp_path: Path
 ):
     keys = story.sidecar.config.parent
-    for name, key in (("ada", "approver-1"), ("ben", "approver-2")):
+    keys_of = (("ada", "approver-1"), ("ben", "approver-2"), ("scientist", "scientist"))
+    for name, key in keys_of:
         shutil.copy(keys / f"{key}.key", home / f"{name}.key")
     environment = {
         "PATH": f"{programs(tmp_path / 'bin')}:{os.environ['PATH']}",
@@ -176,6 +177,7 @@ async def test_the_commands_of_a_page_do_what_it_says(
         "PAYEE": str(story.world.key("scientist").address),
         "BEN": str(story.world.key("approver-2").address),
         "KEYS": str(home),
+        "SIDECAR": story.sidecar.url,
     }
     await run_page(page, home, environment)
 

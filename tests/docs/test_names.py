@@ -18,6 +18,7 @@ from sp_plugin.config import Config, Scope
 from sp_plugin.config.loading import models_in
 from sp_plugin.errors import ExitCode
 from sp_plugin.executors.base import OutcomeKind
+from sp_plugin.jobs.retries import retry_rule
 from sp_plugin.ledger import accounts
 from sp_plugin.metrics import metrics_text
 from sp_plugin.payouts.states import PayoutState
@@ -171,6 +172,14 @@ def test_the_table_of_outcomes_is_that_of_the_code():
         row[0].strip("`") for row in table_rows(ROOT / "docs" / "jobs.md", "How a run ends")
     ]
     assert documented == list(OutcomeKind)
+
+
+def test_the_table_of_outcomes_says_how_often_each_is_tried_again():
+    for row in table_rows(ROOT / "docs" / "jobs.md", "How a run ends"):
+        rule = retry_rule(row[0].strip("`"))
+        numbers = [float(number) for number in re.findall(r"\d+", row[2])]
+        expected = [rule.attempts, *rule.waits] if rule.attempts > 1 else []
+        assert numbers == expected, row
 
 
 def test_the_table_of_accounts_is_that_of_the_code():

@@ -34,7 +34,8 @@ def test_a_guest_does_not_outlive_the_sidecar(story: KilledStory):
 
 def test_a_job_killed_twice_has_one_result(story: KilledStory):
     assert len(story.results) == 1
-    assert sorted(name.rpartition(".")[2] for name in story.staged) == ["car", "json"]
+    kinds = sorted(name.partition(".")[2] for name in story.staged)
+    assert kinds == ["car", "json", "run-record.json"]
     states = [item["ComputeState"]["StateType"] for item in story.executions]
     assert sorted(states) == [9, 10, 10]  # one completed, two failed: "went silent"
     messages = {item["ComputeState"]["Message"] for item in story.executions}

@@ -16,6 +16,9 @@ from sp_plugin.executors.docker import probe_engine
 # Several workers of one run share the engine, and each removes its image in the end.
 IMAGE_TAG = f"busybox-{os.getpid()}"
 IMAGE = f"sp-plugin-test:{IMAGE_TAG}"
+_COMMANDS = (
+    "sh", "cat", "echo", "sleep", "dd", "id", "touch", "ls", "head", "yes", "tail",
+)  # fmt: skip
 _BUSYBOX = shutil.which("busybox") or "/bin/busybox"
 
 
@@ -33,25 +36,24 @@ def _engine():
 def image():
     """An image with nothing but a static busybox, and a VOLUME that no run may write to for long."""
     client = _engine()
-    if not Path(_BUSYBOX).exists():
+    try:
+        yield import_busybox(client)
+    finally:
+        client.images.remove(IMAGE, force=True)
         client.close()
+
+
+def import_busybox(client: docker.DockerClient) -> str:
+    """The ID of that image, made at an engine."""
+    if not Path(_BUSYBOX).exists():
         pytest.skip("needs a static busybox (Debian: busybox-static)")
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
+        folder = tarfile.TarInfo("bin")  # else an engine that remaps users makes it root's alone
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(folder)
         tar.add(_BUSYBOX, "bin/busybox")
-        for name in (
-            "sh",
-            "cat",
-            "echo",
-            "sleep",
-            "dd",
-            "id",
-            "touch",
-            "ls",
-            "head",
-            "yes",
-            "tail",
-        ):
+        for name in _COMMANDS:
             link = tarfile.TarInfo(f"bin/{name}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(link)
@@ -59,6 +61,4 @@ def image():
     client.api.import_image_from_data(
         archive.getvalue(), repository="sp-plugin-test", tag=IMAGE_TAG, changes=changes
     )
-    yield client.images.get(IMAGE).id
-    client.images.remove(IMAGE, force=True)
-    client.close()
+    return client.images.get(IMAGE).id

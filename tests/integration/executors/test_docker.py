@@ -18,6 +18,7 @@ from sp_plugin.executors.base import (
     OutputVolume,
 )
 from sp_plugin.executors.docker import LABEL, DockerExecutor, EngineUnavailable
+from sp_plugin.executors.docker.run import ContainerRun
 from tests.integration.conftest import IMAGE
 
 pytestmark = pytest.mark.docker
@@ -127,7 +128,7 @@ async def test_cpu_time_is_limited_apart_from_wall_time(executor, image, tmp_pat
 
 async def test_a_flooded_stream_is_cut_while_the_program_goes_on(executor, image, tmp_path):
     limits = ExecutionLimits(memory_bytes=64 << 20, wall_seconds=60, stream_bytes=100_000)
-    flood = "yes | head -c 30000000; echo end >&2; exit 3"
+    flood = "yes | head -c 3000000; echo end >&2; exit 3"
     outcome = await executor.run(script(image, flood, tmp_path, limits=limits))
     assert (outcome.kind, outcome.exit_code) == (OutcomeKind.FINISHED, 3)
     assert outcome.stdout.truncated
@@ -203,9 +204,15 @@ async def test_a_cancelled_task_leaves_no_container(executor, image, tmp_path):
         shutil.rmtree(tmp_path / "results")
 
 
+async def made(executor: DockerExecutor, image: str, request: ExecutionRequest):
+    """A container as a sidecar leaves it that is killed between making and starting it."""
+    run, abilities = ContainerRun(request, None), await executor.abilities()
+    return await asyncio.to_thread(executor._create, request, run, abilities, image)
+
+
 async def test_containers_of_a_killed_sidecar_are_found_and_removed(executor, image, tmp_path):
     request = script(image, "sleep 1000", tmp_path)
-    left = await asyncio.to_thread(executor._create, request, {})
+    left = await made(executor, image, request)
     assert left.labels["sp-plugin.job"] == "j-1"
     assert await executor.remove_leftovers() == [request.execution_id]
     assert containers_of(tmp_path) == []

@@ -172,3 +172,33 @@ async def test_a_component_has_one_way_to_start(executor, tmp_path):
     outcome = await executor.run(request_for(other, tmp_path))
     assert outcome.kind is OutcomeKind.INVALID_PROGRAM
     assert "leave Entrypoint out" in outcome.message
+
+
+async def test_the_memory_that_a_component_used_is_told(executor, tmp_path):
+    mib = 1 << 20
+    limits = ExecutionLimits(memory_bytes=128 * mib, wall_seconds=20)
+    used = []
+    for pages in (1, 16 * 60):  # 60 MiB, each page touched
+        body = f"""(local $n i32)
+          (drop (memory.grow (i32.const {pages - 1})))
+          (loop $l
+            (i32.store8 (i32.mul (local.get $n) (i32.const 4096)) (i32.const 1))
+            (local.set $n (i32.add (local.get $n) (i32.const 1)))
+            (br_if $l (i32.lt_u (local.get $n) (i32.const {pages * 16}))))
+          (i32.const 0)"""
+        place = tmp_path / str(pages)
+        place.mkdir()
+        module = write_module(place, command(body))
+        outcome = await executor.run(request_for(module, place, limits=limits))
+        assert outcome.kind is OutcomeKind.FINISHED, outcome.message
+        used.append(outcome.usage.memory_bytes)
+    small, large = used
+    assert 0 < small < 16 * mib
+    assert 60 * mib - mib <= large - small <= 60 * mib + mib
+
+
+async def test_the_memory_of_a_component_that_crashed_is_told_too(executor, tmp_path):
+    body = "(i32.store (i32.const 60000) (i32.const 1)) unreachable"
+    outcome = await executor.run(request_for(write_module(tmp_path, command(body)), tmp_path))
+    assert outcome.kind is OutcomeKind.TRAPPED
+    assert outcome.usage.memory_bytes > 0

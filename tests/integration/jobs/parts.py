@@ -45,6 +45,8 @@ class Sidecar:
         rules: QueueRules | None = None,
         clock: Any = None,
         record_key: Secp256k1Key | None = None,
+        publish: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> None:
         self.data = data
         self.store = Store(database_url(data))
@@ -53,7 +55,7 @@ class Sidecar:
         self.executors: dict[str, Executor] = {
             "wasm": WasmExecutor(ExecutorSettings(cache_dir=data / "cache"))
         }
-        context = InputContext(library=library)
+        context = InputContext(library=library, **(inputs or {}))
         self.limits = {"wasm": EngineLimits(DEFAULT, MOST)}
         conditions = BundleConditions(
             "localnet",
@@ -64,7 +66,11 @@ class Sidecar:
         )
         self.bundler = JobBundler(self.kinds, self.executors, context, conditions, data / "scratch")
         publishing = PublishContext(
-            data / "results", data / "staging", data / "cars", PaddedPieceSize(1 << 20)
+            data / "results",
+            data / "staging",
+            data / "cars",
+            PaddedPieceSize(1 << 20),
+            **(publish or {}),
         )
         self.denylist = Denylist()
         settings = RunSettings(
@@ -73,6 +79,7 @@ class Sidecar:
             publishing,
             denylist=lambda: self.denylist,
             record_key=record_key,
+            publish_pauses=(0.01, 0.01),
         )
         self.runner = JobRunner(
             self.kinds, self.executors, settings, time.time_ns, lambda: Epoch(7)

@@ -125,7 +125,7 @@ async def test_a_record_of_a_run_that_never_began_is_signed_too(sidecar):
     await sidecar.queue.admit(job.id)
     await sidecar.worker.run_once()
     (execution,) = await sidecar.queue.executions_of(job.id)
-    assert execution.outcome == OutcomeKind.INPUT_MISSING
+    assert execution.outcome == OutcomeKind.INPUT_CHANGED
     assert check_record(execution.run_record) == KEY.address
 
 

@@ -150,7 +150,16 @@ async def test_a_job_over_a_held_piece_ends_with_results_a_car_and_a_record(side
     assert execution.published["Params"]["URL"].endswith(f"/{execution.id}.tar.gz")
     with tarfile.open(home / "results.tar.gz") as tar:
         names = sorted(tar.getnames())
-    assert names == ["exitCode", "results", "results/copy.txt", "stderr", "stdout"]
+        shipped = json.load(tar.extractfile("run-record.json"))
+    assert names == [
+        "exitCode",
+        "results",
+        "results/copy.txt",
+        "run-record.json",
+        "stderr",
+        "stdout",
+    ]
+    assert shipped == record | {"published": {}}  # it cannot say where it went itself
     assert list((sidecar.data / "work").iterdir()) == []
 
 

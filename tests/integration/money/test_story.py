@@ -20,14 +20,16 @@ from lotus_client.api_info import ApiInfo
 from lotus_client.client import LotusClient
 from lotus_client.crypto import Secp256k1Key
 from lotus_client.types import AttoFil, Epoch
-from sp_plugin.audit import audit_statement
-from sp_plugin.earnings.ingest import Earnings, EarningsSettings
+from sp_plugin.audit.statement import audit_statement
+from sp_plugin.earnings.ingest import Earnings
+from sp_plugin.earnings.split_inputs import EarningsSettings
 from sp_plugin.ledger import FEES, WalletOnChain
 from sp_plugin.payouts.decide import Limits
 from sp_plugin.payouts.fees import FeePolicy
 from sp_plugin.payouts.funding import FundingWatcher
+from sp_plugin.payouts.passes import SenderSettings
 from sp_plugin.payouts.planning import Planner
-from sp_plugin.payouts.sender import Sender, SenderSettings
+from sp_plugin.payouts.sender import Sender
 from sp_plugin.payouts.signer import KeySigner
 from sp_plugin.payouts.states import PayoutState
 from sp_plugin.statements import Statements

@@ -16,7 +16,7 @@ from devstack.chain import NetworkConfig
 from devstack.chain.forks import ForkShape
 from devstack.stack import Devstack, DevstackConfig
 from lotus_client.cid import Cid
-from sp_plugin.audit import audit_statement
+from sp_plugin.audit.statement import audit_statement
 from tests.integration.service.conftest import SidecarAtWork, make_deal, running, write_config
 from tests.integration.service.test_commands import answer, sp_plugin
 from tests.integration.service.test_story import HELLO, approve, job

@@ -12,7 +12,7 @@ from sp_plugin.config import load_config
 from sp_plugin.executors.base import ExecutorSettings
 from sp_plugin.executors.docker import DockerExecutor
 from sp_plugin.service import open_sidecar
-from tests.integration.executors.test_docker import script
+from tests.integration.executors.test_docker import made, script
 from tests.integration.service.conftest import SidecarAtWork, running, write_config
 
 JOBS = "/api/v1/orchestrator/jobs"
@@ -138,13 +138,13 @@ async def test_containers_of_this_data_dir_are_removed_at_the_start_and_others_a
         directory = tmp_path / str(number)
         directory.mkdir()
         request = script(image, "sleep 1000", directory)
-        left.append(await asyncio.to_thread(executor._create, request, {}))
+        left.append(await made(executor, image, request))
     try:
         async with running(path):
             ids = {
                 item.id
                 for item in await asyncio.to_thread(
-                    executors[1]._connect().containers.list, all=True
+                    executors[1]._engine.client.containers.list, all=True
                 )
             }
         assert [container.id in ids for container in left] == [False, True]

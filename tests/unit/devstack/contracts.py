@@ -28,6 +28,7 @@ from lotus_client.types import AttoFil
 
 FOLDER = Path(__file__).parents[3] / "contracts"
 FIL = 10**18
+HEIR = Address.of_eth(b"\xcd" * 20)  # of what contracts leave
 
 
 def artifact(name: str) -> dict[str, Any]:

@@ -7,11 +7,7 @@ import pytest
 from devstack.chain import Network
 from devstack.chain.actors.market_deals import first_cron_epoch
 from lotus_client import cbor
-from lotus_client.actors.market import (
-    ClientDealProposal,
-    DealProposal,
-    PublishStorageDealsParams,
-)
+from lotus_client.actors.market import ClientDealProposal, DealProposal, PublishStorageDealsParams
 from lotus_client.actors.methods import MARKET, MarketMethod, MinerMethod
 from lotus_client.actors.miner import (
     DataActivationNotification,
@@ -24,7 +20,7 @@ from lotus_client.address import Address
 from lotus_client.cid import Cid
 from lotus_client.types import AttoFil
 from tests.unit.devstack.chain_story import DAY, MIB, PROVIDER, Story, piece_cid
-from tests.unit.devstack.test_state_blocks import Reader
+from tests.unit.devstack.state_reader import Reader
 from tests.walker import number, read, read_amt, read_hamt
 
 SIZE = 8 * MIB

@@ -10,6 +10,7 @@ from devstack.chain.machine import Sent
 from devstack.chain.states import StateTree
 from lotus_client import cbor
 from lotus_client.actors import market as market_wire
+from lotus_client.actors import miner_updates
 from lotus_client.actors import multisig as multisig_wire
 from lotus_client.actors import verifreg as verifreg_wire
 from lotus_client.actors.datacap import (
@@ -43,16 +44,9 @@ from lotus_client.bitfield import BitField
 from lotus_client.types import AttoFil
 from tests.unit.devstack.chain_story import piece_cid
 from tests.unit.devstack.direct import DAY, MIB, NAMES, Direct
-from tests.unit.devstack.fil_plus_story import (
-    PROVIDER,
-    grant,
-    make_verifier,
-    request,
-    transfer,
-)
-from tests.unit.devstack.test_actor_dispatch import MULTISIG_CODE
-from tests.unit.devstack.test_market_actor import Market
-from tests.unit.devstack.test_miner_data_actor import (
+from tests.unit.devstack.fil_plus_story import PROVIDER, grant, make_verifier, request, transfer
+from tests.unit.devstack.market import Market
+from tests.unit.devstack.miner_data import (
     GENESIS,
     SIZE,
     WORKER,
@@ -63,7 +57,7 @@ from tests.unit.devstack.test_miner_data_actor import (
     prove_commit,
     update,
 )
-from tests.unit.devstack.test_miner_data_actor import updates as miner_updates
+from tests.unit.devstack.test_actor_dispatch import MULTISIG_CODE
 
 
 class Chaos:

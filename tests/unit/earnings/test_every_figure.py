@@ -17,15 +17,15 @@ from fil_plus.attribution import ProducedPiece, UsedPiece
 from fil_plus.pieces import SubPiece
 from fil_plus.terms import Basis, ShareTerms
 from lotus_client.types import AttoFil, Epoch, PaddedPieceSize
-from sp_plugin.audit import audit_statement
+from sp_plugin.audit.statement import audit_statement
 from sp_plugin.books import check_ledger_and_tables
 from sp_plugin.ledger import payable
 from sp_plugin.store.base import metadata
 from sp_plugin.store.ledger import ledger_entries
-from sp_plugin.store.payouts import payouts
+from sp_plugin.store.payout_tables import payouts
 from tests.fake_earnings_chain import MIB, PROVIDER
 from tests.fakes_chain import piece_cid
-from tests.unit.earnings.test_earnings import PAYEE, World
+from tests.unit.earnings.world import PAYEE, World
 
 # What `sp_plugin.audit` says it believes: paths as patterns.
 INFORMATION = re.compile(

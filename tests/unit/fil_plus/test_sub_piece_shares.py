@@ -8,21 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fil_plus.attribution import (
-    Part,
-    PartSource,
-    ProducedPiece,
-    UsedPiece,
-    WinSplit,
-    used_ranges,
-)
+from fil_plus.attribution import Part, PartSource, ProducedPiece, UsedPiece, WinSplit, used_ranges
 from fil_plus.periods import part_leaf, period_leaves, summarise_period
 from fil_plus.pieces import SubPiece, split_key
 from fil_plus.terms import Basis, ShareTerms
 from lotus_client.address import Address
 from lotus_client.types import AttoFil, Epoch, PaddedPieceSize
 from tests.fakes_chain import piece_cid
-from tests.unit.fil_plus.test_attribution import (
+from tests.unit.fil_plus.attribution_samples import (
     ALICE,
     BOB,
     MIB,

@@ -230,7 +230,10 @@ def test_a_module_that_no_input_brings_is_reported():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("Target: /inputs", "Target: /outputs"), "stands twice"),
+        (
+            ("Target: /inputs", "Target: /outputs"),
+            "InputSources[1].Target and ResultPaths[0].Path are both /outputs",
+        ),
         (("Type: Batch", "Type: Batch\nCount: 2"), "runs a job once"),
         (("Type: Batch", "Type: Batch\nType: ops"), "stands twice"),
         (("Type: Batch", "Type: &a Batch"), "anchors"),

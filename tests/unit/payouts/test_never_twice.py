@@ -67,7 +67,7 @@ class NeverTwice(RuleBasedStateMachine):
     def die(self, moment: str) -> None:
         async def work() -> None:
             sender, chain = self.money.sender(), self.money.chain
-            sign, push = sender._signer.sign, type(chain).mpool_push
+            sign, push = sender._outbox._signer.sign, type(chain).mpool_push
             pushed = self.money.payouts.record_pushed
 
             async def dying_sign(message: Message) -> Signature:
@@ -85,7 +85,7 @@ class NeverTwice(RuleBasedStateMachine):
                 raise Killed
 
             if "sign" in moment:
-                sender._signer.sign = dying_sign  # type: ignore[method-assign]
+                sender._outbox._signer.sign = dying_sign  # type: ignore[method-assign]
             elif "push" in moment:
                 chain.mpool_push = dying_push  # type: ignore[method-assign]
             else:

@@ -17,6 +17,7 @@ from sp_plugin.config import Config, load_config, parse_config
 from sp_plugin.config.example import example_config, first_config, plain_values
 from sp_plugin.config.fields import Section
 from sp_plugin.config.loading import models_in
+from sp_plugin.config.notes import config_notes
 from sp_plugin.config.yaml_lines import read_yaml
 from sp_plugin.errors import ConfigError
 
@@ -238,3 +239,35 @@ def test_every_key_is_read_by_something_outside_the_configuration():
     shown = {"licence", "steward"}  # words for people, listed whole with the dataset
     unread = {key for key in _leaves(Config) if not re.search(rf"\.{key}\b", text)}
     assert unread == shown
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("fetch: {allowed_hosts: ['http://x.org']}", "is not a host name, *.domain or *"),
+        (
+            "fetch: {allowed_private: [minio.lan]}",
+            "is neither a network, as 10.0.0.0/8, nor host:port",
+        ),
+        ("fetch: {gateways: ['ftp://x']}", "is not an http or https URL"),
+        ("fetch: {gateways: ['https://u:p@x.org']}", "must not have credentials"),
+        ("publish: {kubo: {authorization_file: x}}", "goes with api"),
+        ("publish: {s3: [{bucket: a}, {bucket: a}]}", "stands twice among the buckets"),
+        ("publish: {s3: [{bucket: a, endpoint: 'x'}]}", "is not an http or https URL"),
+    ],
+)
+def test_places_to_fetch_from_and_publish_to_are_checked(section: str, said: str):
+    (problem,) = problems_of(GOOD + f"jobs:\n  {section}\n")
+    assert said in problem
+
+
+def test_a_wide_door_for_downloads_is_noted():
+    open_to_all = GOOD + (
+        "policy: {allowed_sources: [urlDownload]}\njobs: {fetch: {allowed_private: [10.0.0.0/8]}}\n"
+    )
+    notes = list(config_notes(parse_config(open_to_all)))
+    assert (
+        "jobs.fetch.allowed_hosts has *: jobs may have files fetched from any public host" in notes
+    )
+    assert any(note.startswith("jobs.fetch.allowed_private 10.0.0.0/8: ") for note in notes)
+    assert not any("jobs.fetch" in note for note in config_notes(parse_config(GOOD)))

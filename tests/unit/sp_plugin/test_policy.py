@@ -189,3 +189,28 @@ def test_a_dataset_can_give_less_than_the_provider():
          "share_terms": {"output_bps": 500}}
     )  # fmt: skip
     assert refused_rules(decide(low)) == ["output_bps"]
+
+
+def test_a_root_that_is_not_held_may_come_from_a_gateway_only_where_one_is_named():
+    root = Cid.parse("bafybeidafks7shgjvjtnd5cp4ol6h6nt3gqu2cgqgrj7bqptif76dklza4")
+    facts = [InputFacts("ipfs", root, None, ())]
+    assert refused_rules(decide_policy(BUNDLE, facts, RULES)) == ["held"]
+    jobs = JobsConfig.model_validate({"fetch": {"gateways": ["https://gateway.example"]}})
+    decision = decide_policy(BUNDLE, facts, replace(RULES, jobs=jobs))
+    assert refused_rules(decision) == []
+    assert any("from a gateway" in finding.detail for finding in decision.findings)
+
+
+def test_a_held_root_needs_its_dataset_whatever_gateways_there_are():
+    root = Cid.parse("bafybeidafks7shgjvjtnd5cp4ol6h6nt3gqu2cgqgrj7bqptif76dklza4")
+    jobs = JobsConfig.model_validate({"fetch": {"gateways": ["https://gateway.example"]}})
+    facts = [InputFacts("ipfs", root, PIECE, ())]
+    assert refused_rules(decide_policy(BUNDLE, facts, replace(RULES, jobs=jobs))) == ["dataset"]
+
+
+def test_downloads_are_refused_until_the_operator_names_the_source():
+    cid = Cid.parse("bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy")
+    facts = [InputFacts("urldownload", cid, None, ())]
+    assert refused_rules(decide_policy(BUNDLE, facts, RULES)) == ["source"]
+    policy = PolicyConfig(allowed_sources=("filecoin", "urlDownload"))
+    assert refused_rules(decide_policy(BUNDLE, facts, replace(RULES, policy=policy))) == []

@@ -30,7 +30,7 @@ from sp_plugin.store.held_blocks import HeldBlockRepository
 from sp_plugin.store.piece_checks import CheckState, PieceCheckRepository
 from sp_plugin.store.sub_pieces import SubPieceRepository, outer_of, piece_indexes, sub_pieces
 from tests.piece_samples import SamplePiece, held, sample_piece, store_unsealed
-from tests.unit.sp_plugin.test_lineage import Chain
+from tests.unit.sp_plugin.lineage_world import Chain
 from tests.unit.sp_plugin.test_pieces import aggregate_of
 
 PROVIDER = ActorId(1001)
