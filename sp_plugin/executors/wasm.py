@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -50,7 +49,7 @@ from sp_plugin.executors.wasm_layout import (
 )
 from sp_plugin.executors.wasm_supervision import Ending, judge, supervise
 from sp_plugin.executors.wasm_zygote import Zygote, ZygoteLost
-from sp_plugin.jobs.removal import remove_tree
+from sp_plugin.jobs.removal import remove_soon, remove_tree
 from sp_plugin.jobs.spec import WasmParams
 
 __all__ = ["WasmExecutor"]
@@ -166,7 +165,7 @@ class WasmExecutor:
             return Ending(OutcomeKind.RUNTIME_FAULT, f"the run could not be started: {error}")
         finally:
             if scratch is not None:
-                shutil.rmtree(scratch, ignore_errors=True)
+                await remove_soon(scratch)
 
     async def _lay_out(
         self, request: ExecutionRequest, outputs: Mapping[str, Path], scratch: Path
