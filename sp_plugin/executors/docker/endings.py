@@ -23,7 +23,9 @@ __all__ = [
 
 _KILLED: Final = 128 + 9
 _CPU_LIMIT_CODES: Final = (128 + 24, _KILLED)  # SIGXCPU, then SIGKILL a second later
-_ENDED_BY_ENGINE: Final = (_KILLED, 128 + 15)  # an engine that stops sends SIGTERM, then SIGKILL
+# An engine that stops sends SIGTERM, then SIGKILL; one that finds a container dead, after the host was started again,
+# writes 255.
+_ENDED_BY_ENGINE: Final = (_KILLED, 128 + 15, 255)
 _NEARLY_CPU_SECONDS: Final = 1.0  # counters are sampled
 _NEARLY_FULL: Final = 0.95  # of the memory limit, when last seen
 

@@ -103,7 +103,8 @@ class Watch:
         await self._stand_still_or_go_on()
         if not self.streams.is_reading:
             await asyncio.to_thread(self.streams.resume)
-        await self._slow_down()
+        with suppress(APIError):
+            await self._slow_down()
         return None
 
     async def _stand_still_or_go_on(self) -> None:
@@ -159,7 +160,10 @@ class Watch:
             await asyncio.wait_for(self.cancel.wait(), seconds)
 
     async def _slow_down(self) -> None:
-        """Hold a program still for a while that prints more lines than the engine should spend its time on."""
+        """Hold a program still for a while that prints more lines than the engine should spend its time on.
+
+        One that ended a moment ago cannot be held or let go; the next look tells.
+        """
         now = time.monotonic()
         if self._thaw_at is not None:
             if now >= self._thaw_at:

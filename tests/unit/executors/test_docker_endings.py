@@ -33,6 +33,8 @@ def state(code: int, **more: object) -> dict[str, object]:
         (state(152), Sample(cpu_seconds=5.1), False, OutcomeKind.OUT_OF_TIME, None),
         (state(137), Sample(cpu_seconds=0.1), True, OutcomeKind.RUNTIME_FAULT, None),
         (state(143), Sample(cpu_seconds=0.1), True, OutcomeKind.RUNTIME_FAULT, None),
+        (state(255), Sample(), True, OutcomeKind.RUNTIME_FAULT, None),
+        (state(255), Sample(), False, OutcomeKind.FINISHED, 255),
         (state(5), Sample(), True, OutcomeKind.FINISHED, 5),
         (state(128, Error="no disk"), Sample(), False, OutcomeKind.RUNTIME_FAULT, None),
     ],

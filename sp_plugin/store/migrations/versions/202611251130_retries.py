@@ -1,6 +1,6 @@
 """retries that wait: when a queued job may be taken again
 
-Revision: 202611251100, after 202611251030
+Revision: 202611251130, after 202611251120
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from alembic import op
 
 __all__ = ["upgrade"]
 
-revision = "202611251100"
-down_revision = "202611251030"
+revision = "202611251130"
+down_revision = "202611251120"
 branch_labels = None
 depends_on = None
 
