@@ -23,8 +23,8 @@ from lotus_client.cid import Cid
 from lotus_client.codec import At
 from lotus_client.crypto import Signature
 from lotus_client.errors import LotusDecodeError
-from lotus_client.holdings_client import HoldingsClient
 from lotus_client.messages import Message, SendSpec, SignedMessage
+from lotus_client.proving_client import ProvingClient
 from lotus_client.state import (
     ActorState,
     MessageLookup,
@@ -51,7 +51,7 @@ __all__ = ["LotusClient"]
 _REWARD_ACTOR = Address.of_id(2)
 
 
-class LotusClient(HoldingsClient):
+class LotusClient(ProvingClient):
     """Reads and pushes of one node. Every method raises only `LotusError`s; see `errors` for what each asks for."""
 
     @classmethod

@@ -21,11 +21,14 @@ __all__ = [
     "SectorPiece",
     "SectorStatus",
     "StorageSpace",
+    "WorkerJob",
+    "WorkerLoad",
     "sector_status_from_json",
 ]
 
 
 _MOST_PATHS: Final = 1000
+_MOST_JOBS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,38 @@ class StorageSpace:
     id: str
     can_store: bool
     available: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerJob:
+    """One task of a sealing worker, by Lotus' name (`seal/v0/precommit/1`). The hostname may be empty.
+
+    PoSts are never among them: their workers only show in `WorkerLoad`.
+    """
+
+    task: str
+    hostname: str
+    run_wait: int
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs now (`storiface.RWRunning`), and neither waits nor has returned."""
+        return self.run_wait == 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLoad:
+    """One worker: the tasks it takes, how many of each run, and whether any take resources at all."""
+
+    hostname: str
+    tasks: tuple[str, ...]
+    counts: tuple[tuple[str, int], ...]
+    takes_resources: bool
+
+    def is_at(self, task: str) -> bool:
+        """Whether a task of that name runs; also where an old version only tells that something does."""
+        named = any(count and name.startswith(task) for name, count in self.counts)
+        return named or (self.takes_resources and not self.counts)
 
 
 class MinerClient:
@@ -119,6 +154,24 @@ class MinerClient:
         available = stat.field("Available").integer()
         return StorageSpace(name, info.field("CanStore").boolean(), available)
 
+    async def worker_jobs(self) -> list[WorkerJob]:
+        """What the sealing workers do and are about to do. Needs `admin`."""
+        here = await self._ask("WorkerJobs")
+        return [
+            WorkerJob(
+                job.field("Task").text(),
+                job.field("Hostname").optional(lambda item: item.text()) or "",
+                job.field("RunWait").integer(-(1 << 31), 1 << 31),
+            )
+            for _, jobs in here.entries()
+            for job in jobs.items()
+        ][:_MOST_JOBS]
+
+    async def worker_loads(self) -> list[WorkerLoad]:
+        """The workers, those for PoSts too, that are enabled. Needs `admin`."""
+        here = await self._ask("WorkerStats")
+        return [_load(worker) for _, worker in here.entries() if worker.field("Enabled").boolean()]
+
     async def unseal(self, number: SectorNumber) -> None:
         """Ask the miner to unseal a whole sector. Needs `admin`.
 
@@ -129,6 +182,18 @@ class MinerClient:
 
     async def _ask(self, method: str, *params: Any) -> At:
         return At(await self._transport.call(f"Filecoin.{method}", params), method)
+
+
+def _load(worker: At) -> WorkerLoad:
+    resources = ("MemUsedMin", "CpuUse")
+    gpu = worker.field("GpuUsed").value
+    takes = any(worker.field(name).integer() for name in resources) or gpu not in (0, None, False)
+    return WorkerLoad(
+        worker.field("Info").field("Hostname").text(),
+        tuple(item.text() for item in worker.field("Tasks").items()),
+        tuple((name, item.integer()) for name, item in worker.field("TaskCounts").entries()),
+        takes,
+    )
 
 
 def sector_status_from_json(raw: Any, path: str = "$") -> SectorStatus:

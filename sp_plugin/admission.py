@@ -6,8 +6,10 @@ The same questions are asked again right before a run starts (`why_not_start`): 
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import uuid4
 
 import structlog
@@ -37,6 +39,8 @@ from sp_plugin.policy import (
 from sp_plugin.store.jobs import JobNotFound, JobRecord
 
 __all__ = ["Admission", "Bundler"]
+
+_COUNT_SECONDS: Final = 1.0
 
 log = structlog.get_logger()
 
@@ -78,6 +82,7 @@ class Admission:
         self._rules = rules
         self._kinds = kinds
         self._max_waiting = max_waiting
+        self._most_waiting, self._counted_at = 0, -math.inf
         self._head = head
 
     async def submit(
@@ -148,7 +153,7 @@ class Admission:
 
     async def _check_room(self, submitter: str) -> None:
         """Raises `TooMany` if the queue is full, or this submitter's part of it."""
-        if await self._queue.waiting_count() >= self._max_waiting:
+        if not await self._has_room():
             raise TooMany(
                 f"jobs.max_queued: {self._max_waiting} jobs wait already; try again later"
             )
@@ -158,6 +163,14 @@ class Admission:
                 f"jobs.quotas max_queued: {most} jobs of {submitter} wait already; "
                 "try again when some have run, or stop some"
             )
+
+    async def _has_room(self) -> bool:
+        """Counted anew after a second, or when so many came since the last count that there may be no room."""
+        now = time.monotonic()
+        if now - self._counted_at > _COUNT_SECONDS or self._most_waiting >= self._max_waiting:
+            self._most_waiting, self._counted_at = await self._queue.waiting_count(), now
+        self._most_waiting += 1  # this one
+        return self._most_waiting <= self._max_waiting
 
     async def estimate(self, description: Mapping[str, Any]) -> Bundle:
         """What a job would be, were it handed in: its limits and inputs are in the bundle.

@@ -24,6 +24,7 @@ from sp_plugin.config import Config
 from sp_plugin.config.notes import config_notes
 from sp_plugin.errors import SpPluginError
 from sp_plugin.executors.base import EngineUnavailable
+from sp_plugin.guard.checks import check_guard
 from sp_plugin.miner import connect_miner
 from sp_plugin.node import check_node, connect_each, connect_node
 from sp_plugin.piece_sources import piece_source
@@ -190,6 +191,7 @@ async def _node(config: Config, node: LotusClient) -> list[Check]:
     checks.append(Check("provider", ok=True, detail=f"sector size {info.sector_size >> 20} MiB"))
     checks += _storage(config, info.sector_size)
     checks += await _miner(config)
+    checks += await _guard(config, node, found)
     checks += await _signer(config, node)
     return checks
 
@@ -289,6 +291,19 @@ async def _miner(config: Config) -> list[Check]:
     ok = actor == config.provider.actor
     detail = "answers" if ok else f"is that of f0{actor}, not of f0{config.provider.actor}"
     return [Check("miner API", ok, detail)]
+
+
+async def _guard(config: Config, node: LotusClient, found: NodeCapabilities) -> list[Check]:
+    try:
+        miner = connect_miner(config.provider.miner)
+    except SpPluginError:  # the check of the miner's API has said so
+        miner = None
+    try:
+        ok, detail = await check_guard(config, node, found.block_delay_seconds, miner)
+    finally:
+        if miner is not None:
+            await miner.close()
+    return [Check("guard", ok, detail)]
 
 
 async def _signer(config: Config, node: LotusClient) -> list[Check]:

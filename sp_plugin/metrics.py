@@ -9,6 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 __all__ = [
     "CHAIN_EPOCH",
     "EVENT_SOURCE",
+    "GUARD_STATE",
+    "GUARD_STOPS",
     "HTTP_REQUESTS",
     "JOBS",
     "PIECES",
@@ -57,6 +59,17 @@ UNKNOWN_EPOCHS: Final = Gauge(
 )
 PIECES: Final = Gauge("sp_plugin_held_pieces", "Held pieces known", registry=_registry)
 JOBS: Final = Gauge("sp_plugin_jobs", "Jobs by state", ["state"], registry=_registry)
+GUARD_STATE: Final = Gauge(
+    "sp_plugin_guard_state",
+    "1 for what jobs may do now: run, no_starts, frozen or stop",
+    ["state"],
+    registry=_registry,
+)
+GUARD_STOPS: Final = Counter(
+    "sp_plugin_guard_stops",
+    "Times that jobs were ended to give way",
+    registry=_registry,
+)
 READY: Final = Gauge("sp_plugin_ready", "1 while the part works", ["part"], registry=_registry)
 
 

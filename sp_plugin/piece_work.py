@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from sp_plugin.errors import Conflict
+from sp_plugin.jobs.hold import Hold
 
 __all__ = ["Kind", "PieceWork", "Report", "Work", "WorkStopped"]
 
@@ -17,6 +18,8 @@ __all__ = ["Kind", "PieceWork", "Report", "Work", "WorkStopped"]
 Report = Callable[[int, int | None, str], None]
 
 _REMEMBERED: Final = 1000
+_LOOK_SECONDS: Final = 1.0
+_READING: Final = "reading"  # the phase in which work can break off and go on later
 
 
 class Kind(StrEnum):
@@ -53,9 +56,14 @@ class Work:
 
 
 class PieceWork:
-    """All of it, in this process. `clock` gives Unix nanoseconds."""
+    """All of it, in this process. `clock` gives Unix nanoseconds.
+
+    Verifying is not begun while `hold` forbids what cannot be frozen. When jobs are frozen, a reading under way breaks off
+    and goes on later where it came to.
+    """
 
     def __init__(self, clock: Callable[[], int]) -> None:
+        self.hold = Hold()
         self._clock = clock
         self._known: dict[tuple[Kind, str], Work] = {}
         self._closed = False
@@ -115,6 +123,8 @@ class PieceWork:
             work.done, work.total = done, total
 
         try:
+            if work.kind is Kind.VERIFY:
+                return await self._when_free(work, run, report)
             return await run(report)
         except asyncio.CancelledError:
             work.error = "stopped"
@@ -124,6 +134,33 @@ class PieceWork:
             raise
         finally:
             work.ended_at = self._clock()
+
+    async def _when_free(
+        self, work: Work, run: Callable[[Report], Awaitable[Any]], report: Report
+    ) -> Any:
+        while True:
+            if (why := self.hold.why_no_start(freezable=False)) is not None:
+                report(work.done, work.total, f"waiting: {why}")
+                await self.hold.until_free()
+            part = asyncio.ensure_future(run(report))
+            try:
+                while not part.done():
+                    change = asyncio.ensure_future(self.hold.changes.moment().wait())
+                    await asyncio.wait(
+                        {part, change},
+                        timeout=_LOOK_SECONDS,  # it may begin to read while all is frozen
+                        return_when=asyncio.FIRST_COMPLETED,
+                    )
+                    change.cancel()
+                    if self.hold.pause.is_on and work.phase == _READING:
+                        part.cancel()
+                        await asyncio.wait({part})
+            except asyncio.CancelledError:
+                part.cancel()
+                await asyncio.wait({part})
+                raise
+            if not part.cancelled():
+                return part.result()
 
     def _forget(self) -> None:
         over = len(self._known) - _REMEMBERED

@@ -31,12 +31,14 @@ from sp_plugin.data_dir import DataDir, locked_data_dir
 from sp_plugin.denylists import Denylists
 from sp_plugin.earning import Earning
 from sp_plugin.errors import Conflict, RefusedByPolicy, SpPluginError
+from sp_plugin.guard.wiring import GUARD_SECONDS, open_guard
 from sp_plugin.health import Health
 from sp_plugin.http.app import make_app
 from sp_plugin.http.links import ResultLinks
 from sp_plugin.http.parts import Parts
 from sp_plugin.input_cache import InputCache
 from sp_plugin.jobs.following import LogPlaces
+from sp_plugin.jobs.hold import Hold
 from sp_plugin.jobs.queue import InvalidTransition, JobQueue
 from sp_plugin.known_pieces import datasets_naming
 from sp_plugin.lineage import Lineage
@@ -122,6 +124,8 @@ class Sidecar:
             policy=approval_policy(config.approvals),
             clock=time.time_ns,
         )
+        self.hold = Hold()
+        self.guard = open_guard(config, self.hold, node, found, data.path, miner=miner)
         paths = config.provider.storage_paths
         denylists = Denylists(config.policy.denylists)
         self.input_cache = InputCache(
@@ -149,6 +153,7 @@ class Sidecar:
             epoch=lambda: self._followed,
             clock=time.time_ns,
         )
+        self.pieces.work.hold = self.hold
         self.unsealing = Unsealing(
             self.pieces,
             UnsealRepository(store, self.provider),
@@ -167,6 +172,7 @@ class Sidecar:
             clock=time.time_ns,
             denylist=denylists.current,
             make_room=self.input_cache.make_room,
+            hold=self.hold,
         )
         self.admission = Admission(
             queue=self.queue,
@@ -214,10 +220,12 @@ class Sidecar:
         self.health = Health(tuple(step.name for step in steps), datetime.now(UTC))
         self.steps = Steps(steps, self.health)
         self.refill.tell = self._note_refill
+        self.guard.tell = lambda text: self.health.note("guard", text)
 
     def _periodic(self) -> tuple[Step, ...]:
         poll = self.config.follow.poll_interval_seconds
         return (
+            Step("guard", GUARD_SECONDS, self.guard.step),
             Step("follow", poll, self._follow),
             Step("verify", 60, self._verify),
             Step("admit", 15, self._admit),
@@ -300,6 +308,7 @@ class Sidecar:
             desk=self.desk,
             pieces=self.pieces,
             unsealing=self.unsealing,
+            guard=self.guard,
             datasets=self.config.datasets,
             treasury=self.treasury,
             earnings=self.earnings_store,
@@ -375,6 +384,8 @@ class Sidecar:
 
     async def _verify(self) -> bool:
         """Read a piece; a job may have waited for it."""
+        if self.hold.why_no_start(freezable=False) is not None:
+            return False
         try:
             more = await self.pieces.verify_next()
         except WorkStopped:
@@ -428,6 +439,7 @@ class Sidecar:
                 async with aclosing(follow_heads(self.node)) as changes:
                     async for _ in changes:
                         self.steps.wake("follow")
+                        self.steps.wake("guard")
             await asyncio.sleep(_RECONNECT_SECONDS)
 
 

@@ -147,6 +147,10 @@ class Unsealing:
             raise RefusedByPolicy(
                 _RULE, ["unsealing is off; an operator can set provider.unseal.enabled: true"]
             )
+        if (why := self._pieces.work.hold.why_no_start(freezable=False)) is not None:
+            raise Conflict(
+                f"nothing is unsealed now: {why}; `sp-plugin guard show` says until when"
+            )
         requests = await self._requests.since(now - _DAY)
         for request in requests:  # of another piece of the sector: its copy is this one's too
             if request.sector == piece.sector and request.ended_at is None:

@@ -26,10 +26,12 @@ from sp_plugin.executors.base import (
     LeavesTraces,
     OutlivesUs,
 )
+from sp_plugin.executors.pause import Pause
 from sp_plugin.fetching.wiring import open_fetching
 from sp_plugin.inputs.base import InputContext, PieceLibrary
 from sp_plugin.jobs.bundle import BundleConditions, EngineLimits, JobBundler
 from sp_plugin.jobs.fairness import Quota
+from sp_plugin.jobs.hold import Hold
 from sp_plugin.jobs.kinds import load_kinds
 from sp_plugin.jobs.queue import JobQueue, QueueRules
 from sp_plugin.jobs.reading import Kinds
@@ -60,6 +62,7 @@ class Workshop:
         *,
         data: DataDir,
         workers: int,
+        hold: Hold,
     ) -> None:
         self.kinds = kinds
         self.bundler = bundler
@@ -69,6 +72,7 @@ class Workshop:
         self._node_id = f"n-{data.identity()}"
         self._count = workers
         self._resumed: list[Lease] = []
+        self._hold = hold
 
     async def clear(self, queue: JobQueue) -> None:
         """Put away what a killed process of this data_dir left: runs, half-made volumes, containers, leases.
@@ -127,6 +131,7 @@ class Workshop:
                 self._runner,
                 self._node_id,
                 why_not_start=why_not_start,
+                hold=self._hold,
                 on_end=on_end,
                 resumed=self._resumed,
             )
@@ -163,8 +168,10 @@ def open_workshop(
     clock: Callable[[], int],
     denylist: Callable[[], Denylist] = Denylist,
     make_room: Callable[[], VolumeLimits] = VolumeLimits,
+    hold: Hold | None = None,
 ) -> Workshop:
-    """The workshop of the config. Docker is offered only where it was switched on."""
+    """The workshop of the config, whose runs heed `hold`. Docker is offered only where it was switched on."""
+    hold = hold or Hold()
     switched_off = frozenset() if config.jobs.docker.enabled else frozenset({"docker"})
     kinds = load_kinds(without_engines=switched_off)
     executors = {
@@ -175,6 +182,7 @@ def open_workshop(
                 cache_dir=data.compiled,
                 runs_dir=data.runs,
                 owner=f"sp-plugin-{data.identity()}",
+                pause=hold.pause,
             )
         )
         if name not in switched_off
@@ -229,21 +237,25 @@ def open_workshop(
         else {"wasm": float(config.jobs.wasm.cpu_seconds)},
         processes=config.jobs.docker.pids,
         denylist=denylist,
+        hold=hold,
         record_key=data.record_key(),
     )
     runner = JobRunner(kinds, executors, settings, clock, head)
-    return Workshop(kinds, bundler, runner, executors, data=data, workers=config.jobs.workers)
+    return Workshop(
+        kinds, bundler, runner, executors, data=data, workers=config.jobs.workers, hold=hold
+    )
 
 
 def executor_settings(
-    config: Config, *, cache_dir: Path, runs_dir: Path, owner: str
+    config: Config, *, cache_dir: Path, runs_dir: Path, owner: str, pause: Pause | None = None
 ) -> ExecutorSettings:
-    """What the configuration says to executors."""
+    """What the configuration says to executors, whose runs stand still with `pause`."""
     docker = config.jobs.docker
     return ExecutorSettings(
         cache_dir=cache_dir,
         runs_dir=runs_dir,
         owner=owner,
+        pause=pause or Pause(),
         docker_url=docker.socket,
         docker=DockerOptions(
             runtime=docker.runtime,

@@ -227,6 +227,13 @@ class World:
             },
             # as the network has it: mainnet's smallest piece is 1 MiB, a local network's 256 bytes
             "jobs": {"docker": {"enabled": True}, "minimum_piece_bytes": 256},
+            # nothing is proven on this machine but by the network itself, and others may be busy on it
+            "guard": {
+                "host_role": "compute",
+                "max_load_percent": None,
+                "max_io_wait_percent": None,
+                "least_memory_bytes": 0,
+            },
             "earnings": earnings,
             "payouts": {
                 "enabled": True,

@@ -27,6 +27,7 @@ from sp_plugin.cli import (
     commp,
     config,
     doctor,
+    guard,
     jobs,
     money,
     pieces,
@@ -47,7 +48,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for _module in (run, config, doctor, commp, car, pieces, results, jobs, approvals, money, tokens):
+for _module in (
+    run,
+    config,
+    doctor,
+    guard,
+    commp,
+    car,
+    pieces,
+    results,
+    jobs,
+    approvals,
+    money,
+    tokens,
+):
     _module.add_to(app)
 
 

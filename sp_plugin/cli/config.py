@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sp_plugin.cli.options import ConfigOption, JsonOption, config_path, load
+
+if TYPE_CHECKING:
+    from sp_plugin.config import HostRole
 
 __all__ = ["add_to"]
 
@@ -84,6 +88,12 @@ def init(
         list[Path] | None,
         typer.Option(help="Directory that holds `unsealed/`; repeat it for several."),
     ] = None,
+    host_role: Annotated[
+        str | None,
+        typer.Option(
+            help="What else this host does: prover, sealer, storage or compute. Asked for on a terminal."
+        ),
+    ] = None,
     path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("sp-plugin.yaml"),
 ) -> None:
     """Write a first configuration. It computes over nothing and pays nothing until you say so."""
@@ -98,6 +108,7 @@ def init(
         endpoint=endpoint,
         token_file=None if token_file is None else str(token_file.absolute()),
         storage_paths=[str(item.absolute()) for item in storage_path or ()],
+        host_role=_role(host_role),
     )
     parse_config(text, "what you gave")
     try:
@@ -107,3 +118,28 @@ def init(
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
     typer.echo(f"wrote {path}; next: edit it, then: sp-plugin doctor --config {path}")
+
+
+def _role(given: str | None) -> HostRole | None:
+    """The role that was given, or is answered on a terminal; None elsewhere, which is taken for a prover."""
+    from sp_plugin.config import HostRole
+    from sp_plugin.errors import BadInput
+
+    if given is None and sys.stdin.isatty():
+        typer.echo(
+            "What else does this host do for the provider?\n"
+            "  prover   it computes WindowPoSts; jobs stand still while proofs are due\n"
+            "  sealer   it seals sectors\n"
+            "  storage  it holds sectors\n"
+            "  compute  nothing"
+        )
+        given = typer.prompt("guard.host_role", default=HostRole.PROVER.value)
+    if given is None:
+        return None
+    try:
+        return HostRole(given)
+    except ValueError as error:
+        known = ", ".join(HostRole)
+        raise BadInput(
+            f"{given!r} is no role; it is one of {known}", field="--host-role"
+        ) from error

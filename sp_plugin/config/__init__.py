@@ -2,7 +2,7 @@
 
 Design notes
 ------------
-* `sections`, with `jobs`, `rules`, `money` and `miner`, is the one list of keys; the example file, `config default` and the error messages are made from it.
+* `sections`, with `jobs`, `guard`, `rules`, `money` and `miner`, is the one list of keys; the example file, `config default` and the error messages are made from it.
 * Every problem is shown at once as `file:line: path: what is wrong and what to do`.
 * Units are in the key names. Amounts are written in FIL and kept as exact attoFIL.
 * Secrets come from files that only their owner can read, or from the environment, and print as `***`.
@@ -11,6 +11,7 @@ Design notes
 
 from __future__ import annotations
 
+from sp_plugin.config.guard import GuardConfig, HostRole
 from sp_plugin.config.jobs import JobsConfig
 from sp_plugin.config.loading import ENV_PREFIX, load_config, parse_config
 from sp_plugin.config.money import EarningsConfig, PayoutsConfig
@@ -24,6 +25,8 @@ __all__ = [
     "DatasetConfig",
     "EarningsConfig",
     "EndpointConfig",
+    "GuardConfig",
+    "HostRole",
     "HttpConfig",
     "JobsConfig",
     "NodeConfig",

@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from lotus_client.types import AttoFil
 from sp_plugin.config.fields import Section
+from sp_plugin.config.guard import HostRole
 from sp_plugin.config.loading import models_in
 from sp_plugin.config.sections import Config
 
@@ -126,6 +127,7 @@ def first_config(
     endpoint: str,
     token_file: str | None,
     storage_paths: Sequence[str] = (),
+    host_role: HostRole | None = None,
 ) -> str:
     """A short configuration for a first start: no datasets, no approvers, no payouts."""
     prefix = "f" if network == "mainnet" else "t"
@@ -142,6 +144,11 @@ provider:
   actor: {_plain(actor)}
   # directories that hold `unsealed/`, only read from
   storage_paths: {_plain(list(storage_paths))}
+
+guard:
+  # what else this host does: prover (it computes WindowPoSts: jobs stand still for them), sealer, storage or compute;
+  # null is taken for prover
+  host_role: {_plain(host_role)}
 
 # A piece in no dataset cannot be computed over. An entry looks like this:
 #  - name: quakes

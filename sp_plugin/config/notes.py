@@ -16,6 +16,11 @@ def config_notes(config: Config) -> Iterator[str]:
         yield "datasets is empty: no piece can be computed over"
     if not config.approvals.approvers:
         yield "approvals.approvers is empty: no job can be approved"
+    if config.jobs.enabled and config.guard.host_role is None:
+        yield (
+            "guard.host_role is not given: this host is taken for the prover, and jobs stand still while proofs are due; "
+            "say sealer, storage or compute if WindowPoSts are computed elsewhere"
+        )
     if not config.provider.storage_paths and not config.provider.sources:
         yield "provider.storage_paths is empty: no piece can be read"
     if config.http.host not in ("127.0.0.1", "::1", "localhost"):

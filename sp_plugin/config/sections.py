@@ -21,6 +21,7 @@ from sp_plugin.config.fields import (
     Text,
     wrong,
 )
+from sp_plugin.config.guard import GuardConfig
 from sp_plugin.config.jobs import JobsConfig
 from sp_plugin.config.miner import MinerConfig, UnsealConfig, why_not_source
 from sp_plugin.config.money import EarningsConfig, PayoutsConfig
@@ -255,6 +256,7 @@ class Config(Section):
     approvals: ApprovalsConfig = Field(default=ApprovalsConfig(), description="who must agree")
     policy: PolicyConfig = Field(default=PolicyConfig(), description="what never runs")
     jobs: JobsConfig = Field(default=JobsConfig(), description="how jobs run")
+    guard: GuardConfig = Field(default=GuardConfig(), description="what goes before jobs")
     earnings: EarningsConfig = Field(description="how rewards become shares")
     payouts: PayoutsConfig = Field(default=PayoutsConfig(), description="sending money")
 

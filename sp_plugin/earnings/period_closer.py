@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from deals.gaps import Gap, GapKind, gaps_in
+from deals.gaps import GapKind, gaps_in
 from deals.sectors import lookback_height, sectors_for_election
 from fil_plus.attribution import ProducedPiece, UnknownReason, UsedPiece, WinInputs, WinUnknown
 from fil_plus.periods import PERIOD_EPOCHS, period_of
-from lotus_client.chain import TipSet
+from lotus_client.address import Address
+from lotus_client.chain import TipSet, TipSetKey
 from lotus_client.types import AttoFil, Epoch
 from sp_plugin.earnings.booking import accrual_draft
 from sp_plugin.earnings.closing import (
@@ -95,8 +96,7 @@ class PeriodCloser:
         inputs = await self._inputs(stored, first, last, produced, used)
         splits, unknown, budgets = split_in_order(inputs, budgets)
         if await self._earnings.revisions(self._provider, period) == 0:
-            gaps = gaps_in(await self._holdings.gaps(self._provider), first, last)
-            unknown += [_unseen(gap) for gap in gaps if gap.kind is GapKind.CHAIN]
+            unknown += await self._unseen(first, last)
         waiting += [f"{u.win}: {u.reason.value}: {u.detail}" for u in unknown]
         untraced = await self._register.untraced()
         waiting += untraced
@@ -105,31 +105,43 @@ class PeriodCloser:
         revision = await self._earnings.revisions(self._provider, period)
         if revision and not splits:
             return False
-        costs: dict[CostKey, tuple[AttoFil, AttoFil]] = {}
+        costs: dict[CostKey, tuple[AttoFil, AttoFil]] | None = {}
         if revision == 0:
-            known_costs = await self._costs(last, final, produced, used)
-            if known_costs is None:
-                waiting.append(f"period {period}: costs_unknown: its last sectors are not known")
-                return False
-            costs = known_costs
-        closed = close_period(
-            period,
-            revision,
-            splits,
-            unknown,
-            costs=costs,
-            carried=await self._earnings.deficits(),
-        )
+            costs = await self._costs(last, final, produced, used)
+        if costs is None:
+            waiting.append(f"period {period}: costs_unknown: its last sectors are not known")
+            return False
+        carried = await self._earnings.deficits()
+        closed = close_period(period, revision, splits, unknown, costs=costs, carried=carried)
         sharing = {split.win for split in splits if split.parts}
         tipsets = [w.win.tipset for w in stored if w.win.id in sharing]
-        draft = accrual_draft(closed, tipsets, await self._proving_period_start(final))
-        period_row = StoredPeriod(
+        kept = StoredPeriod(
             closed, final.height, tuple(produced), tuple(used), self._settings.to_json()
         )
-        drafts = [] if draft is None else [draft]
-        self._releases.make_due()
-        await self._earnings.save_period(self._provider, period_row, budgets, drafts)
+        await self._keep(kept, budgets, tipsets, final)
         return True
+
+    async def _keep(
+        self,
+        stored: StoredPeriod,
+        budgets: dict[tuple[Address, str], AttoFil],
+        tipsets: Sequence[TipSetKey],
+        final: TipSet,
+    ) -> None:
+        """Keep a closed period with its entry in the ledger; `tipsets` are those of the wins that are shared."""
+        funds = await self._chain.funds(self._provider, final.key)
+        draft = accrual_draft(stored.closed, tipsets, funds.proving_period_start)
+        self._releases.make_due()
+        drafts = [] if draft is None else [draft]
+        await self._earnings.save_period(self._provider, stored, budgets, drafts)
+
+    async def _unseen(self, first: Epoch, last: Epoch) -> list[WinUnknown]:
+        """Epochs in which blocks may have been won, and nobody can say: unknown, not nothing."""
+        return [
+            WinUnknown(gap_name(gap), gap.from_epoch, UnknownReason.CHAIN_GAP, gap.reason)
+            for gap in gaps_in(await self._holdings.gaps(self._provider), first, last)
+            if gap.kind is GapKind.CHAIN
+        ]
 
     async def _inputs(
         self,
@@ -175,14 +187,6 @@ class PeriodCloser:
         )
         terms = CostTerms(self._settings.capital_cost_apr_bps, self._settings.input_window_epochs)
         return period_costs(holdings, produced, used, terms, last=last)
-
-    async def _proving_period_start(self, final: TipSet) -> Epoch:
-        return (await self._chain.funds(self._provider, final.key)).proving_period_start
-
-
-def _unseen(gap: Gap) -> WinUnknown:
-    """Epochs in which blocks may have been won, and nobody can say: unknown, not nothing."""
-    return WinUnknown(gap_name(gap), gap.from_epoch, UnknownReason.CHAIN_GAP, gap.reason)
 
 
 def _may_become_known(unknown: WinUnknown) -> bool:

@@ -14,7 +14,8 @@ To add an executor: write one module in this package with a class that has `engi
 
 Every module of the package is imported by `sp_plugin.executors`, so nothing else must be edited. A provider offers the
 engine once its name is in `policy.allowed_engines`; the bounds of its jobs are those of `jobs.wasm`. `run` never raises for
-what a program does: each way to end is an `OutcomeKind`. It leaves nothing running behind, also when it is cancelled.
+what a program does: each way to end is an `OutcomeKind`. It leaves nothing running behind, also when it is cancelled. One
+that can make its runs stand still keeps `settings.pause` as `pause` and heeds it (`Freezable`).
 `capture` has what executors do alike: output directories, streams read back, the exit code's file.
 """
 
@@ -27,6 +28,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
+from sp_plugin.executors.pause import Pause
 from sp_plugin.jobs.params import Params
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "ExecutorFactory",
     "ExecutorSettings",
     "FileProgram",
+    "Freezable",
     "InputVolume",
     "LeavesTraces",
     "LeftRun",
@@ -268,6 +271,16 @@ class Executor(Protocol):
 
 
 @runtime_checkable
+class Freezable(Protocol):
+    """An executor whose runs stand still while `pause` (that of its settings) is on; see `pause.Pause`.
+
+    Runs of the others are ended and queued again when sealing or proving needs the host.
+    """
+
+    pause: Pause
+
+
+@runtime_checkable
 class LeavesTraces(Protocol):
     """An executor whose runs may outlive a killed sidecar, or that holds a connection."""
 
@@ -323,6 +336,7 @@ class ExecutorSettings:
     docker: DockerOptions = DockerOptions()
     cache_bytes: int = 1024 * MIB
     owner: str = "sp-plugin"  # names this sidecar on what it leaves at an engine shared with others
+    pause: Pause = field(default_factory=Pause)  # see `Freezable`
 
 
 class ExecutorFactory(Protocol):

@@ -12,9 +12,7 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
 import tempfile
-import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -40,6 +38,7 @@ from sp_plugin.executors.capture import (
     make_output_directories,
     write_exit_code,
 )
+from sp_plugin.executors.pause import Stopwatch
 from sp_plugin.executors.wasm_cache import CompileCache, Compiled, CompileFailed
 from sp_plugin.executors.wasm_layout import (
     ManifestCache,
@@ -50,7 +49,7 @@ from sp_plugin.executors.wasm_layout import (
 )
 from sp_plugin.executors.wasm_supervision import Ending, judge, supervise
 from sp_plugin.executors.wasm_zygote import Zygote, ZygoteLost
-from sp_plugin.jobs.removal import remove_tree
+from sp_plugin.jobs.removal import remove_soon, remove_tree
 from sp_plugin.jobs.spec import WasmParams
 
 __all__ = ["WasmExecutor"]
@@ -76,9 +75,10 @@ class WasmExecutor:
         self._dir = settings.cache_dir / "wasm"
         self._modules_dir = settings.cache_dir / "modules"
         self._cache_bytes = settings.cache_bytes
-        self._cache = CompileCache(self._dir, settings.cache_bytes, _VERSION)
+        self._cache = CompileCache(self._dir, settings.cache_bytes, _VERSION, settings.pause)
         self._manifests = ManifestCache(self._dir / "manifests")
         self._zygote: Zygote | None = None
+        self.pause = settings.pause
 
     async def resolve(
         self, params: WasmParams, find: Callable[[str], Awaitable[Path]]
@@ -112,35 +112,37 @@ class WasmExecutor:
         self, request: ExecutionRequest, cancel: asyncio.Event | None = None
     ) -> ExecutionOutcome:
         """See `Executor.run`."""
-        started = time.monotonic()
+        watch = Stopwatch(self.pause)
         outputs = make_output_directories(request)
         meter = OutputMeter(tuple(outputs.values()), request.limits)
-        ending = await self._attempt(request, outputs, meter, started, cancel)
+        ending = await self._attempt(request, outputs, meter, watch, cancel)
         if ending.report is not None and ending.report["kind"] == "damaged":
             self._cache.drop(ending.report["message"])
             await asyncio.to_thread(_empty, outputs.values())
-            ending = await self._attempt(request, outputs, meter, started, cancel)
+            ending = await self._attempt(request, outputs, meter, watch, cancel)
             if ending.report is not None and ending.report["kind"] == "damaged":
                 message = "the compiled program is damaged again right after it was compiled anew"
                 ending = Ending(OutcomeKind.RUNTIME_FAULT, message)
         if (excess := meter.excess()) and ending.kind is OutcomeKind.FINISHED:
             ending = replace(ending, kind=OutcomeKind.OUT_OF_DISK, message=excess, exit_code=None)
-        return self._outcome(request, ending, meter, time.monotonic() - started)
+        return self._outcome(request, ending, meter, watch)
 
     async def _attempt(
         self,
         request: ExecutionRequest,
         outputs: Mapping[str, Path],
         meter: OutputMeter,
-        started: float,
+        watch: Stopwatch,
         cancel: asyncio.Event | None,
     ) -> Ending:
-        deadline = started + request.limits.wall_seconds
+        def time_left() -> float:
+            return request.limits.wall_seconds - watch.seconds
+
         scratch: Path | None = None
         try:
             self._cache.make_directory()
             scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=self._dir))
-            modules = await _until(cancel, self._modules(request, deadline))
+            modules = await _until(cancel, self._modules(request, time_left))
             if modules is None:
                 return Ending(OutcomeKind.CANCELLED, "cancelled")
             preopens = await self._lay_out(request, outputs, scratch)
@@ -150,7 +152,7 @@ class WasmExecutor:
             zygote = await self._running_zygote()
             run = zygote.start((scratch / "plan.json").absolute())
             verdict, ended = await supervise(
-                zygote, run, request.limits, deadline, meter, cancel=cancel
+                zygote, run, request.limits, time_left, meter, cancel=cancel, pause=self.pause
             )
             if verdict is not None:
                 return replace(verdict, cpu_seconds=ended.cpu_seconds)
@@ -163,7 +165,7 @@ class WasmExecutor:
             return Ending(OutcomeKind.RUNTIME_FAULT, f"the run could not be started: {error}")
         finally:
             if scratch is not None:
-                shutil.rmtree(scratch, ignore_errors=True)
+                await remove_soon(scratch)
 
     async def _lay_out(
         self, request: ExecutionRequest, outputs: Mapping[str, Path], scratch: Path
@@ -177,7 +179,7 @@ class WasmExecutor:
             raise VolumeClash(f"an input cannot be read: {error}") from error
 
     async def _modules(
-        self, request: ExecutionRequest, deadline: float
+        self, request: ExecutionRequest, time_left: Callable[[], float]
     ) -> list[tuple[str, Compiled]]:
         """(name, compiled) of what is linked, in order; the program comes last and its name is empty.
 
@@ -190,7 +192,7 @@ class WasmExecutor:
         found: dict[str, Compiled] = {}
 
         async def visit(name: str, path: Path, sha256: str, above: tuple[str, ...]) -> None:
-            compiled = await self._cache.get(path, sha256, flavour, deadline - time.monotonic())
+            compiled = await self._cache.get(path, sha256, flavour, time_left())
             if compiled.form == "module":
                 for wanted, first in compiled.imports.items():
                     if wanted == _WASI or wanted in found:
@@ -233,7 +235,7 @@ class WasmExecutor:
         return zygote
 
     def _outcome(
-        self, request: ExecutionRequest, ending: Ending, meter: OutputMeter, seconds: float
+        self, request: ExecutionRequest, ending: Ending, meter: OutputMeter, watch: Stopwatch
     ) -> ExecutionOutcome:
         report = ending.report or {}
         write_exit_code(request.result_dir, ending.exit_code)
@@ -252,7 +254,7 @@ class WasmExecutor:
             stdout=streams["stdout"],
             stderr=streams["stderr"],
             usage=Usage(
-                wall_seconds=seconds,
+                wall_seconds=watch.seconds,
                 cpu_seconds=ending.cpu_seconds,
                 memory_bytes=report.get("memory_bytes"),
                 fuel=report.get("fuel"),
@@ -261,7 +263,7 @@ class WasmExecutor:
             ),
             executor=self.engine,
             executor_version=_VERSION,
-            warnings=tuple(report.get("warnings", ())),
+            warnings=(*report.get("warnings", ()), *watch.warnings()),
         )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sp_plugin.executors.base import MIB, OutcomeKind
+from sp_plugin.executors.pause import Pause, Stopwatch
 from sp_plugin.executors.wasm_zygote import runtime_command, runtime_environment
 
 __all__ = ["CompileCache", "CompileFailed", "Compiled"]
@@ -48,10 +49,13 @@ class CompileFailed(Exception):
 
 
 class CompileCache:
-    """Compiles each program once, also when many ask for it at the same time."""
+    """Compiles each program once, also when many ask for it at the same time. Compilers stand still with `pause`."""
 
-    def __init__(self, directory: Path, most_bytes: int, version: str) -> None:
+    def __init__(
+        self, directory: Path, most_bytes: int, version: str, pause: Pause | None = None
+    ) -> None:
         self._directory = directory
+        self._pause = pause or Pause()
         self._most_bytes = most_bytes
         self._version = version.replace(" ", "-")
         self._known: dict[str, Compiled] = {}
@@ -121,7 +125,9 @@ class CompileCache:
     ) -> Compiled:
         temporary = self._directory / f"{key}.{os.getpid()}.tmp"
         try:
-            report = await _run_compiler(_plan(module, sha256, flavour, temporary), seconds)
+            report = await _run_compiler(
+                _plan(module, sha256, flavour, temporary), seconds, self._pause
+            )
             if report["kind"] != "compiled":
                 raise CompileFailed(OutcomeKind(report["kind"]), report["message"])
             self._keep(key, temporary, report)
@@ -180,23 +186,47 @@ def _compiled(key: str, path: Path, record: Mapping[str, Any]) -> Compiled:
     )
 
 
-async def _run_compiler(plan: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+async def _run_compiler(plan: Mapping[str, Any], seconds: float, pause: Pause) -> dict[str, Any]:
     process = await asyncio.create_subprocess_exec(
         *runtime_command("compile"),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         start_new_session=True, env=runtime_environment(), limit=_REPORT_BYTES,
     )  # fmt: skip
+    talking = asyncio.ensure_future(process.communicate(json.dumps(plan).encode()))
     try:
-        async with asyncio.timeout(seconds):
-            said, errors = await process.communicate(json.dumps(plan).encode())
-    except TimeoutError as error:
-        message = f"compiling it took longer than {seconds:g} s"
-        raise CompileFailed(OutcomeKind.OUT_OF_TIME, message) from error
+        await _until_done(process, talking, seconds, pause)
+        said, errors = talking.result()
     finally:
+        talking.cancel()
         if process.returncode is None:
             process.kill()
             await process.wait()
     return _judge(said, errors, process.returncode)
+
+
+async def _until_done(
+    process: asyncio.subprocess.Process,
+    talking: asyncio.Future[Any],
+    seconds: float,
+    pause: Pause,
+) -> None:
+    """Return when it has said all; it stands still while the pause is on, which does not count.
+
+    Raises:
+        CompileFailed: it took too long.
+    """
+    watch, still = Stopwatch(pause), False
+    while not talking.done():
+        change = asyncio.ensure_future(pause.change().wait())
+        if pause.is_on is not still and process.returncode is None:
+            still = pause.is_on
+            process.send_signal(signal.SIGSTOP if still else signal.SIGCONT)
+        left = None if still else max(0.0, seconds - watch.seconds)
+        await asyncio.wait({talking, change}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        change.cancel()
+        if not talking.done() and not pause.is_on and watch.seconds >= seconds:
+            message = f"compiling it took longer than {seconds:g} s"
+            raise CompileFailed(OutcomeKind.OUT_OF_TIME, message)
 
 
 def _judge(said: bytes, errors: bytes, code: int | None) -> dict[str, Any]:

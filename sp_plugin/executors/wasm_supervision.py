@@ -6,14 +6,14 @@ import asyncio
 import json
 import os
 import signal
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from sp_plugin.executors.base import MIB, ExecutionLimits, OutcomeKind
 from sp_plugin.executors.capture import OutputMeter
+from sp_plugin.executors.pause import Pause
 from sp_plugin.executors.wasm_zygote import Ended, Run, Zygote
 
 __all__ = ["Ending", "judge", "supervise"]
@@ -37,31 +37,38 @@ async def supervise(
     zygote: Zygote,
     run: Run,
     limits: ExecutionLimits,
-    deadline: float,
+    time_left: Callable[[], float],
     meter: OutputMeter,
     *,
     cancel: asyncio.Event | None,
+    pause: Pause,
 ) -> tuple[Ending | None, Ended]:
-    """Why we killed the child (`None`: it ended by itself), and how it ended. The child is gone when this returns or raises."""
-    waiting: set[asyncio.Future[Any]] = {run.ended}
+    """Why we killed the child (`None`: it ended by itself), and how it ended. The child is gone when this returns or raises.
+
+    It stands still while `pause` is on; `time_left` gives the seconds it still has.
+    """
     stop = None if cancel is None else asyncio.ensure_future(cancel.wait())
-    if stop is not None:
-        waiting.add(stop)
-    pause = _FIRST_LOOK
+    longest, still = _FIRST_LOOK, False
     try:
         while True:
-            left = deadline - time.monotonic()
-            await asyncio.wait(
-                waiting, timeout=max(0.0, min(pause, left)), return_when=asyncio.FIRST_COMPLETED
-            )
+            switched = asyncio.ensure_future(pause.change().wait())
+            if pause.is_on is not still:
+                still = pause.is_on
+                zygote.hold(run, still=still)
+            waiting: set[asyncio.Future[Any]] = {run.ended, switched}
+            if stop is not None:
+                waiting.add(stop)
+            seconds = longest if still else max(0.0, min(longest, time_left()))
+            await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            switched.cancel()
             if run.ended.done():
                 return None, run.ended.result()
-            verdict = _verdict(run, limits, meter, deadline)
+            verdict = _verdict(run, limits, meter, time_left())
             if stop is not None and stop.done():
                 verdict = Ending(OutcomeKind.CANCELLED, "cancelled")
             if verdict is not None:
                 return verdict, await zygote.kill(run)
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
+            longest = min(longest * 1.5, _LONGEST_PAUSE)
     finally:
         if stop is not None:
             stop.cancel()
@@ -70,10 +77,10 @@ async def supervise(
 
 
 def _verdict(
-    run: Run, limits: ExecutionLimits, meter: OutputMeter, deadline: float
+    run: Run, limits: ExecutionLimits, meter: OutputMeter, time_left: float
 ) -> Ending | None:
     resident, cpu = (None, None) if run.pid is None else _look_at(run.pid)
-    if time.monotonic() >= deadline:
+    if time_left <= 0:
         return Ending(OutcomeKind.OUT_OF_TIME, f"ran longer than {limits.wall_seconds:g} s")
     if cpu is not None and limits.cpu_seconds is not None and cpu > limits.cpu_seconds:
         return Ending(OutcomeKind.OUT_OF_TIME, _cpu_message(limits))

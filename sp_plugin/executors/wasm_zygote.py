@@ -118,6 +118,10 @@ class Zygote:
         self._tell(f"run {run.number} {plan}")
         return run
 
+    def hold(self, run: Run, *, still: bool) -> None:
+        """Make a run stand still (SIGSTOP), or go on. One that is killed meanwhile ends all the same."""
+        self._tell(f"{'stop' if still else 'continue'} {run.number}")
+
     async def kill(self, run: Run) -> Ended:
         """End a run and say how it ended, which may be by itself. A zygote that does not do so is ended with all its runs."""
         if not run.ended.done():

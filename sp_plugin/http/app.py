@@ -11,6 +11,7 @@ from sp_plugin.http import (
     agent,
     approvals,
     estimates,
+    guard,
     health,
     holdings,
     job_logs,
@@ -35,6 +36,7 @@ __all__ = ["make_app"]
 # job_versions before jobs: `/jobs/diff` must not be taken for a job's ID
 _MODULES: Final = (
     health,
+    guard,
     agent,
     login,
     job_versions,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -13,7 +14,8 @@ from sp_plugin.errors import TooMany
 
 __all__ = ["Door"]
 
-_MOST_AT_ONCE: Final = 4  # each may hold a body of `http.max_body_bytes` and what was read from it
+_MOST_AT_ONCE: Final = 8  # each may hold a body of `http.max_body_bytes` and what was read from it
+_MOST_OF_ONE: Final = 4  # so that one address cannot keep all others out by sending slowly
 _MOST_FAILURES: Final = 20  # of one address in a minute
 _MINUTE: Final = 60.0
 _MOST_KNOWN: Final = 1024  # addresses remembered; the oldest are forgotten first
@@ -24,7 +26,7 @@ class Door:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._inside = 0
+        self._inside: Counter[str] = Counter()
         self._failures: dict[str, tuple[float, int]] = {}  # since when, how many
 
     @contextmanager
@@ -40,11 +42,9 @@ class Door:
             raise TooMany(
                 f"{count} requests from this address within a minute failed or brought nothing new; try again in a minute"
             )
-        if self._inside >= _MOST_AT_ONCE:
-            raise TooMany(
-                f"{_MOST_AT_ONCE} requests without a token are being looked at; try again"
-            )
-        self._inside += 1
+        if self._inside[name] >= _MOST_OF_ONE or self._inside.total() >= _MOST_AT_ONCE:
+            raise TooMany("too many requests without a token are being looked at; try again")
+        self._inside[name] += 1
         try:
             yield
         except LotusError:
@@ -53,7 +53,8 @@ class Door:
             self._note_failure(name)
             raise
         finally:
-            self._inside -= 1
+            self._inside[name] -= 1
+            self._inside += Counter()  # drops those who are at zero
 
     def note_idle(self, remote: str | None) -> None:
         """Count a call that changed nothing as a failure of its address."""

@@ -18,6 +18,7 @@ from sp_plugin.admission import Admission
 from sp_plugin.approvals.desk import ApprovalDesk
 from sp_plugin.config import DatasetConfig, HttpConfig
 from sp_plugin.config.jobs import JobsConfig
+from sp_plugin.guard.watch import Guard
 from sp_plugin.health import Health
 from sp_plugin.http.links import ResultLinks
 from sp_plugin.jobs.following import LogPlaces
@@ -51,6 +52,7 @@ class Parts:
     desk: ApprovalDesk
     pieces: Pieces
     unsealing: Unsealing
+    guard: Guard
     datasets: Sequence[DatasetConfig]
     treasury: Treasury
     earnings: EarningsRepository

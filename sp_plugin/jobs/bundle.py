@@ -6,11 +6,12 @@ that only what was approved is run.
 
 from __future__ import annotations
 
-import tempfile
+import itertools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 from fil_plus.bundle import (
     Bundle,
@@ -58,6 +59,8 @@ __all__ = [
 ]
 
 DEFAULT_PUBLISHER: Final = "local"
+# Of directories inside one that is new.
+_NUMBERS: Final = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +146,8 @@ class JobBundler:
         )
 
     async def _program(self, task: Task, context: InputContext) -> ResolvedProgram:
-        self._scratch_dir.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix="resolve-", dir=self._scratch_dir))
+        scratch = self._scratch_dir / f"resolve-{uuid4().hex}"
+        scratch.mkdir(mode=0o700, parents=True)
         by_target = {item.target: item for item in task.inputs}
 
         async def find(target: str) -> Path:
@@ -257,7 +260,8 @@ async def materialise_input(
     Raises:
         InputMissing, InputAway: it is not here, or not now; the message names its target.
     """
-    into = Path(tempfile.mkdtemp(prefix="input-", dir=parent))
+    into = parent / f"input-{next(_NUMBERS)}"
+    into.mkdir(mode=0o700)
     try:
         return await _source(item).materialise(_params(item, kinds), context, into)
     except (InputMissing, InputAway) as error:

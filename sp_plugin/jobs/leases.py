@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sp_plugin.jobs.deadlines import why_too_late
 from sp_plugin.jobs.fairness import NO_SHARE, Candidate, Quota, Share, decide_next, over_quota
 from sp_plugin.jobs.signals import Call, Signal
+from sp_plugin.jobs.standing import put_off_deadline, tell_queue_heads
 from sp_plugin.jobs.states import DesiredState, ExecutionState, JobState
 from sp_plugin.jobs.transitions import (
     Reached,
@@ -107,13 +108,18 @@ class Leases:
         self,
         node_id: str,
         why_not_start: Callable[[JobRecord], Awaitable[str | None]] | None = None,
+        why_wait: Callable[[JobRecord], str | None] = lambda _: None,
     ) -> Lease | None:
         """The lease of the job that is to run next; None when nothing that may run is queued.
 
-        A job for which `why_not_start` has a reason goes back to `Pending` with it, and the next one is looked at.
+        A job for which `why_not_start` has a reason goes back to `Pending` with it, and the next one is looked at. One for
+        which `why_wait` has a reason stays queued with it, and nothing else is taken in its place.
         """
         async with self._deciding:  # two that decide at once would only decide the same
             while (candidate := await self._next()) is not None:
+                if wait := why_wait(candidate):
+                    await self.tell_waiting(wait)
+                    return None
                 # Asked outside the transaction: it may ask a node, and must not hold the database meanwhile.
                 reason = None if why_not_start is None else await why_not_start(candidate)
                 if (lease := await self._take(candidate, node_id, reason)) is not None:
@@ -210,10 +216,32 @@ class Leases:
         await add_usage(connection, job.submitter or "", now, started=True)
         return Lease(running, execution_id, attempt, token, until)
 
-    async def heartbeat(self, lease: Lease, reached: Sequence[Reached] = ()) -> bool:
+    async def tell_waiting(self, why: str) -> None:
+        """Say at the queued jobs that would be next why nothing starts now."""
+        await tell_queue_heads(self._store, why, self._clock())
+
+    async def note(self, lease: Lease, topic: str, message: str) -> None:
+        """Say at a job that runs what is done with it; kept in its history.
+
+        Raises:
+            LeaseLost: stop at once and report nothing.
+        """
+        now = self._clock()
+        async with self._store.transaction(durable=False, brief=True) as connection:
+            job = await find_job(connection, lease.job.id, lock=True)
+            await _held(connection, lease, now)
+            if not job.stop_requested and not job.timed_out:  # these have their own message
+                await change_job(connection, job.id, message=message, modified_at=now)
+            item = history_item(job.id, now, topic, message, execution_id=lease.execution_id)
+            await add_history(connection, item)
+
+    async def heartbeat(
+        self, lease: Lease, reached: Sequence[Reached] = (), *, stood: int = 0
+    ) -> bool:
         """Keep the lease, and record states that the run reached since; says whether the run is to end.
 
-        It is to end when the job was asked to stop, or ran into its total timeout.
+        It is to end when the job was asked to stop, or ran into its total timeout. `stood` are the nanoseconds since the last
+        heartbeat in which the run stood still: they do not count.
 
         Raises:
             LeaseLost: stop at once and report nothing.
@@ -236,6 +264,7 @@ class Leases:
                 )
             if steps:
                 await add_history(connection, *steps)
+            job = await put_off_deadline(connection, job, stood)
             late = await self._note_if_late(connection, job, now)
             return late or execution.desired_state is DesiredState.STOPPED
 

@@ -12,6 +12,7 @@ from typing import Final
 __all__ = ["remove_soon", "remove_tree"]
 
 _FEW: Final = 16
+_SMALL: Final = 1 << 20  # bytes: the disk takes its time to give a large file's blocks back
 
 
 def remove_tree(path: Path) -> None:
@@ -27,24 +28,28 @@ def remove_tree(path: Path) -> None:
 
 async def remove_soon(path: Path) -> None:
     """The same without keeping the event loop waiting: in a thread, but for a handful of entries, for which that costs more."""
-    if _is_small(path):
-        remove_tree(path)
-    else:
+    if not _removed_few(str(path)):
         await asyncio.to_thread(remove_tree, path)
 
 
-def _is_small(path: Path) -> bool:
-    """Whether there are a few entries only, found without looking at more."""
-    pending, left = [str(path)], _FEW
-    while pending:
-        try:
-            with os.scandir(pending.pop()) as entries:
+def _removed_few(top: str) -> bool:
+    """Whether all is gone: a few small files in a few directories. Else nothing, or a part of them, is."""
+    found, left = [top], _FEW
+    if os.path.islink(top):  # noqa: PTH114
+        return False
+    try:
+        for directory in found:  # it grows meanwhile
+            with os.scandir(directory) as entries:
                 for entry in entries:
                     left -= 1
-                    if left < 0 or entry.stat(follow_symlinks=False).st_size > 1 << 20:
+                    if left < 0 or entry.stat(follow_symlinks=False).st_size > _SMALL:
                         return False
                     if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-        except OSError:
-            return False
+                        found.append(entry.path)
+                    else:
+                        os.unlink(entry.path)  # noqa: PTH108  each layer counts here
+        for directory in reversed(found):
+            os.rmdir(directory)  # noqa: PTH106
+    except OSError:
+        return False
     return True

@@ -24,6 +24,7 @@ from sp_plugin.executors.base import (
     ExecutionOutcome,
     ExecutionRequest,
     Executor,
+    Freezable,
     InputVolume,
     OutcomeKind,
     OutlivesUs,
@@ -41,6 +42,7 @@ from sp_plugin.jobs.bundle import (
     materialise_input,
     pinned_urls,
 )
+from sp_plugin.jobs.hold import Hold
 from sp_plugin.jobs.notes import Notes
 from sp_plugin.jobs.outputs import (
     OutputRefused,
@@ -54,12 +56,12 @@ from sp_plugin.jobs.reading import Kinds
 from sp_plugin.jobs.records import RECORD_SCHEMA, run_record
 from sp_plugin.jobs.removal import remove_soon, remove_tree
 from sp_plugin.jobs.signals import Interrupted, unless
-from sp_plugin.jobs.spec import JobSpec
+from sp_plugin.jobs.spec import InputSourceSpec, JobSpec
 from sp_plugin.jobs.states import ExecutionState
 from sp_plugin.jobs.unpublished import finished_run, run_output
 from sp_plugin.jobs.verifying import Verification, run_again
 from sp_plugin.publishers.base import PublishContext
-from sp_plugin.store.jobs import ExecutionResult, Lease
+from sp_plugin.store.jobs import ExecutionResult, JobRecord, Lease
 
 __all__ = ["JobRunner", "RunSettings"]
 
@@ -90,6 +92,7 @@ class RunSettings:
     denylist: Callable[[], Denylist] = Denylist
     output_files: int = 10_000
     processes: int = 128
+    hold: Hold = field(default_factory=Hold)  # no work of our own is begun against it
     record_key: Secp256k1Key | None = None  # signs run records
     publish_pauses: tuple[float, ...] = PAUSES  # seconds between tries to publish
 
@@ -146,6 +149,12 @@ class JobRunner:
                 remove_tree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
         self._publishing.unpublished.tidy()
 
+    def can_freeze(self, job: JobRecord) -> bool:
+        """Whether a run of this job can be made to stand still."""
+        tasks = job.spec.get("Tasks") or [{}]
+        kind = str((tasks[0].get("Engine") or {}).get("Type", "")).casefold()
+        return isinstance(self._executors.get(kind), Freezable)
+
     async def run(self, lease: Lease, cancel: asyncio.Event, on_state: OnState) -> ExecutionResult:
         """How the execution ended; its results are kept and published when it comes back.
 
@@ -158,6 +167,7 @@ class JobRunner:
             if lease.began_at is not None:
                 await self._abandon(lease)
             spec = JobSpec.model_validate(lease.job.spec)
+            await self._settings.hold.pause.wait_off(cancel)
             return await self._publishing.publish(lease, spec, left, cancel)
         run_dir = self._settings.work_dir / lease.execution_id
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=lease.began_at is not None)
@@ -180,6 +190,7 @@ class JobRunner:
             await notes.close()
             verification = await self._verify(prepared, executor, outcome, cancel)
             await on_state(ExecutionState.PUBLISHING, outcome.message or "publishing results")
+            await self._settings.hold.pause.wait_off(cancel)  # packing is work of ours
             return await self._conclude(
                 lease, prepared, outcome, verification, started=started, cancel=cancel
             )
@@ -231,12 +242,12 @@ class JobRunner:
             (item["source"], item["path"], Cid.parse(item["cid"])) for item in bundle["inputs"]
         )
         context = replace(self._settings.context, pinned=pinned)
+        volumes: dict[str, Materialised] = {}
         try:
             identities = await identify_inputs(task, self._kinds, context)
-            volumes = {
-                item.target: await materialise_input(item, self._kinds, context, run_dir)
-                for item in task.inputs
-            }
+            for item in task.inputs:
+                await self._may_read(item)
+                volumes[item.target] = await materialise_input(item, self._kinds, context, run_dir)
 
             async def find(target: str) -> Path:
                 return volumes[target].host_path
@@ -275,6 +286,14 @@ class JobRunner:
             notify=notify,
         )
         return _Prepared(spec, bundle, program, inputs, request)
+
+    async def _may_read(self, item: InputSourceSpec) -> None:
+        """Return when an input may be laid out. What is in the job itself is there at once, the rest cannot be frozen."""
+        hold = self._settings.hold
+        if item.source.kind == "inline":
+            await hold.pause.wait_off()
+        else:
+            await hold.until_free()
 
     def _limits(self, bundle: Mapping[str, Any]) -> ExecutionLimits:
         engine, limits = bundle["engine"], bundle["limits"]

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
-__all__ = ["Call", "Interrupted", "Signal", "unless", "wait_for"]
+__all__ = ["Call", "Interrupted", "Signal", "first_of", "unless", "wait_for"]
 
 T = TypeVar("T")
 
@@ -59,6 +59,16 @@ async def wait_for(event: asyncio.Event, seconds: float) -> None:
     """Until the event is set, at most so long."""
     with suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
+
+
+async def first_of(*events: asyncio.Event, seconds: float | None = None) -> None:
+    """Until one of the events is set, at most so long."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for waiting in waits:
+            waiting.cancel()
 
 
 class Interrupted(Exception):

@@ -1,6 +1,6 @@
 """The waiting process: it forks a child for each run, tells how each ended, and kills on request.
 
-Lines on standard input: `run <id> <plan file>`, `kill <id>`. Lines on standard output: `ready`, `started <id> <pid>`,
+Lines on standard input: `run <id> <plan file>`, `kill <id>`, `stop <id>`, `continue <id>`. Lines on standard output: `ready`, `started <id> <pid>`,
 `failed <id> <why>`, `ended <id> <wait status> <CPU milliseconds>`. At the end of its input it kills what runs and exits.
 It has one thread and checks that before each fork.
 """
@@ -31,6 +31,11 @@ __all__ = ["main"]
 
 _TASKS: Final = Path("/proc/self/task")
 _CHUNK: Final = 1 << 16
+_SIGNALS: Final = {
+    "kill": signal.SIGKILL,
+    "stop": signal.SIGSTOP,
+    "continue": signal.SIGCONT,
+}
 
 
 def main(parent: int) -> None:
@@ -86,10 +91,10 @@ class _Zygote:
                 self._fork(run, plan)
             except (OSError, RuntimeError) as error:
                 self._say(f"failed {run} {error}")
-        elif verb == "kill":
+        elif verb in _SIGNALS:
             for pid, run in self._children.items():
                 if run == rest:  # not reaped yet, so the number is still its own
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(pid, _SIGNALS[verb])
 
     def _fork(self, run: str, plan: str) -> None:
         parent = os.getpid()

@@ -67,6 +67,7 @@ class DockerExecutor:
 
     def __init__(self, settings: ExecutorSettings) -> None:
         self._settings = settings
+        self.pause = settings.pause
         self._engine = DockerEngine(settings.docker_url)
         self._abilities: Abilities | None = None
         self._probing = asyncio.Lock()
@@ -190,7 +191,7 @@ class DockerExecutor:
         self, request: ExecutionRequest, cancel: asyncio.Event | None = None
     ) -> ExecutionOutcome:
         """See `Executor.run`."""
-        run = ContainerRun(request, cancel)
+        run = ContainerRun(request, cancel, self.pause)
         self._begun.add(request.execution_id)
         try:
             container = await self._container(request, run)
@@ -222,6 +223,7 @@ class DockerExecutor:
             raise CannotStart(OutcomeKind.RUNTIME_FAULT, abilities.files_problem)
         if request.is_resumed:
             return await asyncio.to_thread(self._found, request, run, abilities)
+        await self.pause.wait_off(run.cancel)  # a pull is work, too
         program = request.program
         assert isinstance(program, DockerProgram)
         image_id = program.image_id or await self._pulled(program, request, run.cancel)

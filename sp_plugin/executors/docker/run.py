@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,6 +28,7 @@ from sp_plugin.executors.docker.spaces import (
 from sp_plugin.executors.docker.spec import Place
 from sp_plugin.executors.docker.streams import Streams
 from sp_plugin.executors.docker.watching import Watch
+from sp_plugin.executors.pause import Pause, Stopwatch
 from sp_plugin.jobs.outputs import OutputRefused, OutputTooLarge
 
 __all__ = ["ContainerRun"]
@@ -39,12 +39,15 @@ _NAMES = ("stdout", "stderr")
 class ContainerRun:
     """What belongs to one run. `ending` is how it ended, once it has."""
 
-    def __init__(self, request: ExecutionRequest, cancel: asyncio.Event | None) -> None:
+    def __init__(
+        self, request: ExecutionRequest, cancel: asyncio.Event | None, pause: Pause
+    ) -> None:
         self.request = request
+        self.pause = pause
         self.cancel = cancel
         self.ending = Ending(OutcomeKind.RUNTIME_FAULT, "it did not begin")
         self.is_abandoned = False  # nobody will ask for its outcome
-        self._began = time.monotonic()
+        self._stopwatch = Stopwatch(pause)
         self._earlier = 0.0  # seconds it ran before this process watched it
         self._files: dict[str, CappedFile] = {}
         self._space: OutputSpace | None = None
@@ -125,7 +128,9 @@ class ContainerRun:
         """
         assert self._handle is not None
         assert self._streams is not None
-        watch = Watch(self._handle, self._streams, self._space, self.request.limits, self.cancel)
+        watch = Watch(
+            self._handle, self._streams, self._space, self.request.limits, self.cancel, self.pause
+        )
         self._watch = watch
         if self.request.is_resumed:
             await asyncio.to_thread(self._take_over, watch)
@@ -205,7 +210,7 @@ class ContainerRun:
             stdout=streams[0],
             stderr=streams[1],
             usage=Usage(
-                wall_seconds=time.monotonic() - self._began + self._earlier,
+                wall_seconds=self._stopwatch.seconds + self._earlier,
                 cpu_seconds=sample.cpu_seconds,
                 memory_bytes=sample.memory_bytes,
                 output_bytes=meter.total_bytes,
@@ -213,7 +218,7 @@ class ContainerRun:
             ),
             executor="docker",
             executor_version=title,
-            warnings=tuple(self.ending.warnings),
+            warnings=(*self.ending.warnings, *self._stopwatch.warnings()),
         )
 
     def _collect(self) -> None:

@@ -23,6 +23,7 @@ from sp_plugin.executors.docker.engine import is_away, said
 from sp_plugin.executors.docker.handle import RunningContainer
 from sp_plugin.executors.docker.spaces import OutputSpace
 from sp_plugin.executors.docker.streams import Streams
+from sp_plugin.executors.pause import Pause
 
 __all__ = ["AWAY_SECONDS", "Watch"]
 
@@ -32,6 +33,7 @@ _FIRST_LOOK, _LONGEST_PAUSE = 0.05, 0.5
 _UNITS_PER_SECOND: Final = 100_000
 _LONGEST_HOLD: Final = 5.0
 _FLOOD: Final = "it prints too much"
+_HELD: Final = "runs are to stand still"
 
 
 @dataclass(slots=True)
@@ -43,15 +45,20 @@ class Watch:
     space: OutputSpace | None
     limits: ExecutionLimits
     cancel: asyncio.Event | None
+    pause: Pause
     ran_seconds: float = 0.0
     was_away: bool = False
     _since: float = field(default_factory=time.monotonic)
     _away_since: float | None = None
+    _is_held: bool = False
     _thaw_at: float | None = None
     _counted_at: float = field(default_factory=time.monotonic)
 
     async def start(self) -> Ending | None:
-        """Start the container; the ending if it does not start."""
+        """Start the container, once nothing holds runs still; the ending if it does not start."""
+        await self.pause.wait_off(self.cancel)
+        if self.cancel is not None and self.cancel.is_set():
+            return Ending(OutcomeKind.CANCELLED, "cancelled")
         try:
             await asyncio.to_thread(self.handle.start)
         except APIError as error:
@@ -63,9 +70,10 @@ class Watch:
 
     async def to_end(self) -> Ending:
         """Wait until it has ended or must be ended."""
-        pause = _FIRST_LOOK
+        longest = _FIRST_LOOK
         while True:
-            await self._sleep(min(pause, max(0.0, self._left())))
+            left = longest if self._is_held else max(0.0, self._left())
+            await self.pause.next_change(self._not_yet_cancelled(), min(longest, left))
             try:
                 state = await asyncio.to_thread(self.handle.look)
                 ending = await self._decide(state)
@@ -73,7 +81,7 @@ class Watch:
                 ending = await self._not_answered(error)
             if ending is not None:
                 return ending
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
+            longest = min(longest * 1.5, _LONGEST_PAUSE)
 
     async def _decide(self, state: dict[str, Any]) -> Ending | None:
         if self._away_since is not None:
@@ -94,9 +102,23 @@ class Watch:
             return Ending(OutcomeKind.OUT_OF_DISK, excess)
         if not self.streams.is_reading:
             await asyncio.to_thread(self.streams.resume)
-        with suppress(APIError):
+        with suppress(APIError):  # it ended a moment ago: the next look tells
+            await self._stand_still_or_go_on()
             await self._slow_down()
         return None
+
+    async def _stand_still_or_go_on(self) -> None:
+        """As the pause was a moment ago; it may be switched again meanwhile, which the next look finds."""
+        if self.pause.is_on and not self._is_held:
+            await asyncio.to_thread(self.handle.freeze, _HELD)
+            self._is_held = True
+        elif self._is_held and not self.pause.is_on:
+            await asyncio.to_thread(self.handle.thaw, _HELD)
+            self._is_held = False
+
+    def _not_yet_cancelled(self) -> asyncio.Event | None:
+        """None once it was cancelled, and an engine that is away is waited for."""
+        return None if self.cancel is None or self.cancel.is_set() else self.cancel
 
     def _must_end(self) -> Ending | None:
         if self.cancel is not None and self.cancel.is_set():

@@ -72,3 +72,18 @@ def request_for(wasm: WasmProgram, directory: Path, **changes: object) -> Execut
         "limits": ExecutionLimits(memory_bytes=16 << 20, wall_seconds=20),
     }
     return ExecutionRequest(**(values | changes))  # type: ignore[arg-type]
+
+
+# Computes for a second or two, and writes eight bytes of it ten times: what a stop in the middle must not change.
+COUNT = """
+(local $n i64) (local $x i64) (local $round i32)
+(i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const 8))
+(loop $rounds
+  (local.set $n (i64.const 120000000))
+  (loop $l
+    (local.set $x (i64.add (i64.mul (local.get $x) (i64.const 6364136223846793005)) (i64.const 1442695040888963407)))
+    (br_if $l (i64.ne (i64.const 0) (local.tee $n (i64.sub (local.get $n) (i64.const 1))))))
+  (i64.store (i32.const 64) (local.get $x))
+  (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+  (br_if $rounds (i32.lt_u (local.tee $round (i32.add (local.get $round) (i32.const 1))) (i32.const 10))))
+"""

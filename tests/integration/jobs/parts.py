@@ -19,6 +19,7 @@ from sp_plugin.executors.base import Executor, ExecutorSettings
 from sp_plugin.executors.wasm import WasmExecutor
 from sp_plugin.inputs.base import InputContext
 from sp_plugin.jobs.bundle import BundleConditions, EngineLimits, JobBundler
+from sp_plugin.jobs.hold import Hold
 from sp_plugin.jobs.kinds import load_kinds
 from sp_plugin.jobs.queue import JobQueue, QueueRules
 from sp_plugin.jobs.reading import read_job_values
@@ -52,8 +53,9 @@ class Sidecar:
         self.store = Store(database_url(data))
         self.queue = JobQueue(self.store, clock or time.time_ns, rules)
         self.kinds = load_kinds()
+        self.hold = Hold()
         self.executors: dict[str, Executor] = {
-            "wasm": WasmExecutor(ExecutorSettings(cache_dir=data / "cache"))
+            "wasm": WasmExecutor(ExecutorSettings(cache_dir=data / "cache", pause=self.hold.pause))
         }
         context = InputContext(library=library, **(inputs or {}))
         self.limits = {"wasm": EngineLimits(DEFAULT, MOST)}
@@ -80,11 +82,12 @@ class Sidecar:
             denylist=lambda: self.denylist,
             record_key=record_key,
             publish_pauses=(0.01, 0.01),
+            hold=self.hold,
         )
         self.runner = JobRunner(
             self.kinds, self.executors, settings, time.time_ns, lambda: Epoch(7)
         )
-        self.worker = Worker(self.queue, self.runner, "n-1", idle_seconds=0.05)
+        self.worker = Worker(self.queue, self.runner, "n-1", hold=self.hold, idle_seconds=0.05)
 
     async def create_tables(self) -> None:
         async with self.store.transaction() as connection:

@@ -58,11 +58,10 @@ async def _write_and_be_killed(url: str, chance: random.Random, said: Said) -> N
         stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
-    heard = await process.stdout.readline()
-    reading = asyncio.create_task(process.stdout.read())
-    await asyncio.sleep(chance.uniform(0.3, 0.9))
+    heard = [await process.stdout.readline() for _ in range(chance.randint(200, 500))]
+    await asyncio.sleep(chance.uniform(0, 0.02))
     process.send_signal(signal.SIGKILL)
-    said.add(heard + await reading)
+    said.add(b"".join(heard) + await process.stdout.read())
     assert await process.wait() == -signal.SIGKILL
 
 

@@ -54,6 +54,10 @@ approvals:
     - {{name: Ben, address: {ben}, roles: [allocator]}}
 jobs:
   minimum_piece_bytes: 256
+guard:
+  host_role: compute
+  max_load_percent: null
+  max_io_wait_percent: null
 earnings:
   basis: verified_extra
   capital_cost_apr_bps: 0

@@ -185,9 +185,10 @@ def test_what_cannot_be_a_signature_is_refused_with_the_field(meta: dict[str, An
         verify_submission(read(values), HERE)
 
 
-def test_numbers_that_canonical_json_does_not_have_are_refused():
+@pytest.mark.parametrize("odd", [1 << 60, -(1 << 60), "\ud800", {"\udfff": 1}])
+def test_what_canonical_json_does_not_have_is_refused(odd: Any):
     values = job()
-    values["Tasks"][0]["Engine"] = {"Type": "docker", "Params": {"Image": "x", "odd": 1 << 60}}
+    values["Tasks"][0]["Engine"] = {"Type": "docker", "Params": {"Image": "x", "odd": odd}}
     values["Meta"]["filecoin.signature"] = "01" + "00" * 65
     with pytest.raises(BadInput, match="no canonical form"):
         verify_submission(read(values), HERE)

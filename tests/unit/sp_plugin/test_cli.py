@@ -83,6 +83,27 @@ def test_init_refuses_an_actor_that_is_none(capsys, tmp_path: Path):
     assert not (tmp_path / "x.yaml").exists()
 
 
+def test_init_takes_the_hosts_role_and_refuses_one_that_is_none(capsys, tmp_path: Path):
+    given = ["init", "--actor", "f01234", "--data-dir", str(tmp_path / "d"), "--host-role"]
+    path = tmp_path / "sp.yaml"
+    assert run(capsys, *given, "sealer", str(path))[0] == 0
+    assert "  host_role: sealer\n" in path.read_text()
+    code, _, err = run(capsys, *given, "miner", str(tmp_path / "x.yaml"))
+    assert (code, "prover, sealer, storage, compute" in err) == (2, True)
+    assert not (tmp_path / "x.yaml").exists()
+
+
+def test_init_asks_for_the_role_on_a_terminal_only(capsys, tmp_path: Path, monkeypatch):
+    given = ["init", "--actor", "f01234", "--data-dir", str(tmp_path / "d")]
+    assert run(capsys, *given, str(tmp_path / "a.yaml"))[0] == 0
+    assert "  host_role: null\n" in (tmp_path / "a.yaml").read_text()
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.prompt", lambda *_, **options: options["default"])
+    code, out, _ = run(capsys, *given, str(tmp_path / "b.yaml"))
+    assert (code, "What else does this host do" in out) == (0, True)
+    assert "  host_role: prover\n" in (tmp_path / "b.yaml").read_text()
+
+
 def test_commp_gives_the_documented_json(capsys, tmp_path: Path):
     (tmp_path / "payload").write_bytes(bytes(127 * 4))
     code, out, _ = run(capsys, "commp", str(tmp_path / "payload"), "--json")

@@ -209,6 +209,32 @@ def test_what_init_writes_is_a_valid_configuration():
     assert (config.provider.actor, str(config.data_dir)) == (1234, "/var/lib/x: y")
 
 
+def test_a_host_without_a_role_is_taken_for_the_prover_and_that_is_said():
+    from sp_plugin.config import HostRole
+    from sp_plugin.config.notes import config_notes
+
+    config = parse_config(GOOD)
+    assert (config.guard.host_role, config.guard.role) == (None, HostRole.PROVER)
+    assert any("guard.host_role is not given" in note for note in config_notes(config))
+    for text in ("guard:\n  host_role: storage\n", "jobs:\n  enabled: false\n"):
+        assert not any("guard." in note for note in config_notes(parse_config(GOOD + text)))
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("host_role: miner", "guard.host_role"),
+        ("curio_metrics_url: 127.0.0.1:12300", "guard.curio_metrics_url"),
+        ("max_io_wait_percent: 101", "guard.max_io_wait_percent"),
+        ("max_load_percent: 0", "guard.max_load_percent"),
+        ("lead_epochs: -1", "guard.lead_epochs"),
+    ],
+)
+def test_a_wrong_key_of_the_guard_is_named(line, key):
+    (problem,) = problems_of(f"{GOOD}guard:\n  {line}\n")
+    assert key in problem
+
+
 def _descriptions(model: type[Section]) -> Iterator[str | None]:
     for field in model.model_fields.values():
         yield field.description

@@ -25,13 +25,18 @@ def is_open(door: Door, remote: str | None) -> bool:
         return False
 
 
-def test_few_are_inside_at_a_time_and_leaving_makes_room():
+def test_few_are_inside_at_a_time_fewer_of_one_address_and_leaving_makes_room():
     door = Door()
     with ExitStack() as stack:
         for _ in range(4):
             stack.enter_context(door.open("10.0.0.1"))
-        with pytest.raises(TooMany, match="4 requests without a token"), door.open("10.0.0.2"):
+        assert not is_open(door, "10.0.0.1")
+        assert is_open(door, "10.0.0.2")
+        for number in range(4):
+            stack.enter_context(door.open(f"10.0.1.{number}"))
+        with pytest.raises(TooMany, match="too many requests"), door.open("10.0.0.2"):
             pass
+    assert is_open(door, "10.0.0.1")
     assert is_open(door, "10.0.0.2")
 
 
