@@ -47,7 +47,7 @@ RETRY_RULES: Final[Mapping[OutcomeKind, RetryRule]] = {
     OutcomeKind.IMAGE_MISSING: RetryRule(3, (60, 900)),
     OutcomeKind.OUTPUT_REFUSED: _NEVER,
     OutcomeKind.UNVERIFIED: _NEVER,
-    OutcomeKind.PUBLISH_FAILED: RetryRule(4, (10, 60, 600)),
+    OutcomeKind.PUBLISH_FAILED: RetryRule(3, (10, 60)),
     OutcomeKind.RUNTIME_FAULT: RetryRule(3, (2, 60)),
 }
 

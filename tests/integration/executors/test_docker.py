@@ -19,6 +19,7 @@ from sp_plugin.executors.base import (
 )
 from sp_plugin.executors.docker import LABEL, DockerExecutor, EngineUnavailable
 from sp_plugin.executors.docker.run import ContainerRun
+from sp_plugin.executors.pause import Pause
 from tests.integration.conftest import IMAGE
 
 pytestmark = pytest.mark.docker
@@ -219,7 +220,7 @@ async def test_a_cancelled_task_leaves_no_container(executor, image, tmp_path):
 
 async def made(executor: DockerExecutor, image: str, request: ExecutionRequest):
     """A container as a sidecar leaves it that is killed between making and starting it."""
-    run, abilities = ContainerRun(request, None), await executor.abilities()
+    run, abilities = ContainerRun(request, None, Pause()), await executor.abilities()
     return await asyncio.to_thread(executor._create, request, run, abilities, image)
 
 

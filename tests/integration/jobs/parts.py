@@ -87,7 +87,9 @@ class Sidecar:
         self.runner = JobRunner(
             self.kinds, self.executors, settings, time.time_ns, lambda: Epoch(7)
         )
-        self.worker = Worker(self.queue, self.runner, "n-1", hold=self.hold, idle_seconds=0.05)
+        self.worker = Worker(
+            self.queue, self.runner, "n-1", hold=self.hold, idle_seconds=0.05, wait_scale=0
+        )
 
     async def create_tables(self) -> None:
         async with self.store.transaction() as connection:
