@@ -7,6 +7,7 @@ raised by as much; the host must have it.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import tarfile
@@ -108,7 +109,9 @@ class MemoryVolume:
 
     def _name(self, number: int | None = None) -> str:
         ending = "holder" if number is None else str(number)
-        return f"sp-plugin-{self.request.result_dir.name}-{self.request.execution_id}-{ending}"
+        owner = hashlib.sha256(self.owner.encode()).hexdigest()[:12]  # an engine may have several
+        run = f"{self.request.execution_id}-{self.request.result_dir.name}"
+        return f"sp-plugin-{owner}-{run}-{ending}"
 
     def _make_volume(self, number: int) -> None:
         limits = self.request.limits
