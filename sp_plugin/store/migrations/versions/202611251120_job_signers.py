@@ -1,6 +1,6 @@
 """job signers: whose Filecoin signature a job came under
 
-Revision: 202611251120, after 202611251100
+Revision: 202611251120, after 202611251030
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from alembic import op
 __all__ = ["upgrade"]
 
 revision = "202611251120"
-down_revision = "202611251100"
+down_revision = "202611251030"
 branch_labels = None
 depends_on = None
 
