@@ -100,20 +100,21 @@ class Watch:
                 await asyncio.to_thread(self.handle.freeze, excess)
             await asyncio.to_thread(self.handle.kill)
             return Ending(OutcomeKind.OUT_OF_DISK, excess)
-        await self._stand_still_or_go_on()
         if not self.streams.is_reading:
             await asyncio.to_thread(self.streams.resume)
-        with suppress(APIError):
+        with suppress(APIError):  # it ended a moment ago: the next look tells
+            await self._stand_still_or_go_on()
             await self._slow_down()
         return None
 
     async def _stand_still_or_go_on(self) -> None:
-        """As the pause is; it may have been switched more than once since the last look."""
+        """As the pause was a moment ago; it may be switched again meanwhile, which the next look finds."""
         if self.pause.is_on and not self._is_held:
             await asyncio.to_thread(self.handle.freeze, _HELD)
+            self._is_held = True
         elif self._is_held and not self.pause.is_on:
             await asyncio.to_thread(self.handle.thaw, _HELD)
-        self._is_held = self.pause.is_on
+            self._is_held = False
 
     def _not_yet_cancelled(self) -> asyncio.Event | None:
         """None once it was cancelled, and an engine that is away is waited for."""
