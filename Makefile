@@ -12,7 +12,7 @@ help:
 	@echo "make test        all tests that can run on this machine; PYTEST_ARGS='-k words' chooses"
 	@echo "make check       lint, types, import rules and tests: what CI runs"
 	@echo "make bench       speed and memory of the data plane"
-	@echo "make soak        the follower through random forks, drops and kills (SECONDS=3600, SEED=n, DEVNET=1 for a real devnet)"
+	@echo "make soak        the follower through random forks, drops and kills (SECONDS=3600, SEED=n, DEVNET=1 for a real devnet); or JOBS=1000 jobs through kills (DOCKER=50 of them containers)"
 	@echo "make fuzz NAME=car  a parser with bytes that atheris chooses (SECONDS=60); without a name, the names; wants: pip install atheris"
 	@echo "make lock        resolve the locked dependencies anew"
 
@@ -54,7 +54,7 @@ bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks
 
 soak: $(VENV)/.dev
-	@$(BIN)/python -m tests.soak_following --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED)) $(if $(DEVNET),--devnet)
+	@$(if $(JOBS),$(BIN)/python -m tests.soak_jobs --jobs $(JOBS) $(if $(DOCKER),--docker $(DOCKER)) $(if $(SEED),--seed $(SEED)),$(BIN)/python -m tests.soak_following --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED)) $(if $(DEVNET),--devnet))
 
 fuzz: $(VENV)/.dev
 	@$(BIN)/python -m tests.fuzz $(if $(NAME),$(NAME) --seconds $(or $(SECONDS),60),--list)

@@ -1,8 +1,8 @@
 """The bundle of a job: everything it will do, as one value with one digest.
 
 Canonical form: RFC 8785 JSON. Addresses are text with the network's own prefix, amounts decimal strings, digests hex,
-absent values null; every field of a schema is always present. Schema 2 is schema 1 with `verify` and `fuel`, and is used only
-where one of them is set, so that all other bundles keep their digests.
+absent values null; every field of a schema is always present. Schema 2 is schema 1 with `verify` and `fuel`, schema 3 is schema 2
+with `limits.gpus`; each is used only where one of its fields is set, so that all other bundles keep their digests.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from lotus_client.types import ActorId, Epoch
 __all__ = [
     "BUNDLE_SCHEMA",
     "BUNDLE_SCHEMA_2",
+    "BUNDLE_SCHEMA_3",
     "MAX_FUEL",
     "MAX_VERIFY",
     "Bundle",
@@ -36,6 +37,7 @@ __all__ = [
 
 BUNDLE_SCHEMA: Final = "sp-plugin/bundle/1"
 BUNDLE_SCHEMA_2: Final = "sp-plugin/bundle/2"
+BUNDLE_SCHEMA_3: Final = "sp-plugin/bundle/3"
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _REGISTRY_IMAGE: Final = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
@@ -101,6 +103,7 @@ class ResourceLimits:
     memory_bytes: int
     disk_bytes: int
     timeout_seconds: int
+    gpus: int = 0  # whole ones, only for `docker`
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +161,11 @@ class Bundle:
     def to_json(self) -> dict[str, Any]:
         """The JSON object of the bundle, before canonicalisation."""
         prefix = self._prefix()
-        later = {} if self._is_first_schema() else {"verify": self.verify, "fuel": self.fuel}
+        schema = self._schema()
+        later = {} if schema == BUNDLE_SCHEMA else {"verify": self.verify, "fuel": self.fuel}
         return {
             **later,
-            "schema": BUNDLE_SCHEMA if self._is_first_schema() else BUNDLE_SCHEMA_2,
+            "schema": schema,
             "network": self.network_name,
             "provider": Address.of_id(self.provider).to_text(prefix),
             "engine": str(self.engine),
@@ -181,6 +185,7 @@ class Bundle:
                 "memory_bytes": self.limits.memory_bytes,
                 "disk_bytes": self.limits.disk_bytes,
                 "timeout_seconds": self.limits.timeout_seconds,
+                **({"gpus": self.limits.gpus} if schema == BUNDLE_SCHEMA_3 else {}),
             },
             "network_access": self.network_access,
             "payee": None if self.payee is None else self.payee.to_text(prefix),
@@ -191,8 +196,11 @@ class Bundle:
             "nonce": self.nonce,
         }
 
-    def _is_first_schema(self) -> bool:
-        return not self.verify and self.fuel is None
+    def _schema(self) -> str:
+        """The first one that has all fields which are set."""
+        if self.limits.gpus:
+            return BUNDLE_SCHEMA_3
+        return BUNDLE_SCHEMA_2 if self.verify or self.fuel is not None else BUNDLE_SCHEMA
 
     def _prefix(self) -> NetworkPrefix:
         return "f" if self.network_name == "mainnet" else "t"
@@ -230,6 +238,8 @@ def _problems(bundle: Bundle) -> list[str]:
         problems.append(f"fuel: 1 to {MAX_FUEL} instructions")
     if bundle.engine != Engine.WASM and (bundle.verify or bundle.fuel is not None):
         problems.append("verify, fuel: only wasm jobs can be counted and run again to check")
+    if bundle.limits.gpus and bundle.engine == Engine.WASM:
+        problems.append("limits.gpus: wasm jobs have none")
     numbers = {
         "max_output_bytes": bundle.max_output_bytes,
         "valid_from": bundle.valid_from,
@@ -238,6 +248,7 @@ def _problems(bundle: Bundle) -> list[str]:
         "limits.memory_bytes": bundle.limits.memory_bytes,
         "limits.disk_bytes": bundle.limits.disk_bytes,
         "limits.timeout_seconds": bundle.limits.timeout_seconds,
+        "limits.gpus": bundle.limits.gpus,
     }
     problems += [
         f"{name}: must be 0 to 2**53 - 1, got {number}"

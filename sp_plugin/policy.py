@@ -210,6 +210,10 @@ def _limits(bundle: Bundle, jobs: JobsConfig) -> Iterator[PolicyFinding]:
         ("disk", bundle.limits.disk_bytes, most.output_bytes),
     ):
         yield PolicyFinding(rule, asked <= allowed, f"{asked} of at most {allowed}")
+    if bundle.limits.gpus:
+        gpus = jobs.docker.gpus if bundle.engine == Engine.DOCKER else 0
+        said = f"{bundle.limits.gpus} of at most {gpus}"
+        yield PolicyFinding("gpus", bundle.limits.gpus <= gpus, said)
 
 
 def _outputs(bundle: Bundle, jobs: JobsConfig) -> Iterator[PolicyFinding]:

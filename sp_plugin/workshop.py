@@ -297,6 +297,7 @@ def _limits(most: WasmLimits | DockerLimits, cpus: int) -> EngineLimits:
         memory_bytes=most.memory_bytes,
         disk_bytes=most.output_bytes,
         timeout_seconds=most.wall_seconds,
+        gpus=most.gpus if isinstance(most, DockerLimits) else 0,
     )
     default = ResourceLimits(
         cpu_millis=500,

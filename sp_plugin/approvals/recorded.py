@@ -8,6 +8,7 @@ from typing import Any, Final
 from fil_plus.bundle import (
     BUNDLE_SCHEMA,
     BUNDLE_SCHEMA_2,
+    BUNDLE_SCHEMA_3,
     Bundle,
     BundleError,
     BundleInput,
@@ -33,9 +34,10 @@ def bundle_from_json(recorded: Mapping[str, Any], digest: bytes | None = None) -
     Raises:
         BadInput: not a bundle of the schema we know, or not the one with `digest`.
     """
-    if recorded.get("schema") not in {BUNDLE_SCHEMA, BUNDLE_SCHEMA_2}:
+    schemas = (BUNDLE_SCHEMA, BUNDLE_SCHEMA_2, BUNDLE_SCHEMA_3)
+    if recorded.get("schema") not in schemas:
         raise BadInput(
-            f"is {recorded.get('schema')!r}, this version reads {BUNDLE_SCHEMA} and {BUNDLE_SCHEMA_2}",
+            f"is {recorded.get('schema')!r}, this version reads {', '.join(schemas)}",
             field="schema",
         )
     try:

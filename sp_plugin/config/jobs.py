@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from sp_plugin.config.fields import (
+    Count,
     Flag,
     PathField,
     PositiveCount,
@@ -50,6 +51,10 @@ class DockerLimits(Section):
     memory_bytes: PositiveCount = Field(default=_GIB, description="memory, swap included")
     cpus: PositiveCount = Field(default=1, description="whole CPUs")
     pids: PositiveCount = Field(default=128, description="processes and threads")
+    gpus: Count = Field(
+        default=0,
+        description="GPUs of the engine that one job may have; its programs then reach the host's GPU driver",
+    )
     io_bytes_per_second: PositiveCount | None = Field(
         default=None,
         description="read from, and written to, the disk of data_dir, where the engine can bound it; null is no bound",

@@ -101,6 +101,7 @@ class ExecutionLimits:
     output_bytes: int = 1024 * MIB  # all files of all outputs together
     output_files: int = 10_000  # files and directories together
     processes: int = 256  # Docker only
+    gpus: int = 0  # whole ones; Docker only
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ async def _node_info(parts: Parts) -> dict[str, Any]:
                 "CPU": float(jobs.docker.cpus if jobs.docker.enabled else 1),
                 "Memory": max(limit.memory_bytes for limit in limits),
                 "Disk": max(limit.output_bytes for limit in limits),
-                "GPU": 0,
+                "GPU": capacity["GPU"],
             },
             "RunningExecutions": counts[JobState.RUNNING],
             "EnqueuedExecutions": counts[JobState.QUEUED],
@@ -105,6 +105,7 @@ async def _node_info(parts: Parts) -> dict[str, Any]:
 
 
 def _capacity(parts: Parts) -> dict[str, float | int]:
+    gpus = parts.jobs.docker.gpus if parts.jobs.docker.enabled else 0
     disk = shutil.disk_usage(parts.results_dir)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"CPU": float(os.cpu_count() or 1), "Memory": memory, "Disk": disk.free, "GPU": 0}
+    return {"CPU": float(os.cpu_count() or 1), "Memory": memory, "Disk": disk.free, "GPU": gpus}

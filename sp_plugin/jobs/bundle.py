@@ -176,11 +176,13 @@ class JobBundler:
             timeout_seconds=task.timeouts.execution
             or task.timeouts.total
             or rules.default.timeout_seconds,
+            gpus=asked.gpus,
         )
         fields = {
             "Resources.CPU": (limits.cpu_millis, rules.most.cpu_millis, "thousandths of a CPU"),
             "Resources.Memory": (limits.memory_bytes, rules.most.memory_bytes, "bytes"),
             "Resources.Disk": (limits.disk_bytes, rules.most.disk_bytes, "bytes"),
+            "Resources.GPU": (limits.gpus, rules.most.gpus, "GPUs"),
             "Timeouts.ExecutionTimeout": (
                 limits.timeout_seconds,
                 rules.most.timeout_seconds,

@@ -310,6 +310,7 @@ class JobRunner:
             stream_bytes=self._settings.stream_bytes.get(engine, MIB),
             output_files=self._settings.output_files,
             processes=self._settings.processes,
+            gpus=limits.get("gpus", 0),
         )
 
     async def _verify(

@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 _MAX_LIST: Final = 1000
+_GPU_DIGITS: Final = 3
 _NETWORKS: Final = {
     name.casefold(): name for name in ("None", "Default", "Full", "HTTP", "Host", "Bridge")
 }
@@ -163,10 +164,16 @@ class Resources(WireModel):
     gpu: Annotated[str, BeforeValidator(text_of_number)] = Field("", alias="GPU")
 
     @model_validator(mode="after")
-    def _no_gpu(self) -> Self:
-        if self.gpu.strip() not in {"", "0"}:
-            raise wrong("GPU: this provider offers none")
+    def _whole_gpus(self) -> Self:
+        text = self.gpu.strip()
+        if text and not (text.isascii() and text.isdigit() and len(text) <= _GPU_DIGITS):
+            raise wrong(f"GPU: a whole number of GPUs, not {text[:20]!r}")
         return self
+
+    @property
+    def gpus(self) -> int:
+        """Whole GPUs; 0 if none is asked for."""
+        return int(self.gpu.strip() or 0)
 
     @property
     def cpu_millis(self) -> int | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from docker.types import LogConfig, Mount, Ulimit
+from docker.types import DeviceRequest, LogConfig, Mount, Ulimit
 
 from sp_plugin.executors.base import (
     MIB,
@@ -121,7 +121,15 @@ def _limits(limits: ExecutionLimits, place: Place) -> dict[str, Any]:
         "nano_cpus": None if limits.cpu_millis is None else limits.cpu_millis * 1_000_000,
         "ulimits": _ulimits(limits),  # always: Podman's own defaults are the host's highest
         "log_config": _log(limits, place.facts),
+        **_gpus(limits.gpus),
     }
+
+
+def _gpus(count: int) -> dict[str, Any]:
+    """Any of the engine's GPUs: what `docker run --gpus COUNT` asks for. A host without any refuses to start the container."""
+    if not count:
+        return {}
+    return {"device_requests": [DeviceRequest(count=count, capabilities=[["gpu"]])]}
 
 
 def _ulimits(limits: ExecutionLimits) -> list[Ulimit]:

@@ -183,6 +183,19 @@ async def test_a_missing_entry_point_is_an_invalid_program(executor, image, tmp_
     assert containers_of(tmp_path) == []
 
 
+async def test_an_engine_without_gpus_says_so_of_a_job_that_may_have_one(executor, image, tmp_path):
+    client = docker.from_env(timeout=20)
+    runtimes = client.info().get("Runtimes") or {}
+    client.close()
+    if "nvidia" in runtimes:
+        pytest.skip("needs an engine without GPUs")
+    limits = ExecutionLimits(memory_bytes=64 << 20, gpus=1)
+    outcome = await executor.run(script(image, "echo hello", tmp_path, limits=limits))
+    assert outcome.kind is OutcomeKind.RUNTIME_FAULT
+    assert "could not select device driver" in outcome.message
+    assert not containers_of(tmp_path)
+
+
 async def test_cancelling_ends_a_container_at_once(executor, image, tmp_path):
     cancel = asyncio.Event()
     run = asyncio.create_task(executor.run(script(image, "sleep 1000", tmp_path), cancel))

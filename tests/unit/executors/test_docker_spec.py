@@ -73,3 +73,16 @@ def test_disk_bandwidth_is_bounded_where_the_engine_can_and_the_disk_is_known():
     spec = container_spec(REQUEST, PROGRAM, (), unable)
     assert not {"device_write_bps", "device_read_bps", "blkio_weight"} & spec.keys()
     assert "device_read_bps" not in container_spec(REQUEST, PROGRAM, (), replace(place, disk=None))
+
+
+def test_gpus_are_asked_of_the_engine_as_docker_run_does_and_only_where_the_job_has_some():
+    assert "device_requests" not in container_spec(REQUEST, PROGRAM, (), PLACE)
+    request = replace(REQUEST, limits=replace(REQUEST.limits, gpus=2))
+    (asked,) = container_spec(request, PROGRAM, (), PLACE)["device_requests"]
+    assert asked == {
+        "Driver": "",
+        "Count": 2,
+        "DeviceIDs": [],
+        "Capabilities": [["gpu"]],
+        "Options": {},
+    }

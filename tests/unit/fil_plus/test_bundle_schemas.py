@@ -1,10 +1,12 @@
-"""Two schemas of one bundle: the second only where a job asks to be counted or run again."""
+"""Three schemas of one bundle: the second only where a job asks to be counted or run again, the third where it has GPUs."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from fil_plus.bundle import MAX_FUEL, BundleError
+from fil_plus.bundle import MAX_FUEL, BundleError, Engine, ImageKind
 from sp_plugin.approvals.recorded import bundle_from_json
 from sp_plugin.errors import BadInput
 from tests.unit.fil_plus.test_approvals import make_bundle
@@ -42,3 +44,32 @@ def test_the_second_schema_with_nothing_asked_for_is_no_bundle():
 def test_numbers_out_of_range_are_refused(changes):
     with pytest.raises(BundleError):
         make_bundle(**changes)
+
+
+DOCKER = {
+    "engine": Engine.DOCKER,
+    "module_sha256": None,
+    "image": "sha256:" + "ab" * 32,
+    "image_kind": ImageKind.LOCAL,
+}
+
+
+def test_gpus_are_approved_and_read_back():
+    limits = make_bundle().limits
+    plain = make_bundle(**DOCKER)
+    bundle = make_bundle(**DOCKER, limits=replace(limits, gpus=2))
+    recorded = bundle.to_json()
+    assert (recorded["schema"], recorded["limits"]["gpus"]) == ("sp-plugin/bundle/3", 2)
+    assert bundle_from_json(recorded, bundle.digest()) == bundle
+    assert plain.to_json()["schema"] == "sp-plugin/bundle/1"
+    assert "gpus" not in plain.to_json()["limits"]
+    with pytest.raises(BadInput):
+        bundle_from_json(recorded | {"limits": recorded["limits"] | {"gpus": 0}})
+
+
+@pytest.mark.parametrize("changes", [{}, DOCKER | {"gpus": -1}])
+def test_gpus_of_a_wasm_job_or_fewer_than_none_are_refused(changes):
+    changes = dict(changes)
+    gpus = changes.pop("gpus", 1)
+    with pytest.raises(BundleError, match="gpus"):
+        make_bundle(**changes, limits=replace(make_bundle().limits, gpus=gpus))

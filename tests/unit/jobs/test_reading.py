@@ -238,7 +238,7 @@ def test_a_module_that_no_input_brings_is_reported():
         (("Type: Batch", "Type: Batch\nType: ops"), "stands twice"),
         (("Type: Batch", "Type: &a Batch"), "anchors"),
         (("ExecutionTimeout: 60", "ExecutionTimeout: 60, TotalTimeout: 30"), "exceed TotalTimeout"),
-        (("Memory: 64 MiB", "Memory: 64 MiB, GPU: 1"), "GPU"),
+        (("Memory: 64 MiB", "Memory: 64 MiB, GPU: half"), "GPU: a whole number"),
         (("max_output_bytes: 1000", "max_output_bytes: lots"), "is not a size"),
     ],
 )

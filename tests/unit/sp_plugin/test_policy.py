@@ -214,3 +214,14 @@ def test_downloads_are_refused_until_the_operator_names_the_source():
     assert refused_rules(decide_policy(BUNDLE, facts, RULES)) == ["source"]
     policy = PolicyConfig(allowed_sources=("filecoin", "urlDownload"))
     assert refused_rules(decide_policy(BUNDLE, facts, replace(RULES, policy=policy))) == []
+
+
+def test_gpus_are_given_as_far_as_the_operator_says():
+    docker = {"engine": Engine.DOCKER, "module_sha256": None, "image_kind": ImageKind.LOCAL}
+    bundle = replace(
+        BUNDLE, **docker, image="sha256:" + "ab" * 32, limits=replace(BUNDLE.limits, gpus=1)
+    )
+    for gpus, refused in ((0, ["gpus"]), (1, []), (2, [])):
+        jobs = JobsConfig.model_validate({"docker": {"enabled": True, "gpus": gpus}})
+        rules = replace(RULES, jobs=jobs)
+        assert refused_rules(decide(dataset(), bundle=bundle, rules=rules)) == refused
