@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -13,25 +12,25 @@ import structlog
 from aiohttp import web
 from sqlalchemy.exc import SQLAlchemyError
 
-from deals.event_sources import SourceName, hear_of_events
+from deals.event_sources import hear_of_events
 from deals.follower import ChainFollower
-from deals.gaps import Gap, GapKind
+from deals.gaps import Gap
 from deals.sources.storage_path import StoragePathSource
 from lotus_client.address import Address
 from lotus_client.client import LotusClient
 from lotus_client.errors import LotusError
-from lotus_client.heads import follow_heads
 from lotus_client.miner_client import MinerClient
-from lotus_client.node import NodeCapabilities, check_network
+from lotus_client.node import NodeCapabilities
 from lotus_client.types import Epoch
 from sp_plugin.admission import Admission
 from sp_plugin.approvals.desk import ApprovalDesk, approval_policy
-from sp_plugin.config import Config, Scope
-from sp_plugin.data_dir import DataDir, locked_data_dir
+from sp_plugin.config import Config
+from sp_plugin.data_dir import DataDir
 from sp_plugin.denylists import Denylists
 from sp_plugin.earning import Earning
-from sp_plugin.errors import Conflict, RefusedByPolicy, SpPluginError
+from sp_plugin.errors import SpPluginError
 from sp_plugin.guard.wiring import GUARD_SECONDS, open_guard
+from sp_plugin.head_news import hear_of_heads
 from sp_plugin.health import Health
 from sp_plugin.http.app import make_app
 from sp_plugin.http.links import ResultLinks
@@ -42,9 +41,9 @@ from sp_plugin.jobs.hold import Hold
 from sp_plugin.jobs.queue import InvalidTransition, JobQueue
 from sp_plugin.known_pieces import datasets_naming
 from sp_plugin.lineage import Lineage
-from sp_plugin.metrics import CHAIN_EPOCH, EVENT_SOURCE, JOBS, PIECES, UNKNOWN_EPOCHS
-from sp_plugin.miner import connect_miner
-from sp_plugin.node import SameChain, check_node, connect_node, nodes_agree
+from sp_plugin.listening import keep_local_token, listen
+from sp_plugin.measuring import measure, source_text, waits_for
+from sp_plugin.metrics import CHAIN_EPOCH
 from sp_plugin.piece_sources import piece_source
 from sp_plugin.piece_work import WorkStopped
 from sp_plugin.pieces import Pieces
@@ -57,29 +56,25 @@ from sp_plugin.store.approvals import ApprovalRepository
 from sp_plugin.store.base import Store
 from sp_plugin.store.chain import ChainRepository
 from sp_plugin.store.earnings import EarningsRepository
-from sp_plugin.store.exclusive import held_alone
 from sp_plugin.store.held_blocks import HeldBlockRepository
-from sp_plugin.store.migrate import open_store
 from sp_plugin.store.outputs import OutputRepository
 from sp_plugin.store.piece_checks import PieceCheckRepository
 from sp_plugin.store.sub_pieces import SubPieceRepository
 from sp_plugin.store.tokens import TokenRepository
 from sp_plugin.store.unsealing import UnsealRepository
-from sp_plugin.treasury import Treasury, open_treasury, shared_keys
+from sp_plugin.treasury import Treasury
 from sp_plugin.unsealing import Unsealing
 from sp_plugin.workshop import open_workshop, queue_rules
 
-__all__ = ["Sidecar", "open_sidecar"]
+__all__ = ["Sidecar"]
 
-_RECONNECT_SECONDS: Final = 10
 _REFILL_SECONDS: Final = 600  # a slow pace: a gap that could be read in seconds would be none
-_LOCAL_TOKEN: Final = "local operator"  # noqa: S105  a name
 
 log = structlog.get_logger()
 
 
 class Sidecar:
-    """One sidecar at work. Made by `open_sidecar`; `url` is where its API listens."""
+    """One sidecar at work. Made by `opening.open_sidecar`; `url` is where its API listens."""
 
     def __init__(
         self,
@@ -252,8 +247,8 @@ class Sidecar:
             await self.workshop.clear(self.queue)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
-            await self._listen(runner)
-            await self._local_token()
+            self.url = await listen(runner, self.config.http)
+            await keep_local_token(self.data, self.tokens, time.time_ns())
             self.data.write_private(self.data.api_url, self.url)
             stack.callback(self.data.api_url.unlink, missing_ok=True)
             stack.push_async_callback(self.steps.stop)
@@ -261,7 +256,9 @@ class Sidecar:
             stack.push_async_callback(self._considered)
             self.steps.start()
             await self.unsealing.resume()
-            stack.push_async_callback(_cancelled, asyncio.create_task(self._hear_of_heads()))
+            stack.push_async_callback(
+                _cancelled, asyncio.create_task(hear_of_heads(self.node, self._head_changed))
+            )
             hints = hear_of_events(self.node, self.provider, lambda: self.steps.wake("follow"))
             stack.push_async_callback(_cancelled, asyncio.create_task(hints))
             log.info("sidecar_started", url=self.url, provider=self.provider)
@@ -279,24 +276,6 @@ class Sidecar:
         """Until no job is being looked at."""
         while self._considering:
             await asyncio.gather(*self._considering, return_exceptions=True)
-
-    async def _listen(self, runner: web.AppRunner) -> None:
-        http = self.config.http
-        try:
-            site = web.TCPSite(runner, http.host, http.port)
-            await site.start()
-        except OSError as error:
-            raise Conflict(f"cannot listen on {http.host}:{http.port}: {error.strerror}") from error
-        port = runner.addresses[0][1]
-        host = "127.0.0.1" if http.host in ("0.0.0.0", "") else http.host  # noqa: S104  compared, not bound
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-    async def _local_token(self) -> None:
-        """Make sure that commands on this machine, by this user, may operate the sidecar."""
-        token = self.data.local_token()
-        if token is None or await self.tokens.find(token) is None:
-            token = await self.tokens.create(_LOCAL_TOKEN, tuple(Scope), time.time_ns())
-            self.data.write_private(self.data.api_token, token.reveal())
 
     def _parts(self) -> Parts:
         return Parts(
@@ -356,21 +335,12 @@ class Sidecar:
         self.head.tell(progress.head, asked)
         CHAIN_EPOCH.labels("followed").set(progress.cursor.height)
         CHAIN_EPOCH.labels("head").set(progress.head)
-        self._note_source()
+        if self._follower.source is not None:
+            self.health.note("follow", source_text(self._follower.source))
         if progress.applied or progress.reverted:
             for name in ("verify", "admit", "trace", "earn", "fund", "send"):
                 self.steps.wake(name)
         return not progress.at_head
-
-    def _note_source(self) -> None:
-        """Say where events come from: in the metrics, and beside the step while it is not the best source."""
-        source = self._follower.source
-        if source is None:
-            return
-        for name in SourceName:
-            EVENT_SOURCE.labels(name.value).set(name is source.name)
-        text = f"events from {source.name.value}: {source.why}; lost: {source.lost}"
-        self.health.note("follow", "" if source.name is SourceName.EVENTS_API else text)
 
     def _note_refill(self, text: str, filled: bool) -> None:
         """What is still unknown, beside the step; what is known now makes pieces, and perhaps money."""
@@ -404,7 +374,7 @@ class Sidecar:
         step = await self.earning.step()
         if step is None:
             return False
-        self.health.note("earn", _waits_for(step.waiting))
+        self.health.note("earn", waits_for(step.waiting))
         if step.recorded or step.closed:
             log.info("earnings_moved", recorded=step.recorded, closed=step.closed)
             self.steps.wake("plan")
@@ -421,103 +391,13 @@ class Sidecar:
             log.warning("payout_float_exceeded", text=text)
         return False
 
+    def _head_changed(self) -> None:
+        for name in ("follow", "guard"):
+            self.steps.wake(name)
+
     async def _measure(self) -> bool:
-        """Bring the gauges up to date."""
-        PIECES.set(len(await self.pieces.known()))
-        gaps = await self._gaps()
-        for kind in GapKind:
-            epochs = sum(gap.to_epoch - gap.from_epoch for gap in gaps if gap.kind is kind)
-            UNKNOWN_EPOCHS.labels(kind.value).set(epochs)
-        for state, count in (await self.queue.counts()).items():
-            JOBS.labels(state).set(count)
+        await measure(self.pieces, self.queue, await self._gaps())
         return False
-
-    async def _hear_of_heads(self) -> None:
-        """Wake the follower whenever the head changes, also after the node was away or its stream went silent."""
-        while True:
-            with suppress(LotusError):
-                async with aclosing(follow_heads(self.node)) as changes:
-                    async for _ in changes:
-                        self.steps.wake("follow")
-                        self.steps.wake("guard")
-            await asyncio.sleep(_RECONNECT_SECONDS)
-
-
-@asynccontextmanager
-async def open_sidecar(config: Config) -> AsyncIterator[Sidecar]:
-    """A sidecar connected to its node and its store, ready to run; everything is closed at the end.
-
-    Raises:
-        LotusUnavailable, LotusWrongNetwork: the node cannot be reached, or is not the one the config means (exit 4).
-        ConfigError: its token is an admin token (exit 2).
-        Conflict: another sidecar runs on the same data_dir.
-        StoreError: the database cannot be used.
-    """
-    async with AsyncExitStack() as stack:
-        data = stack.enter_context(locked_data_dir(config.data_dir))
-        node = await stack.enter_async_context(connect_node(config.node))
-        found = await node.probe()
-        check_node(config.node, found)
-        check_network(found, genesis=data.first_genesis(found.genesis))
-        info = await node.miner_info(config.provider.actor)
-        store = await open_store(config.database_url)
-        stack.push_async_callback(store.close)
-        await stack.enter_async_context(held_alone(store))
-        same_chain = SameChain(node, found.genesis)
-        agree = nodes_agree(config.node, node)
-        if agree is not None:
-            stack.push_async_callback(agree.close)
-        treasury = await open_treasury(
-            config.payouts,
-            node,
-            store,
-            provider=config.provider.actor,
-            network=found.network_name,
-            genesis=found.genesis,
-            same_chain=same_chain,
-            agreement=None if agree is None else agree.why_not,
-        )
-        stack.push_async_callback(treasury.close)
-        await refuse_shared_wallet(config, treasury, node)
-        miner = connect_miner(config.provider.miner)
-        if miner is not None:
-            stack.push_async_callback(miner.close)
-        yield Sidecar(
-            config,
-            data,
-            node=node,
-            found=found,
-            store=store,
-            sector_size=info.sector_size,
-            head=(await node.head()).height,
-            treasury=treasury,
-            miner=miner,
-        )
-
-
-async def refuse_shared_wallet(config: Config, treasury: Treasury, node: LotusClient) -> None:
-    """Return if the signer holds no other key of the provider, or the config says that this is meant.
-
-    Raises:
-        RefusedByPolicy: it does; whoever controls this process could then move the provider's own keys.
-    """
-    if not config.payouts.enabled or treasury.wallet is None or config.payouts.allow_shared_wallet:
-        return
-    if shared := await shared_keys(treasury.wallet, node, config.provider.actor):
-        raise RefusedByPolicy(
-            "payouts.allow_shared_wallet",
-            [
-                f"the signer also holds {', '.join(map(str, shared))}; use a wallet with the payout key only"
-            ],
-        )
-
-
-def _waits_for(reasons: Sequence[str]) -> str:
-    """Why a period cannot be closed yet, for people; empty if nothing is waited for."""
-    if not reasons:
-        return ""
-    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-    return f"a period waits for {reasons[0]}{more}"
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

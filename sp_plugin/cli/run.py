@@ -32,7 +32,7 @@ async def _serve(config: Config) -> None:
     import asyncio
     import signal
 
-    from sp_plugin.service import open_sidecar
+    from sp_plugin.opening import open_sidecar
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

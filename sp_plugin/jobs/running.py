@@ -246,7 +246,10 @@ class JobRunner:
         try:
             identities = await identify_inputs(task, self._kinds, context)
             for item in task.inputs:
-                await self._may_read(item)
+                if (
+                    lease.began_at is None
+                ):  # else it runs already, and is frozen only once it is watched
+                    await self._may_read(item)
                 volumes[item.target] = await materialise_input(item, self._kinds, context, run_dir)
 
             async def find(target: str) -> Path:

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,26 @@ async def test_what_cannot_be_frozen_is_not_started_before_a_challenge_and_ends_
     job = await sidecar.queue.job(job.id)
     assert (job.state, job.attempts) == (JobState.QUEUED, 0)
     assert "a proof is due" in job.message
+
+
+async def test_a_run_that_outlived_its_sidecar_is_watched_at_once_so_that_it_can_be_frozen(
+    sidecar, tmp_path
+):
+    await sidecar.submit(wasm_job(SLEEP))
+    lease = await sidecar.queue.take("n-1")
+    assert lease is not None
+    sidecar.hold.freeze("a proof is due")
+    for began_at, waits in ((lease.job.created_at, False), (None, True)):
+        run_dir = tmp_path / f"run-{waits}"
+        run_dir.mkdir()
+        one = replace(lease, began_at=began_at)
+        preparing = sidecar.runner._prepare(one, run_dir, lambda _: None)
+        done, late = await asyncio.wait({asyncio.ensure_future(preparing)}, timeout=2)
+        assert bool(late) is waits
+        for task in done:
+            assert task.result().request.is_resumed
+        for task in late:
+            task.cancel()
 
 
 FROZEN = """

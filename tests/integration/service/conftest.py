@@ -24,7 +24,8 @@ from lotus_client.address import Address
 from lotus_client.cid import Cid
 from lotus_client.types import AllocationId, PaddedPieceSize
 from sp_plugin.config import load_config
-from sp_plugin.service import Sidecar, open_sidecar
+from sp_plugin.opening import open_sidecar
+from sp_plugin.service import Sidecar
 
 CONFIG = """\
 data_dir: {data_dir}

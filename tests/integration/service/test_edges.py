@@ -11,7 +11,7 @@ from devstack.stack import Devstack
 from sp_plugin.config import load_config
 from sp_plugin.executors.base import ExecutorSettings
 from sp_plugin.executors.docker import DockerExecutor
-from sp_plugin.service import open_sidecar
+from sp_plugin.opening import open_sidecar
 from tests.integration.executors.test_docker import made, script
 from tests.integration.service.conftest import SidecarAtWork, running, write_config
 
