@@ -12,7 +12,7 @@ __all__ = ["sync_tree", "write_file"]
 
 # Files from here on are put on disk in steps, by a second thread, while the next ones are written.
 _LARGE: Final = 4 << 20
-_STEP: Final = 16 << 20
+_STEP: Final = 8 << 20
 
 
 def write_file(path: Path, chunks: Iterator[bytes], size: int) -> None:
