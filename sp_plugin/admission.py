@@ -20,8 +20,8 @@ from lotus_client.errors import LotusError
 from lotus_client.types import ClaimId, Epoch
 from sp_plugin.approvals.desk import ApprovalDesk, bundle_of
 from sp_plugin.config import DatasetConfig
-from sp_plugin.errors import BadInput, Conflict, RefusedByPolicy, TooMany
-from sp_plugin.inputs.base import InputMissing, PieceRef
+from sp_plugin.errors import Away, BadInput, Conflict, RefusedByPolicy, TooMany
+from sp_plugin.inputs.base import InputAway, InputMissing, PieceRef
 from sp_plugin.jobs.meta import META_SIGNATURE_EXPIRES
 from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.jobs.reading import Kinds, ReadJob, read_job_values
@@ -53,6 +53,7 @@ class Bundler(Protocol):
 
         Raises:
             InputMissing: an input is not here.
+            InputAway: who tells of an input or the program does not answer now.
             BadInput: the job asks for something that no bundle can say.
         """
         ...
@@ -93,6 +94,7 @@ class Admission:
         Raises:
             BadInput, JobSpecError: every fault of the description.
             RefusedByPolicy: no approval could make this provider run it.
+            Away: the container engine, or a server of an input, does not answer now.
             TooMany: the queue, or this submitter's part of it, is full.
         """
         return await self.take(self.read(description), submitter)
@@ -104,7 +106,7 @@ class Admission:
 
         Raises:
             BadInput: the signature may not be used any more, or not yet.
-            RefusedByPolicy, TooMany: as `submit`.
+            Away, RefusedByPolicy, TooMany: as `submit`.
         """
         if signed is not None and (known := await self.known(signed)) is not None:
             return known, read.warnings
@@ -251,6 +253,8 @@ class Admission:
             return await self._bundler.resolve(spec, nonce)
         except (InputMissing, BundleError) as error:
             raise BadInput(str(error)) from error
+        except InputAway as error:
+            raise Away(f"{error}; hand the job in again later") from error
 
     async def _policy_of(self, bundle: Bundle, dataset: str | None) -> PolicyDecision:
         return decide_policy(bundle, await self._facts(bundle), self._rules, dataset)

@@ -111,6 +111,10 @@ class TooMany(SpPluginError):
     """A queue or a quota is full for now; the message names it."""
 
 
+class Away(SpPluginError):
+    """Something that the answer depends on does not answer now; asking again later may help."""
+
+
 class RefusedByPolicy(SpPluginError):
     """A rule of this provider forbids it; `rule` names the rule and `reasons` say why."""
 

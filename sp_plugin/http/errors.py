@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler
 
 from lotus_client.errors import LotusError, LotusUnavailable, LotusWrongNetwork
 from sp_plugin.errors import (
+    Away,
     Conflict,
     ExitCode,
     NodeUnreachable,
@@ -44,7 +45,10 @@ _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], _Kind
     (TooMany, _Kind(429, "ResourceExhausted")),
     (RefusedByPolicy, _Kind(403, "RefusedByPolicy")),
     (NotAllowed, _Kind(403, "Forbidden")),
-    ((NodeUnreachable, LotusUnavailable, LotusWrongNetwork), _Kind(503, "ServiceUnavailable")),
+    (
+        (Away, NodeUnreachable, LotusUnavailable, LotusWrongNetwork),
+        _Kind(503, "ServiceUnavailable"),
+    ),
     ((SpPluginError, LotusError), _Kind(500, "InternalError")),
 )
 

@@ -108,6 +108,7 @@ class JobBundler:
 
         Raises:
             InputMissing: an input or the program is not here.
+            InputAway: who tells of them does not answer now.
             BadInput: it asks for more than this provider gives.
             RefusedByPolicy: for an input or a publisher, before anything is looked for.
             BundleError: its fields contradict each other.
@@ -156,8 +157,10 @@ class JobBundler:
 
         try:
             return await find_program(task, self._kinds, self._executors, find)
-        except (ProgramMissing, InputAway) as error:
-            raise InputMissing(str(error)) from error
+        except ProgramMissing as error:
+            # an engine that does not answer says nothing of the job
+            away = error.kind is OutcomeKind.RUNTIME_FAULT
+            raise (InputAway if away else InputMissing)(str(error)) from error
         finally:
             await remove_soon(scratch)
 
@@ -284,7 +287,7 @@ async def find_program(
     executor = executors.get(task.engine.kind)
     if executor is None:
         message = f"engine {task.engine.type} is not offered here"
-        raise ProgramMissing(OutcomeKind.RUNTIME_FAULT, message)
+        raise ProgramMissing(OutcomeKind.INVALID_PROGRAM, message)
     return await executor.resolve(params_of(kinds, "engine", task.engine), find)
 
 

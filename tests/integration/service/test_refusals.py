@@ -165,3 +165,24 @@ async def test_a_denylist_that_is_not_there_stops_the_start(devnet: Devstack, tm
     with pytest.raises(ConfigError, match=r"policy\.denylists: .*nowhere\.deny"):
         async with running(path):
             pass
+
+
+async def test_a_container_engine_that_is_away_is_no_fault_of_the_job(
+    devnet: Devstack, tmp_path: Path
+) -> None:
+    away = {
+        "  minimum_piece_bytes: 256": "  minimum_piece_bytes: 256\n"
+        f"  docker: {{enabled: true, socket: 'unix://{tmp_path}/away.sock'}}"
+    }
+    payee = str(devnet.network.key("carol").address)
+    values = job("baga6ea4seaq", payee)
+    task = values["Tasks"][0]
+    task["Engine"] = {"Type": "docker", "Params": {"Image": "sha256:" + "ab" * 32}}
+    task["InputSources"] = []
+    async with running(write_config(devnet, tmp_path, **away)) as sidecar:
+        answer = await sidecar.call("PUT", "/api/v1/orchestrator/jobs", 503, Job=values)
+        assert answer["Code"] == "ServiceUnavailable"
+        assert "engine" in answer["Message"]
+        assert "hand the job in again later" in answer["Message"]
+        listed = await sidecar.call("GET", "/api/v1/orchestrator/jobs")
+        assert listed["Items"] == []
