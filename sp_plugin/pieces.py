@@ -110,7 +110,7 @@ class Pieces(PieceVerification):
             return await self._materialise(known, root, path)
         except _CHANGED as error:
             if not verified:
-                raise InputSealed(f"{key} cannot be read: {error}") from error
+                raise _unreadable(error)(f"{key} cannot be read: {error}") from error
             await self.changed(key, error)
             first = error
         try:
@@ -121,11 +121,13 @@ class Pieces(PieceVerification):
         ) as error:  # the block and byte that were wrong are what a person looks for
             raise type(error)(f"{key}: {first}; read again: {error}") from error
         except _CHANGED as error:
-            raise InputSealed(f"{key} cannot be read: {error}") from error
+            raise _unreadable(error)(f"{key} cannot be read: {error}") from error
 
     async def _verified(self, key: str) -> KnownPiece:
         try:
             check = await self.verify(key)
+            if check.state is CheckState.MISMATCH:  # waiting makes no other bytes of them
+                raise InputMissing(f"{key} is {check.state}: {check.detail}")
             if check.state is not CheckState.VERIFIED:
                 raise InputSealed(f"{key} is {check.state}: {check.detail}")
             return await self.get(key)
@@ -193,3 +195,8 @@ class Pieces(PieceVerification):
         if check.state is not CheckState.VERIFIED:
             raise NotFound("bytes of a held piece", f"{known.piece.key}: {check.detail}")
         return KnownPiece(known.piece, check)
+
+
+def _unreadable(error: Exception) -> type[InputMissing]:
+    """What bytes that cannot be read mean to a job: a source may be back later, a CAR that is broken stays so."""
+    return InputMissing if isinstance(error, (CarError, BadBlock)) else InputSealed

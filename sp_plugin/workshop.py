@@ -95,11 +95,9 @@ class Workshop:
         await asyncio.to_thread(self._runner.clean, keep)
         await asyncio.to_thread(clean_cache, self._data.volumes)
         await asyncio.to_thread(remove_tree, self._data.resolving)
+        await asyncio.to_thread(_remove_half_made, self._data.results, self._data.staging)
         if released := await queue.release_node(self._node_id, keep):
             log.info("leases_released", jobs=released)
-            for job_id in released:
-                for execution in await queue.executions_of(job_id):
-                    await asyncio.to_thread(_remove_half_made, self._data.results / execution.id)
 
     async def _adopted(self, queue: JobQueue) -> list[Lease]:
         """The runs of a killed process that went on by themselves, at most one for each worker."""
@@ -152,9 +150,9 @@ class Workshop:
                 await executor.close()
 
 
-def _remove_half_made(results: Path) -> None:
-    """Files that were being written when the process was killed; those that are whole stay."""
-    for path in results.glob("*.tmp"):
+def _remove_half_made(results: Path, staging: Path) -> None:
+    """Files that were being written when the process was killed; those that are whole stay, and a program's own: it has a folder."""
+    for path in (*results.glob("*.tmp"), *results.glob("*/*.tmp"), *staging.glob("*.tmp")):
         path.unlink(missing_ok=True)
 
 

@@ -94,7 +94,8 @@ async def check_nothing_is_left(soak: Soak) -> None:
     for folder in (data / "runs", data / "resolving"):
         assert not folder.exists() or list(folder.iterdir()) == []
     assert list((data / "cache" / "compiled" / "wasm").glob("run-*")) == []
-    assert list(data.rglob("*.tmp")) == []
+    half_made = [str(path.relative_to(data)) for path in data.rglob("*.tmp")]
+    assert half_made == [], half_made
     if soak.engine is not None:
         client = soak.engine.client()
         try:

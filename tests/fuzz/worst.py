@@ -6,6 +6,7 @@ Each is small for who sends it, and speaks of much: sizes that nobody has, nesti
 from __future__ import annotations
 
 import io
+import os
 import resource
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -171,6 +172,8 @@ CASES: Final[dict[str, Callable[[], None]]] = {
 
 
 if __name__ == "__main__":
+    # The WASM kernel reserves more addresses than are allowed here, though it uses little of them.
+    os.environ.setdefault("SP_PLUGIN_KERNEL", "hashlib")
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     CASES[sys.argv[1]]()
     sys.stdout.write("ok\n")

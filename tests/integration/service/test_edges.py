@@ -93,8 +93,15 @@ async def test_what_a_killed_sidecar_left_is_cleared_at_the_start(devnet: Devsta
     data = tmp_path / "sp"
     for left in ("runs/e-1/results/x", "cache/volumes/.tmp-1/data", "resolving/resolve-1/y"):
         (data / left).mkdir(parents=True)
+    half_made = [data / "results" / "e-1" / "results.tar.gz.tmp", data / "staging" / "x.car.tmp"]
+    own = data / "results" / "e-1" / "files" / "out" / "of-the-program.tmp"
+    for file in (*half_made, own):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
     async with running(path) as sidecar:
         assert list((data / "runs").iterdir()) == []
+        assert not any(file.exists() for file in half_made)
+        assert own.exists()
         assert not (data / "resolving").exists()
         first = sidecar.sidecar.data.identity(), sidecar.sidecar.data.link_key()
     async with running(path) as sidecar:
