@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deals.kernels import current_kernel
+from deals.kernels import all_kernels
 from devstack.auth import Permission
 from devstack.stack import Devstack
 from lotus_client.cid import Cid
@@ -72,7 +72,9 @@ async def test_init_check_and_doctor_lead_to_a_sidecar_that_starts(
     code, out, _ = await sp_plugin(config, "doctor")
     assert (code, "nothing is wrong" in out) == (0, True), out
     assert "1 storage path with unsealed/" in out
-    assert re.search(rf"ok +CommP kernel: {current_kernel().name}", out), out
+    # each process measures for itself, so on a busy machine they may choose differently
+    names = "|".join(kernel.name for kernel in all_kernels())
+    assert re.search(rf"ok +CommP kernel: ({names})\b", out), out
     code, _, err = await sp_plugin(config, "ledger", "check", "--offline")
     assert (code, "start with `sp-plugin run`" in err) == (1, True)
     async with running(config) as sidecar:
