@@ -62,6 +62,7 @@ class Writer:
                 await asyncio.sleep(0)
                 continue
             say("taken", lease.job.id, lease.execution_id, lease.token)
+            await asyncio.sleep(self.chance.random() * 0.01)
             reached = [Reached(ExecutionState.RUNNING, "running", self.queue.now())]
             if self.chance.random() < 0.5:
                 await self.queue.heartbeat(lease, reached)
