@@ -33,23 +33,7 @@ from lotus_client.address import Address
 from lotus_client.state import SectorOnChainInfo
 from lotus_client.types import AttoFil, Epoch, SectorNumber
 
-__all__ = [
-    "Part",
-    "PartSource",
-    "PieceWorth",
-    "ProducedPiece",
-    "UnknownReason",
-    "UsedPiece",
-    "UsedRange",
-    "WinInputs",
-    "WinSplit",
-    "WinUnknown",
-    "cap_counted_bytes",
-    "piece_worths",
-    "split_win",
-    "used_ranges",
-    "uses_by_piece",
-]
+__all__ = ["cap_counted_bytes", "piece_worths", "split_win", "used_ranges", "uses_by_piece"]
 
 
 def cap_counted_bytes(

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fil_plus.attribution import Part, PartSource, WinSplit
+from fil_plus.win_values import Part, PartSource, WinSplit
 from lotus_client import cbor
 from lotus_client.address import Address
 from lotus_client.types import EPOCHS_PER_DAY, AttoFil, Epoch

@@ -6,6 +6,7 @@ SpPluginError                  exit 1: the operation failed; the message says wh
 ├── NotFound                   exit 1: no such job, piece, approval, payout …
 ├── Conflict                   exit 1: the thing is in a state that does not allow this
 ├── TooMany                    exit 1: a limit is reached for now; try again later
+├── Away                       exit 1: what the answer depends on does not answer now; try again later
 ├── RefusedByPolicy            exit 3: a rule said no (`.rule`, `.reasons`)
 ├── NotAllowed                 exit 3: the token lacks a scope
 ├── NodeUnreachable            exit 4: the Lotus node cannot be reached, or is on another network

@@ -29,9 +29,10 @@ import structlog
 
 from deals.car import CarError, CarReader
 from deals.sources import SourceError
-from fil_plus.attribution import ProducedPiece, UsedPiece, cap_counted_bytes
+from fil_plus.attribution import cap_counted_bytes
 from fil_plus.bundle import Bundle
 from fil_plus.pieces import HeldPiece, split_key
+from fil_plus.win_values import ProducedPiece, UsedPiece
 from lotus_client.cid import RAW, Cid
 from lotus_client.types import ActorId, Epoch
 from sp_plugin.approvals.desk import bundle_of

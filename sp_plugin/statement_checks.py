@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from fil_plus.attribution import PartSource
 from fil_plus.periods import PERIOD_EPOCHS
 from fil_plus.power import EXTRA_MULTIPLIER
 from fil_plus.terms import WHOLE_BPS, Basis
 from fil_plus.vesting import locked_part, released, vesting_entries
+from fil_plus.win_values import PartSource
 from lotus_client.types import EPOCHS_PER_DAY, AttoFil, Epoch
 from sp_plugin.earnings.registry_json import sub_piece_from_json
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fil_plus.attribution import Part, PieceWorth, WinInputs, WinSplit, piece_worths
+from fil_plus.attribution import piece_worths
 from fil_plus.periods import PERIOD_EPOCHS, MerkleTree
+from fil_plus.win_values import Part, PieceWorth, WinInputs, WinSplit
 from sp_plugin.earnings.closing import PieceNet
 from sp_plugin.earnings.registry_json import sub_piece_json
 from sp_plugin.earnings.wins import WinRecord

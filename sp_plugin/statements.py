@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from fil_plus.attribution import Part, PartSource, ProducedPiece, UsedPiece, WinInputs
 from fil_plus.periods import PERIOD_EPOCHS, MerkleTree, part_leaf, period_leaves
 from fil_plus.pieces import HeldPiece
+from fil_plus.win_values import Part, PartSource, ProducedPiece, UsedPiece, WinInputs
 from lotus_client.address import Address, NetworkPrefix
 from lotus_client.chain import TipSet
 from lotus_client.types import Epoch

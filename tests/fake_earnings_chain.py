@@ -10,9 +10,9 @@ from typing import Any
 from deals.gaps import Gap
 from deals.ports import Cursor, OwnBlock, SectorSnapshot, TipSetRef
 from deals.sectors import SectorHistory, SectorInterval
-from fil_plus.attribution import ProducedPiece, UsedPiece
 from fil_plus.pieces import HeldPiece, Provenance, ProvenanceKind
 from fil_plus.power import sector_qap
+from fil_plus.win_values import ProducedPiece, UsedPiece
 from lotus_client import cbor
 from lotus_client.address import Address
 from lotus_client.chain import BlockHeader, ElectionProof, TipSet, TipSetKey

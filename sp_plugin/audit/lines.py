@@ -7,12 +7,12 @@ from typing import Any
 
 from deals.held import claimed_piece
 from deals.sectors import lookback_height
-from fil_plus.attribution import Part, PartSource
 from fil_plus.periods import part_leaf, verify_inclusion
 from fil_plus.pieces import ProvenanceKind
 from fil_plus.power import divide_verified_space, sector_qap
 from fil_plus.regimes import FULL_QA_POWER_FLAG
 from fil_plus.terms import Basis
+from fil_plus.win_values import Part, PartSource
 from lotus_client.address import Address
 from lotus_client.state import SectorOnChainInfo
 from lotus_client.types import AttoFil, ClaimId, Epoch, SectorNumber

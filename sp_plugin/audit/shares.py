@@ -9,16 +9,10 @@ from typing import Any
 
 from deals.held import claimed_piece
 from deals.sectors import lookback_height
-from fil_plus.attribution import (
-    PartSource,
-    ProducedPiece,
-    WinInputs,
-    WinSplit,
-    WinUnknown,
-    split_win,
-)
+from fil_plus.attribution import split_win
 from fil_plus.pieces import HeldPiece, Provenance, ProvenanceKind
 from fil_plus.terms import Basis
+from fil_plus.win_values import PartSource, ProducedPiece, WinInputs, WinSplit, WinUnknown
 from lotus_client.cid import Cid
 from lotus_client.types import ActorId, AttoFil, Epoch, PaddedPieceSize, SectorNumber
 from sp_plugin.audit.wins import ChainWins

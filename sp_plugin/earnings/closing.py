@@ -6,22 +6,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fil_plus.attribution import (
+from fil_plus.attribution import piece_worths, split_win, used_ranges, uses_by_piece
+from fil_plus.costs import capital_cost, daily_fee_cost, net_period, payee_cost
+from fil_plus.periods import PERIOD_EPOCHS, PeriodRecord, summarise_period
+from fil_plus.pieces import HeldPiece
+from fil_plus.terms import INPUT_WINDOW_EPOCHS, Basis
+from fil_plus.win_values import (
     PieceWorth,
     ProducedPiece,
     UsedPiece,
     WinInputs,
     WinSplit,
     WinUnknown,
-    piece_worths,
-    split_win,
-    used_ranges,
-    uses_by_piece,
 )
-from fil_plus.costs import capital_cost, daily_fee_cost, net_period, payee_cost
-from fil_plus.periods import PERIOD_EPOCHS, PeriodRecord, summarise_period
-from fil_plus.pieces import HeldPiece
-from fil_plus.terms import INPUT_WINDOW_EPOCHS, Basis
 from lotus_client.address import Address
 from lotus_client.state import SectorOnChainInfo
 from lotus_client.types import AttoFil, Epoch

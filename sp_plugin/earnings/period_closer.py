@@ -8,8 +8,8 @@ from typing import Final
 
 from deals.gaps import GapKind, gaps_in
 from deals.sectors import lookback_height, sectors_for_election
-from fil_plus.attribution import ProducedPiece, UnknownReason, UsedPiece, WinInputs, WinUnknown
 from fil_plus.periods import PERIOD_EPOCHS, period_of
+from fil_plus.win_values import ProducedPiece, UnknownReason, UsedPiece, WinInputs, WinUnknown
 from lotus_client.address import Address
 from lotus_client.chain import TipSet, TipSetKey
 from lotus_client.types import AttoFil, Epoch

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from deals.gaps import Gap
 from deals.ports import ChainNode, Cursor, OwnBlock, SectorStore
 from deals.sectors import SectorHistory
-from fil_plus.attribution import ProducedPiece, UsedPiece
 from fil_plus.pieces import HeldPiece
+from fil_plus.win_values import ProducedPiece, UsedPiece
 from lotus_client.chain import TipSetKey
 from lotus_client.state import MinerFunds, RewardState
 from lotus_client.types import ActorId, Epoch, NetworkVersion

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from deals.fr32 import check_padded_piece_size
-from fil_plus.attribution import ProducedPiece, UsedPiece
 from fil_plus.pieces import SubPiece
 from fil_plus.terms import Basis, ShareTerms
+from fil_plus.win_values import ProducedPiece, UsedPiece
 from lotus_client.address import Address
 from lotus_client.cid import Cid
 from lotus_client.types import AttoFil, Epoch

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from deals.ports import SectorStore
-from fil_plus.attribution import ProducedPiece, UsedPiece, WinInputs
 from fil_plus.pieces import HeldPiece
 from fil_plus.terms import INPUT_WINDOW_EPOCHS
+from fil_plus.win_values import ProducedPiece, UsedPiece, WinInputs
 from lotus_client.types import ActorId, AttoFil, Epoch, NetworkVersion
 from sp_plugin.earnings.wins import WinRecord
 

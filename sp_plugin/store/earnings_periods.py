@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import RowMapping, Table, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from fil_plus.attribution import ProducedPiece, UsedPiece
 from fil_plus.periods import PeriodRecord, PeriodSum
+from fil_plus.win_values import ProducedPiece, UsedPiece
 from lotus_client.address import Address
 from lotus_client.types import ActorId, AttoFil, Epoch
 from sp_plugin.earnings.closing import ClosedPeriod, PieceNet

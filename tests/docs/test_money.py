@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from fil_plus.attribution import ProducedPiece, WinInputs, WinSplit, split_win
+from fil_plus.attribution import split_win
 from fil_plus.costs import net_period
 from fil_plus.pieces import HeldPiece, Provenance, ProvenanceKind
 from fil_plus.power import EXTRA_MULTIPLIER
 from fil_plus.terms import Basis, ShareTerms
 from fil_plus.vesting import locked_part, released
+from fil_plus.win_values import ProducedPiece, WinInputs, WinSplit
 from lotus_client.address import Address
 from lotus_client.cid import Cid
 from lotus_client.state import SectorOnChainInfo

@@ -9,9 +9,10 @@ from deals.follower import ChainFollower
 from deals.sectors import lookback_height, sectors_for_election, total_qap
 from devstack.datacap import allocate_piece, grant_datacap
 from devstack.stack import Devstack, DevstackConfig
-from fil_plus.attribution import ProducedPiece, WinInputs, WinSplit, split_win
+from fil_plus.attribution import split_win
 from fil_plus.awards import parse_awards
 from fil_plus.terms import Basis, ShareTerms
+from fil_plus.win_values import ProducedPiece, WinInputs, WinSplit
 from lotus_client.api_info import ApiInfo
 from lotus_client.client import LotusClient
 from lotus_client.types import ActorId, Epoch

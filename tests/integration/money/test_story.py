@@ -14,8 +14,8 @@ from deals.follower import ChainFollower
 from devstack.chain import NetworkConfig
 from devstack.datacap import allocate_piece, grant_datacap, settle
 from devstack.stack import Devstack, DevstackConfig
-from fil_plus.attribution import ProducedPiece
 from fil_plus.terms import Basis, ShareTerms
+from fil_plus.win_values import ProducedPiece
 from lotus_client.api_info import ApiInfo
 from lotus_client.client import LotusClient
 from lotus_client.crypto import Secp256k1Key

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert
 
-from fil_plus.attribution import ProducedPiece, UsedPiece
 from fil_plus.pieces import SubPiece
 from fil_plus.terms import Basis, ShareTerms
+from fil_plus.win_values import ProducedPiece, UsedPiece
 from lotus_client.types import AttoFil, Epoch, PaddedPieceSize
 from sp_plugin.audit.statement import audit_statement
 from sp_plugin.books import check_ledger_and_tables

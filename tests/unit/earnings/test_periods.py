@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from fil_plus.attribution import UsedPiece
 from fil_plus.terms import Basis, ShareTerms
 from fil_plus.vesting import locked_part
+from fil_plus.win_values import UsedPiece
 from lotus_client.types import AttoFil, Epoch
 from sp_plugin.audit.statement import audit_statement
 from sp_plugin.ledger import MINER_LOCKED, Draft, Entry, accrued, payable

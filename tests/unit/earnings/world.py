@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fil_plus.attribution import ProducedPiece
 from fil_plus.terms import Basis, ShareTerms
+from fil_plus.win_values import ProducedPiece
 from lotus_client.crypto import Secp256k1Key
 from lotus_client.messages import Message
 from lotus_client.types import AttoFil, Epoch

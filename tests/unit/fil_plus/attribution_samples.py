@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
-from fil_plus.attribution import ProducedPiece, UsedPiece, WinInputs, WinSplit, split_win
+from fil_plus.attribution import split_win
 from fil_plus.pieces import HeldPiece, Provenance, ProvenanceKind
 from fil_plus.power import sector_qap
 from fil_plus.terms import Basis, ShareTerms
+from fil_plus.win_values import ProducedPiece, UsedPiece, WinInputs, WinSplit
 from lotus_client.address import Address
 from lotus_client.types import (
     ActorId,

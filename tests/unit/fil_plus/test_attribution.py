@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from fil_plus.attribution import PartSource, UnknownReason, WinUnknown, cap_counted_bytes, split_win
+from fil_plus.attribution import cap_counted_bytes, split_win
 from fil_plus.pieces import ProvenanceKind
 from fil_plus.power import divide_verified_space
 from fil_plus.terms import Basis
+from fil_plus.win_values import PartSource, UnknownReason, WinUnknown
 from lotus_client.types import AttoFil, Epoch, NetworkVersion
 from tests.fakes_chain import make_sector
 from tests.unit.fil_plus.attribution_samples import (

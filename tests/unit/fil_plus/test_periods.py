@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fil_plus.attribution import WinSplit, split_win
+from fil_plus.attribution import split_win
 from fil_plus.costs import capital_cost, daily_fee_cost, net_period, payee_cost
 from fil_plus.periods import (
     inclusion_proof,
@@ -16,6 +16,7 @@ from fil_plus.periods import (
     verify_inclusion,
 )
 from fil_plus.terms import Basis
+from fil_plus.win_values import WinSplit
 from lotus_client.types import AttoFil, Epoch
 from tests.fakes_chain import SECTOR_SIZE, make_sector
 from tests.unit.fil_plus.attribution_samples import (

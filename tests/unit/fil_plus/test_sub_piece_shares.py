@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fil_plus.attribution import Part, PartSource, ProducedPiece, UsedPiece, WinSplit, used_ranges
+from fil_plus.attribution import used_ranges
 from fil_plus.periods import part_leaf, period_leaves, summarise_period
 from fil_plus.pieces import SubPiece, split_key
 from fil_plus.terms import Basis, ShareTerms
+from fil_plus.win_values import Part, PartSource, ProducedPiece, UsedPiece, WinSplit
 from lotus_client.address import Address
 from lotus_client.types import AttoFil, Epoch, PaddedPieceSize
 from tests.fakes_chain import piece_cid
