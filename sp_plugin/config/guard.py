@@ -36,7 +36,7 @@ class GuardConfig(Section):
         description="on a prover, nothing that cannot be frozen starts so long before a deadline's challenge",
     )
     idle_epochs: Count = Field(
-        default=2,
+        default=4,
         description="a prover seen at work on a proof, and idle for so long, has made it: jobs go on until it is due; "
         "0 waits for the chain",
     )

@@ -17,7 +17,7 @@ class GuardRules:
 
     role: HostRole
     lead_epochs: int = 10
-    idle_epochs: int = 2
+    idle_epochs: int = 4
     max_load_percent: int | None = None
     max_io_wait_percent: int | None = None
     least_memory_bytes: int = 0

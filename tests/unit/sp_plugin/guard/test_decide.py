@@ -171,7 +171,7 @@ def test_nothing_ever_runs_between_a_challenge_and_its_proof_unless_the_prover_r
 
 def test_a_proof_that_was_made_frees_the_host_until_its_message_is_overdue():
     watch = ProofWatch(FIFTH.open, was_busy=True, idle_since=Epoch(288))
-    states = [at(epoch, FIFTH, watch=watch).state for epoch in (289, 290, 309, 310)]
+    states = [at(epoch, FIFTH, watch=watch).state for epoch in (291, 292, 309, 310)]
     frozen, run = GuardState.FROZEN, GuardState.RUN
     assert states == [frozen, run, run, frozen]
     never = replace(PROVER, idle_epochs=0)

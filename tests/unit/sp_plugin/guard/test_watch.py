@@ -89,9 +89,10 @@ async def test_a_prover_that_was_seen_to_work_and_rest_lets_jobs_go_on_and_its_w
     assert await world.at(281, FIFTH) is GuardState.FROZEN
     world.host.sight = HostSight(proving=Activity.IDLE)
     assert await world.at(290, FIFTH) is GuardState.FROZEN
-    assert await world.at(292, FIFTH) is GuardState.RUN
-    world.host.sight = HostSight(proving=Activity.BUSY)
     assert await world.at(293, FIFTH) is GuardState.FROZEN
+    assert await world.at(294, FIFTH) is GuardState.RUN
+    world.host.sight = HostSight(proving=Activity.BUSY)
+    assert await world.at(295, FIFTH) is GuardState.FROZEN
 
 
 async def test_changes_are_told_and_remembered_and_counted_once(capsys):
