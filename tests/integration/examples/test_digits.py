@@ -14,9 +14,10 @@ from pathlib import Path
 import docker
 import pytest
 import yaml
-from docker.errors import DockerException, ImageNotFound
+from docker.errors import ImageNotFound
 
 from deals.unixfs_write import pack_car
+from devstack.demo.docker_image import why_no_engine
 from devstack.stack import Devstack
 from sp_plugin.executors.base import (
     DockerProgram,
@@ -41,14 +42,16 @@ IMAGES = EXAMPLES / "data" / "digits"
 @pytest.fixture(scope="module")
 def image() -> str:
     """The image of the example; its base stands for python:3.11-slim, and has the libraries already."""
-    try:
-        client = docker.from_env()
-        client.images.get(BASE)
-    except ImageNotFound:
-        pytest.skip(f"needs the Docker image {BASE}: .ci/python-image makes it of a Debian root")
-    except DockerException as error:
-        pytest.skip(f"needs a Docker engine: {error}")
+    if reason := why_no_engine():
+        pytest.skip(f"needs a Docker engine: {reason}")
+    client = docker.from_env()
     with closing(client):
+        try:
+            client.images.get(BASE)
+        except ImageNotFound:
+            pytest.skip(
+                f"needs the Docker image {BASE}: .ci/python-image makes it of a Debian root"
+            )
         built, _ = client.images.build(
             path=str(EXAMPLE), buildargs={"BASE": BASE}, rm=True, pull=False, network_mode="none"
         )
