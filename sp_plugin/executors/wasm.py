@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import os
 import secrets
-import tempfile
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -44,6 +42,7 @@ from sp_plugin.executors.wasm_layout import (
     ManifestCache,
     Preopen,
     VolumeClash,
+    beside,
     find_module,
     lay_out,
 )
@@ -59,7 +58,6 @@ _MAX_MODULE: Final = 64 * MIB
 _SMALL_MODULE: Final = 64 << 10  # read and hashed sooner than a thread is woken
 _MAX_LINKED: Final = 32  # modules of one program
 _MAX_MEMORY: Final = 1 << 32  # a 32-bit linear memory's end
-_SCRATCH: Final = "run-"
 _WASI: Final = "wasi_snapshot_preview1"
 _VERSION: Final = f"wasmtime {version('wasmtime')}"
 
@@ -98,8 +96,8 @@ class WasmExecutor:
         return _VERSION
 
     async def remove_leftovers(self, keep: Collection[str] = ()) -> list[str]:
-        """Remove working directories of runs that a killed sidecar left; their processes died with it."""
-        await asyncio.to_thread(_remove_scratch, self._dir)
+        """Remove what a killed sidecar left half made; its runs died with it, and their directories are its runner's."""
+        await asyncio.to_thread(_remove_half_made, self._dir)
         return []
 
     async def close(self) -> None:
@@ -138,25 +136,21 @@ class WasmExecutor:
         def time_left() -> float:
             return request.limits.wall_seconds - watch.seconds
 
-        scratch: Path | None = None
+        root = request.result_dir.with_name(f"{request.result_dir.name}.root")
         try:
             self._cache.make_directory()
-            scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=self._dir))
             modules = await _until(cancel, self._modules(request, time_left))
             if modules is None:
                 return Ending(OutcomeKind.CANCELLED, "cancelled")
-            preopens = await self._lay_out(request, outputs, scratch)
-            (scratch / "plan.json").write_text(
-                json.dumps(_plan(request, modules, preopens, scratch))
-            )
+            preopens = await self._lay_out(request, outputs, root)
             zygote = await self._running_zygote()
-            run = zygote.start((scratch / "plan.json").absolute())
+            run = zygote.start(_plan(request, modules, preopens))
             verdict, ended = await supervise(
                 zygote, run, request.limits, time_left, meter, cancel=cancel, pause=self.pause
             )
             if verdict is not None:
                 return replace(verdict, cpu_seconds=ended.cpu_seconds)
-            return judge(ended, scratch / "report.json", scratch / "log", request.limits)
+            return judge(ended, request.limits)
         except CompileFailed as failure:
             return Ending(failure.kind, str(failure))
         except VolumeClash as clash:
@@ -164,13 +158,14 @@ class WasmExecutor:
         except (ZygoteLost, OSError) as error:
             return Ending(OutcomeKind.RUNTIME_FAULT, f"the run could not be started: {error}")
         finally:
-            if scratch is not None:
-                await remove_soon(scratch)
+            await remove_soon(root)
+            if (other := beside(root)).exists():
+                await remove_soon(other)
 
     async def _lay_out(
-        self, request: ExecutionRequest, outputs: Mapping[str, Path], scratch: Path
+        self, request: ExecutionRequest, outputs: Mapping[str, Path], root: Path
     ) -> list[Preopen]:
-        wanted = (request.inputs, request.outputs, outputs, scratch, self._manifests)
+        wanted = (request.inputs, request.outputs, outputs, root, self._manifests)
         try:
             if any(volume.host_path.is_dir() for volume in request.inputs):
                 return await asyncio.to_thread(lay_out, *wanted)  # it lists them all
@@ -350,9 +345,8 @@ def _prune_modules(directory: Path, keep: Path, most_bytes: int) -> None:
             total -= size
 
 
-def _remove_scratch(directory: Path) -> None:
-    for path in [*directory.glob(f"{_SCRATCH}*"), directory / "manifests"]:
-        remove_tree(path)
+def _remove_half_made(directory: Path) -> None:
+    remove_tree(directory / "manifests")
     for path in [*directory.glob("*.tmp"), *directory.glob("zygote-*.log")]:
         path.unlink(missing_ok=True)
 
@@ -375,7 +369,6 @@ def _plan(
     request: ExecutionRequest,
     modules: list[tuple[str, Compiled]],
     preopens: list[Preopen],
-    scratch: Path,
 ) -> dict[str, Any]:
     """What the child is told; paths are absolute, since it works in another directory."""
     program, limits = request.program, request.limits
@@ -406,6 +399,4 @@ def _plan(
         "fuel": limits.fuel,
         # also room for the cut marker
         "file_bytes": max(limits.output_bytes, limits.stream_bytes + 4096),
-        "log": str((scratch / "log").absolute()),
-        "report": str((scratch / "report.json").absolute()),
     }

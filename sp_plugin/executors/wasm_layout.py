@@ -17,7 +17,15 @@ from typing import Final
 
 from sp_plugin.executors.base import InputVolume, OutputVolume
 
-__all__ = ["ManifestCache", "Preopen", "VolumeClash", "find_module", "lay_out", "manifest_lines"]
+__all__ = [
+    "ManifestCache",
+    "Preopen",
+    "VolumeClash",
+    "beside",
+    "find_module",
+    "lay_out",
+    "manifest_lines",
+]
 
 _MANIFEST: Final = ".manifest"
 _MAX_ENTRIES: Final = 1_000_000
@@ -40,10 +48,12 @@ def lay_out(
     inputs: Sequence[InputVolume],
     outputs: Sequence[OutputVolume],
     output_dirs: Mapping[str, Path],
-    scratch: Path,
+    root: Path,
     manifests: ManifestCache,
 ) -> list[Preopen]:
     """The directories to open, `/` last. Single files are linked into directories, since only those can be opened.
+
+    `root` is a directory to be made: the program's `/`. Files that lie in other volumes come into one beside it (`beside`).
 
     Raises:
         VolumeClash: see there.
@@ -55,11 +65,10 @@ def lay_out(
             _claim(opened, volume.guest_path, volume.host_path, writable=False)
     for output in outputs:
         _claim(opened, output.guest_path, output_dirs[output.name], writable=True)
-    root = scratch / "root"
-    root.mkdir()
+    root.mkdir(mode=0o700)
     singles = [volume for volume in inputs if not volume.host_path.is_dir()]
     for volume in singles:
-        home = _home_of(volume, opened, root, scratch)
+        home = _home_of(volume, opened, root)
         if (home / PurePosixPath(volume.guest_path).name).exists():
             raise VolumeClash(f"two inputs want to be {volume.guest_path}; give them other targets")
         _link(volume.host_path, home / PurePosixPath(volume.guest_path).name)
@@ -87,13 +96,16 @@ def _is_covered(guest: str, opened: Mapping[str, object]) -> bool:
     return any(str(parent) in opened for parent in PurePosixPath(guest).parents)
 
 
-def _home_of(
-    volume: InputVolume, opened: dict[str, tuple[Path, bool]], root: Path, scratch: Path
-) -> Path:
+def beside(root: Path) -> Path:
+    """The directory that `lay_out` makes beside a root if it needs one."""
+    return root.with_name(f"{root.name}.inside")
+
+
+def _home_of(volume: InputVolume, opened: dict[str, tuple[Path, bool]], root: Path) -> Path:
     """The host directory that will hold a single file; one inside another volume is opened on its own."""
     parent = PurePosixPath(volume.guest_path).parent
     known = opened.get(str(parent))
-    if known is not None and not known[0].is_relative_to(scratch / "inside"):
+    if known is not None and not known[0].is_relative_to(beside(root)):
         raise VolumeClash(
             f"the input {volume.guest_path} would lie in the volume {parent}; give it another target"
         )
@@ -101,7 +113,7 @@ def _home_of(
         return known[0]
     if not _is_covered(str(parent), opened):
         return _place_directory(root, str(parent))
-    home = scratch / "inside" / str(len(opened))
+    home = beside(root) / str(len(opened))
     home.mkdir(parents=True)
     opened[str(parent)] = (home, False)
     return home

@@ -102,17 +102,17 @@ def _look_at(pid: int) -> tuple[int | None, float | None]:
     return int(fields[21]) * os.sysconf("SC_PAGE_SIZE"), ticks / os.sysconf("SC_CLK_TCK")
 
 
-def judge(ended: Ended, report: Path, log: Path, limits: ExecutionLimits) -> Ending:
+def judge(ended: Ended, limits: ExecutionLimits) -> Ending:
     """What the end of a child that nobody killed means."""
     cpu = ended.cpu_seconds
     if ended.status is None:
         return Ending(OutcomeKind.RUNTIME_FAULT, f"the run was lost: {ended.why}")
     try:
-        found = json.loads(report.read_bytes())
+        found = json.loads(ended.report)
         if found["kind"] != "damaged":
             kind = OutcomeKind(found["kind"])
             return Ending(kind, found["message"], found["exit_code"], found, cpu)
-    except (OSError, ValueError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass  # it died without a report, or while it wrote it
     else:
         return Ending(OutcomeKind.RUNTIME_FAULT, found["message"], report=found, cpu_seconds=cpu)
@@ -121,7 +121,7 @@ def judge(ended: Ended, report: Path, log: Path, limits: ExecutionLimits) -> End
         limits.cpu_seconds is not None and cpu is not None and cpu >= limits.cpu_seconds
     ):
         return Ending(OutcomeKind.OUT_OF_TIME, _cpu_message(limits), cpu_seconds=cpu)
-    said = log.read_bytes()[-1000:].decode("utf-8", "replace").strip() if log.exists() else ""
+    said = ended.said.strip()
     if "memory allocation of" in said or "MemoryError" in said:
         message = f"the WASM runtime found no more memory for it: {said}"
         return Ending(OutcomeKind.OUT_OF_MEMORY, message, cpu_seconds=cpu)

@@ -7,14 +7,16 @@ end here with no status, which is a fault of the runtime and is tried again.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
 import weakref
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sp_plugin import wasm_runtime
 
@@ -42,11 +44,16 @@ def runtime_environment() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a child ended: its wait status, `None` if it was lost with the zygote, and the CPU seconds it took."""
+    """How a child ended: its wait status, `None` if it was lost with the zygote, and the CPU seconds it took.
+
+    `report` is what it wrote itself, unread: it may be cut short or anything. `said` is the end of the runtime's own standard error.
+    """
 
     status: int | None
     cpu_seconds: float | None = None
     why: str = ""
+    report: str = ""
+    said: str = ""
 
     @property
     def exit_code(self) -> int | None:
@@ -110,12 +117,12 @@ class Zygote:
             message = f"the process that runs WASM programs did not start in {_START_SECONDS:g} s"
             raise ZygoteLost(message) from error
 
-    def start(self, plan: Path) -> Run:
-        """A child for the plan in that file; its end is known from `Run.ended`."""
+    def start(self, plan: Mapping[str, Any]) -> Run:
+        """A child for a plan (`sp_plugin.wasm_runtime.guest`); its end is known from `Run.ended`."""
         self._last += 1
         run = Run(self._last, self._loop)
         self._runs[run.number] = run
-        self._tell(f"run {run.number} {plan}")
+        self._tell(f"run {run.number} {json.dumps(plan)}")
         return run
 
     def hold(self, run: Run, *, still: bool) -> None:
@@ -177,8 +184,13 @@ class Zygote:
                 run.pid = int(words[1])
         elif run := self._runs.pop(int(words[0]), None):
             if verb == "ended":
-                status, milliseconds = words[1].split(" ")
-                ended = Ended(int(status), int(milliseconds) / 1000)
+                status, milliseconds, said, report = words[1].split(" ", 3)
+                ended = Ended(
+                    int(status),
+                    int(milliseconds) / 1000,
+                    report=report,
+                    said="" if said == "-" else bytes.fromhex(said).decode("utf-8", "replace"),
+                )
             else:
                 ended = Ended(None, why=" ".join(words[1:]))
             if not run.ended.done():

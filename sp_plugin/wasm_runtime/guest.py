@@ -2,7 +2,7 @@
 
 The plan (JSON): flavour, modules [{name, path, sha256, form, exports}] in the order of linking, the program itself last,
 entry_point, argv, env, preopens [[host, guest, writable]], stdout, stderr (paths), stream_bytes, memory_bytes, cpu_seconds,
-fuel, file_bytes, log, report. The report (JSON): `kind` (an OutcomeKind, or `damaged` with the `sha256` of the program whose
+fuel, file_bytes. The report (JSON): `kind` (an OutcomeKind, or `damaged` with the `sha256` of the program whose
 compiled code is not what the sidecar recorded), `exit_code`, `message`, `memory_bytes` (a module's linear memory at its end;
 what a component's process grew by at most), `fuel`, `stdout_truncated`, `stderr_truncated`, `warnings`.
 """

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from sp_plugin.wasm_runtime.seccomp import deny_system_calls
 
-__all__ = ["close_inherited_files", "die_with", "limit_process", "step_back", "wall_in"]
+__all__ = ["REPORT_FD", "die_with", "keep_files", "limit_process", "step_back", "wall_in"]
 
+REPORT_FD: Final = 3
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 _FILES: Final = 1024
 # Beside the guest's memory: the interpreter, the runtime, its threads' stacks and the loaded code.
@@ -34,14 +35,14 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-def close_inherited_files(log: str) -> None:
-    """Standard input and output become /dev/null, standard error the log; all else is closed."""
+def keep_files(errors: int, report: int) -> None:
+    """Standard input and output become /dev/null, standard error and `REPORT_FD` these two; all else is closed."""
     null = os.open(os.devnull, os.O_RDWR)
-    log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(null, 0)
     os.dup2(null, 1)
-    os.dup2(log_fd, 2)
-    os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    os.dup2(errors, 2)
+    os.dup2(report, REPORT_FD)
+    os.closerange(REPORT_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def limit_process(plan: Mapping[str, Any]) -> None:

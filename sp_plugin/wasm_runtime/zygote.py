@@ -1,8 +1,11 @@
 """The waiting process: it forks a child for each run, tells how each ended, and kills on request.
 
-Lines on standard input: `run <id> <plan file>`, `kill <id>`, `stop <id>`, `continue <id>`. Lines on standard output: `ready`, `started <id> <pid>`,
-`failed <id> <why>`, `ended <id> <wait status> <CPU milliseconds>`. At the end of its input it kills what runs and exits.
-It has one thread and checks that before each fork.
+Lines on standard input: `run <id> <plan>`, `kill <id>`, `stop <id>`, `continue <id>`. Lines on standard output: `ready`,
+`started <id> <pid>`, `failed <id> <why>`, `ended <id> <wait status> <CPU milliseconds> <said> <report>`. At the end of its
+input it kills what runs and exits. It has one thread and checks that before each fork.
+
+Plan and report are JSON in one line (`guest`), and what the runtime itself wrote to standard error is hexadecimal, or `-`. A child
+gives its report back through a pipe: files of their own would take longer to make than a small program runs.
 """
 
 from __future__ import annotations
@@ -13,14 +16,16 @@ import os
 import selectors
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple, NoReturn
 
 from sp_plugin.wasm_runtime.engines import FLAVOURS
 from sp_plugin.wasm_runtime.guest import Runtime, run_plan
 from sp_plugin.wasm_runtime.sandbox import (
-    close_inherited_files,
+    REPORT_FD,
     die_with,
+    keep_files,
     limit_process,
     step_back,
     wall_in,
@@ -31,6 +36,8 @@ __all__ = ["main"]
 
 _TASKS: Final = Path("/proc/self/task")
 _CHUNK: Final = 1 << 16
+_MOST_MESSAGE: Final = 4000  # characters: with all else a report fits into a pipe
+_MOST_SAID: Final = 1000  # bytes, the last ones
 _SIGNALS: Final = {
     "kill": signal.SIGKILL,
     "stop": signal.SIGSTOP,
@@ -48,10 +55,16 @@ def main(parent: int) -> None:
     zygote.serve()
 
 
+class _Child(NamedTuple):
+    run: str
+    said: int  # pipes to read, once it has ended
+    report: int
+
+
 class _Zygote:
     def __init__(self) -> None:
         self._runtimes = {flavour: Runtime(flavour) for flavour in FLAVOURS}
-        self._children: dict[int, str] = {}  # run by process
+        self._children: dict[int, _Child] = {}  # by process
         self._wake_read, wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(wake_write, False)
@@ -92,36 +105,46 @@ class _Zygote:
             except (OSError, RuntimeError) as error:
                 self._say(f"failed {run} {error}")
         elif verb in _SIGNALS:
-            for pid, run in self._children.items():
-                if run == rest:  # not reaped yet, so the number is still its own
+            for pid, child in self._children.items():
+                if child.run == rest:  # not reaped yet, so the number is still its own
                     os.kill(pid, _SIGNALS[verb])
 
     def _fork(self, run: str, plan: str) -> None:
         parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            self._be_child(parent, plan)
-        self._children[pid] = run
+        said, said_end = _pipe()
+        report, report_end = _pipe()
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._be_child(parent, plan, said_end, report_end)
+        except OSError:
+            os.close(said)
+            os.close(report)
+            raise
+        finally:
+            os.close(said_end)
+            os.close(report_end)
+        self._children[pid] = _Child(run, said, report)
         self._say(f"started {run} {pid}")
 
-    def _be_child(self, parent: int, path: str) -> None:
+    def _be_child(self, parent: int, text: str, said: int, reported: int) -> NoReturn:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             die_with(parent)
             os.setsid()
-            with open(path, "rb") as file:  # noqa: PTH123  the child imports as little as it can
-                plan = json.load(file)
-            close_inherited_files(plan["log"])
+            keep_files(said, reported)
+            plan = json.loads(text)
             limit_process(plan)
             step_back()
             wall_in()
             report = run_plan(plan, self._runtimes[plan["flavour"]])
-            fd = os.open(plan["report"], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            write_all(fd, json.dumps(report).encode())
+            report["message"] = report["message"][:_MOST_MESSAGE]
+            write_all(REPORT_FD, json.dumps(report).encode())
             os._exit(0)
         except BaseException as error:  # noqa: BLE001  a forked child must not return into the zygote's loop
-            os.write(2, f"{type(error).__name__}: {error}\n".encode("utf-8", "replace")[:2000])
+            with suppress(OSError):  # it takes no more
+                os.write(2, f"{type(error).__name__}: {error}\n".encode("utf-8", "replace")[:2000])
             os._exit(70)
 
     def _reap(self) -> None:
@@ -132,10 +155,12 @@ class _Zygote:
                 return
             if pid == 0:
                 return
-            run = self._children.pop(pid, None)
-            if run is not None:
+            child = self._children.pop(pid, None)
+            if child is not None:
                 used = round((usage.ru_utime + usage.ru_stime) * 1000)
-                self._say(f"ended {run} {status} {used}")
+                said = _drain(child.said)[-_MOST_SAID:].hex() or "-"
+                report = _drain(child.report).decode("utf-8", "replace")
+                self._say(f"ended {child.run} {status} {used} {said} {report}")
 
     def _kill_all(self) -> None:
         for pid in self._children:
@@ -145,6 +170,24 @@ class _Zygote:
 
     def _say(self, line: str) -> None:
         write_all(1, line.replace("\n", " ").encode("utf-8", "replace") + b"\n")
+
+
+def _pipe() -> tuple[int, int]:
+    """Its ends, to read and to write, neither of which waits: what no longer fits is lost."""
+    ends = os.pipe()
+    for end in ends:
+        os.set_blocking(end, False)
+    return ends
+
+
+def _drain(pipe: int) -> bytes:
+    """All that was written into it by a process that is gone; it is closed then."""
+    try:
+        return os.read(pipe, _CHUNK)  # as much as a pipe holds
+    except BlockingIOError:  # something of that process still has its other end
+        return b""
+    finally:
+        os.close(pipe)
 
 
 def _check_threads() -> None:
