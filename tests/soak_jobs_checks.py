@@ -78,7 +78,6 @@ def _root_of(soak: Soak, answer: dict[str, Any]) -> str | None:
         if item["ComputeState"]["StateType"] == _COMPLETED:
             home = soak.process.data_dir / "results" / item["ID"]
             record = json.loads((home / "run-record.json").read_text())
-            assert (home / "results.tar.gz").is_file()
             return str(record["output"]["root_cid"])
     return None
 
@@ -93,7 +92,6 @@ async def check_nothing_is_left(soak: Soak) -> None:
     assert left == []
     for folder in (data / "runs", data / "resolving"):
         assert not folder.exists() or list(folder.iterdir()) == []
-    assert list((data / "cache" / "compiled" / "wasm").glob("run-*")) == []
     half_made = [str(path.relative_to(data)) for path in data.rglob("*.tmp")]
     assert half_made == [], half_made
     if soak.engine is not None:

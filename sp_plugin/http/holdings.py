@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
+import structlog
 from aiohttp import web
 
 from lotus_client.address import Address
 from sp_plugin.config import DatasetConfig, Scope
 from sp_plugin.config.example import plain_values
-from sp_plugin.errors import Conflict, NotFound
+from sp_plugin.errors import Away, Conflict, NotFound
 from sp_plugin.http.auth import needs, refusal_of
 from sp_plugin.http.gaps import gaps_json
 from sp_plugin.http.parts import PARTS
 from sp_plugin.http.requests import number
 from sp_plugin.jobs.states import ExecutionState
 from sp_plugin.known_pieces import KnownPiece, PieceName, datasets_naming, find_inside
-from sp_plugin.publishers.base import RECORD_NAME
-from sp_plugin.publishers.local import archive_path, pack_archive
+from sp_plugin.publishers.local import kept_archive
 from sp_plugin.store.sub_pieces import SubPieceRepository, outer_of
 
 __all__ = ["piece_json", "routes"]
@@ -30,6 +29,8 @@ _CHUNK: Final = 1 << 20
 _ALL: Final = 100_000
 _MOST: Final = 1 << 62
 _EXECUTION: Final = re.compile(r"e-[0-9a-f-]{36}")
+
+log = structlog.get_logger()
 
 routes = web.RouteTableDef()
 
@@ -170,16 +171,12 @@ async def download(request: web.Request) -> web.StreamResponse:
     directory = parts.results_dir / name
     if not _EXECUTION.fullmatch(name) or not (directory / "files").is_dir():
         raise NotFound("result", name)
-    archive = await asyncio.to_thread(_archive, directory)
+    try:
+        archive = await asyncio.to_thread(kept_archive, directory)
+    except OSError as error:
+        log.warning("archive_not_made", execution_id=name, error=str(error))
+        raise Away(f"the archive cannot be made now: {error.strerror}; try again later") from error
     return web.FileResponse(archive, headers={"Content-Type": "application/gzip"})
-
-
-def _archive(home: Path) -> Path:
-    """The archive of kept results. The publisher `local` has made it; for the others it is made at the first download."""
-    archive = archive_path(home.parent, home.name)
-    if not archive.is_file():
-        pack_archive(home / "files", archive, home / RECORD_NAME)
-    return archive
 
 
 def piece_json(request: web.Request, known: KnownPiece) -> dict[str, Any]:

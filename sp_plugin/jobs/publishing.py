@@ -1,7 +1,7 @@
 """Publishing what a finished run left, with patience: a failure here costs no second run.
 
-Results are shipped with a signed record of the run, made before they are published (it cannot say where they went); the record
-that is kept says that, too.
+Results that go elsewhere take a signed record of the run along, made before (it cannot say where they went); the record that is
+kept says that, too.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from sp_plugin.publishers.base import (
     RECORD_NAME,
     PublishContext,
     Published,
+    Publisher,
     PublishError,
     Results,
 )
-from sp_plugin.publishers.local import archive_path, pack_archive
 from sp_plugin.store.jobs import ExecutionResult, Lease
 
-__all__ = ["PAUSES", "Publishing", "denied_in", "ship", "write_record"]
+__all__ = ["PAUSES", "Publishing", "denied_in", "write_record"]
 
 PAUSES: Final = (1.0, 4.0, 15.0, 60.0)  # seconds between tries of one attempt
 
@@ -63,34 +63,31 @@ class Publishing:
         self._key = key
         self._pauses = pauses
         results = context.results_dir
+        self._written: set[str] = set()  # executions whose last record lies there already
         self.unpublished = UnpublishedRuns(results.with_name("unpublished"), results)
 
     def signed(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """The record with the sidecar's signature, if it has a key."""
         return dict(record) if self._key is None else sign_record(record, self._key)
 
-    async def publish_first(
-        self, lease: Lease, spec: JobSpec, run: FinishedRun, cancel: asyncio.Event
-    ) -> ExecutionResult:
-        """Publish a run that ended just now; from here on it need not run again. Call `recorded` when the end is in the store.
+    def keep(self, spec: JobSpec, run: FinishedRun) -> None:
+        """Note a run that ended just now, with a record for its publisher: from here on it need not run again. Blocking.
 
         Raises:
-            OSError: the disk does not take its record.
+            OSError: the disk does not take it.
         """
-        home, record = self._context.results_dir / run.execution_id, self.signed(run.record)
-
-        def keep() -> None:
-            ship(home, record)
-            self.unpublished.save(run)
-
-        await asyncio.to_thread(keep)
-        return await self.publish(lease, spec, run, cancel)
+        if self._sends(spec):
+            write_record(self._home(run.execution_id), self.signed(run.record))
+        self.unpublished.save(run)
 
     async def publish(
         self, lease: Lease, spec: JobSpec, run: FinishedRun, cancel: asyncio.Event
     ) -> ExecutionResult:
-        """How the execution ended: `finished`, `publish_failed`, or `output_refused` if it is on a denylist by now."""
-        home = self._context.results_dir / run.execution_id
+        """How a run ended that was kept: `finished`, `publish_failed`, or `output_refused` if it is on a denylist by now.
+
+        Call `recorded` when the store knows it.
+        """
+        home = self._home(run.execution_id)
         denylist = self._denylist()
         if len(denylist) and (
             denied := await asyncio.to_thread(denied_in, home / "results.car", denylist)
@@ -99,13 +96,18 @@ class Publishing:
             return self._failed(lease, run, OutcomeKind.OUTPUT_REFUSED, str(denied))
         try:
             published = await self._patiently(spec, self._results(run), cancel)
+            record = self._record(lease, run, OutcomeKind.FINISHED, published.details)
+            if not self._sends(
+                spec
+            ):  # nothing leaves with another record, so this one may lie there at once
+                await asyncio.to_thread(write_record, home, record)
+                self._written.add(lease.execution_id)
         except (PublishError, OSError, Interrupted) as error:
             why = str(error) or "the job was stopped meanwhile"
             message = f"results are kept, but not published: {why}"
             result = self._failed(lease, run, OutcomeKind.PUBLISH_FAILED, message)
             await asyncio.to_thread(self.unpublished.save, replace(run, usage_counted=True))
             return result
-        record = self._record(lease, run, OutcomeKind.FINISHED, published.details)
         return ExecutionResult(
             state=ExecutionState.COMPLETED,
             outcome=OutcomeKind.FINISHED.value,
@@ -116,29 +118,41 @@ class Publishing:
             run_record=record,
         )
 
-    def recorded(self, lease: Lease, result: ExecutionResult) -> None:
+    async def recorded(self, lease: Lease, result: ExecutionResult) -> None:
         """The store knows how the execution ended: a published run is over, and its record beside the results may say where they went.
 
         Until then it could be published again, with the same record.
         """
-        if result.state is ExecutionState.COMPLETED:
+        if result.state is not ExecutionState.COMPLETED:
+            return
+        if lease.execution_id in self._written:
+            self._written.discard(lease.execution_id)
+        else:
             try:
-                write_record(self._context.results_dir / lease.execution_id, result.run_record)
+                home = self._home(lease.execution_id)
+                await asyncio.to_thread(write_record, home, result.run_record)
             except OSError as error:  # the store has it
                 log.warning("record_not_written", execution_id=lease.execution_id, error=str(error))
-            self.unpublished.forget(lease.job.id)
+        self.unpublished.forget(lease.job.id)
 
-    def ship_unpublished(self, execution_id: str, record: Mapping[str, Any]) -> None:
+    def lay_beside(self, execution_id: str, record: Mapping[str, Any]) -> None:
         """Put the record of a run that is not published beside what was kept of it. A disk that takes no more is logged."""
-        home = self._context.results_dir / execution_id
+        home = self._home(execution_id)
         try:
             if (home / "files").is_dir():
-                ship(home, record)
+                write_record(home, record)
         except OSError as error:  # the store has the record all the same
             log.warning("record_not_written", execution_id=execution_id, error=str(error))
 
+    def _home(self, execution_id: str) -> Path:
+        return self._context.results_dir / execution_id
+
+    def _sends(self, spec: JobSpec) -> bool:
+        """Whether the results go elsewhere, and their record with them."""
+        return getattr(_publisher_of(_config_of(spec)), "sends", True)
+
     def _results(self, run: FinishedRun) -> Results:
-        home = self._context.results_dir / run.execution_id
+        home = self._home(run.execution_id)
         return Results(
             job_id=run.job_id,
             execution_id=run.execution_id,
@@ -152,10 +166,8 @@ class Publishing:
         )
 
     async def _patiently(self, spec: JobSpec, results: Results, cancel: asyncio.Event) -> Published:
-        config = spec.task.publisher
-        if config.is_blank:
-            config = SpecConfig.model_validate({"Type": DEFAULT_PUBLISHER})
-        publisher = next(p for name, p in PUBLISHERS.items() if name.casefold() == config.kind)
+        config = _config_of(spec)
+        publisher = _publisher_of(config)
         params = params_of(self._kinds, "publisher", config)
         for pause in self._pauses:
             try:
@@ -192,18 +204,21 @@ class Publishing:
         )
 
 
-def ship(home: Path, record: Mapping[str, Any]) -> None:
-    """Put the record beside the results in `home`, and both into the archive that people fetch.
+def _config_of(spec: JobSpec) -> SpecConfig:
+    config = spec.task.publisher
+    return SpecConfig.model_validate({"Type": DEFAULT_PUBLISHER}) if config.is_blank else config
 
-    Raises:
-        OSError: the disk does not take them.
-    """
-    write_record(home, record)
-    pack_archive(home / "files", archive_path(home.parent, home.name), home / RECORD_NAME)
+
+def _publisher_of(config: SpecConfig) -> Publisher:
+    return next(p for name, p in PUBLISHERS.items() if name.casefold() == config.kind)
 
 
 def write_record(home: Path, record: Mapping[str, Any]) -> None:
-    """Put the record beside the results, whole or not at all."""
+    """Put the record beside the results, whole or not at all.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
     path = home / RECORD_NAME
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")

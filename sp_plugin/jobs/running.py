@@ -58,7 +58,7 @@ from sp_plugin.jobs.removal import remove_soon, remove_tree
 from sp_plugin.jobs.signals import Interrupted, unless
 from sp_plugin.jobs.spec import InputSourceSpec, JobSpec
 from sp_plugin.jobs.states import ExecutionState
-from sp_plugin.jobs.unpublished import finished_run, run_output
+from sp_plugin.jobs.unpublished import FinishedRun, finished_run, run_output
 from sp_plugin.jobs.verifying import Verification, run_again
 from sp_plugin.publishers.base import PublishContext
 from sp_plugin.store.jobs import ExecutionResult, JobRecord, Lease
@@ -110,6 +110,14 @@ class _Prepared:
     program: ResolvedProgram
     inputs: Sequence[Materialised]
     request: ExecutionRequest
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    kind: OutcomeKind
+    message: str
+    record: Mapping[str, Any]
+    run: FinishedRun | None = None  # to be published
 
 
 class JobRunner:
@@ -218,7 +226,7 @@ class JobRunner:
 
     async def recorded(self, lease: Lease, result: ExecutionResult) -> None:
         """To be called when the queue knows the result: only then nothing of the run is needed to go on with it."""
-        await asyncio.to_thread(self._publishing.recorded, lease, result)
+        await self._publishing.recorded(lease, result)
 
     def mounted(self) -> frozenset[Path]:
         """The files and directories that are inputs of runs now."""
@@ -339,14 +347,40 @@ class JobRunner:
         started: int,
         cancel: asyncio.Event,
     ) -> ExecutionResult:
+        kept = await asyncio.to_thread(
+            self._kept, lease, prepared, outcome, verification, started=started, epoch=self._head()
+        )
+        if kept.run is not None:
+            return await self._publishing.publish(lease, prepared.spec, kept.run, cancel)
+        return ExecutionResult(
+            state=_state_of(kept.kind),
+            outcome=kept.kind.value,
+            message=kept.message,
+            exit_code=outcome.exit_code,
+            run_output=run_output(outcome, kept.message),
+            published={"Type": "", "Params": {}},
+            run_record=kept.record,
+        )
+
+    def _kept(
+        self,
+        lease: Lease,
+        prepared: _Prepared,
+        outcome: ExecutionOutcome,
+        verification: Verification | None,
+        *,
+        started: int,
+        epoch: Epoch,
+    ) -> _Kept:
+        """The results packed where they stay, and all that is needed to publish them written down. Blocking."""
         kind, message = outcome.kind, outcome.message
         if verification is not None:
             kind, message = verification.kind, verification.message
         packed: PackedResults | None = None
         try:
-            packed = await asyncio.to_thread(self._keep, lease.execution_id, prepared.request)
+            packed = self._keep(lease.execution_id, prepared.request)
             if prepared.spec.task.publisher.kind == "filecoin":
-                await asyncio.to_thread(note_brought, packed.car.parent, prepared.inputs)
+                note_brought(packed.car.parent, prepared.inputs)
         except OutputTooLarge as error:
             kind, message = _first_fault(kind, message, OutcomeKind.OUT_OF_DISK, str(error))
         except OutputRefused as error:
@@ -356,30 +390,22 @@ class JobRunner:
         if kind is OutcomeKind.FINISHED and outcome.exit_code:
             message = f"the program ended with exit code {outcome.exit_code}"
         ended = self._clock()
-        record = run_record(lease, prepared.bundle, prepared.inputs, outcome, packed) | {
-            "epoch": self._head()
-        }
-        record |= {"outcome": kind.value, "published": {}}
+        record = run_record(lease, prepared.bundle, prepared.inputs, outcome, packed)
+        record |= {"epoch": epoch, "outcome": kind.value, "published": {}}
         record |= {"started_at_ms": started // _MILLI, "ended_at_ms": ended // _MILLI}
         record["verification"] = None if verification is None else verification.to_json()
         if kind is OutcomeKind.FINISHED and packed is not None:
             run = finished_run(lease, packed, outcome, record, message=message, ended_at=ended)
             try:
-                return await self._publishing.publish_first(lease, prepared.spec, run, cancel)
+                self._publishing.keep(prepared.spec, run)
             except OSError as error:
                 kind, message = OutcomeKind.PUBLISH_FAILED, f"the results cannot be kept: {error}"
                 record["outcome"] = kind.value
+            else:
+                return _Kept(kind, message, record, run)
         record = self._publishing.signed(record)
-        await asyncio.to_thread(self._publishing.ship_unpublished, lease.execution_id, record)
-        return ExecutionResult(
-            state=_state_of(kind),
-            outcome=kind.value,
-            message=message,
-            exit_code=outcome.exit_code,
-            run_output=run_output(outcome, message),
-            published={"Type": "", "Params": {}},
-            run_record=record,
-        )
+        self._publishing.lay_beside(lease.execution_id, record)
+        return _Kept(kind, message, record)
 
     def _keep(self, execution_id: str, request: ExecutionRequest) -> PackedResults:
         """Check and move the results to their final place and pack them; refused outputs are dropped, streams are kept."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -56,6 +56,9 @@ class FinishedRun:
         run = cls(**values)
         Cid.parse(run.root)
         return run
+
+
+_FIELDS: Final = tuple(field.name for field in fields(FinishedRun))
 
 
 def finished_run(
@@ -111,7 +114,9 @@ class UnpublishedRuns:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(run.job_id)
         temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(json.dumps({"schema": _SCHEMA, **asdict(run)}))
+        temporary.write_text(
+            json.dumps({"schema": _SCHEMA} | {name: getattr(run, name) for name in _FIELDS})
+        )
         temporary.rename(path)
 
     def forget(self, job_id: str) -> None:

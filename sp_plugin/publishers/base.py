@@ -1,9 +1,9 @@
 """What a publisher must do with a run's results, and where a new one registers.
 
 As with sources: one module in this package, a class registered under the `Type` people write, nothing else to edit.
-A publisher is called once a results directory (`stdout`, `stderr`, `exitCode`, one directory per output), its CAR, the signed
-record of the run and an archive of all exist. It sends the record along. It may be called again for the same run after a failure
-or a crash, and must then give the same answer.
+A publisher is called once a results directory (`stdout`, `stderr`, `exitCode`, one directory per output), its CAR and the signed
+record of the run exist. It sends the record along; one that sends nothing anywhere says so by `sends = False`, and finds no record
+yet. It may be called again for the same run after a failure or a crash, and must then give the same answer.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Publisher `local`: results stay on this host, as files, as a CAR and as the tar.gz that Bacalhau's clients fetch."""
+"""Publisher `local`: results stay on this host, as files and as a CAR; the tar.gz that Bacalhau's clients fetch is made for the first of them."""
 
 from __future__ import annotations
 
-import asyncio
 import gzip
+import secrets
 import tarfile
 from pathlib import Path
 from typing import Final
@@ -13,12 +13,11 @@ from sp_plugin.publishers.base import (
     RECORD_NAME,
     PublishContext,
     Published,
-    PublishError,
     Results,
     register_publisher,
 )
 
-__all__ = ["LocalParams", "LocalPublisher", "archive_path", "pack_archive"]
+__all__ = ["LocalParams", "LocalPublisher", "kept_archive", "pack_archive"]
 
 _PATH: Final = "/api/v1/sp/results"
 
@@ -29,27 +28,29 @@ class LocalParams(Params):
 
 @register_publisher("local")
 class LocalPublisher:
-    """Every run keeps its results directory and its archive; this says where to fetch them."""
+    """Every run keeps its results; this says where to fetch them."""
 
     params = LocalParams
+    sends = False
 
     async def publish(
         self, params: LocalParams, results: Results, context: PublishContext
     ) -> Published:
         """See `Publisher.publish`."""
-        archive = archive_path(context.results_dir, results.execution_id)
-        try:
-            if not archive.is_file():  # a run packs it, whatever its publisher
-                await asyncio.to_thread(pack_archive, results.directory, archive, results.record)
-        except OSError as error:
-            raise PublishError(f"the results archive cannot be written: {error}") from error
         url = f"{(context.public_url or '').rstrip('/')}{_PATH}/{results.execution_id}.tar.gz"
-        return Published("urlDownload", {"URL": url}, {"archive": str(archive)})
+        return Published("urlDownload", {"URL": url}, {"directory": str(results.directory)})
 
 
-def archive_path(results_dir: Path, execution_id: str) -> Path:
-    """Where the archive of an execution's results lies."""
-    return results_dir / execution_id / "results.tar.gz"
+def kept_archive(home: Path) -> Path:
+    """The archive of the results kept in `home`, packed now if nobody wanted it before. Blocking.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    archive = home / "results.tar.gz"
+    if not archive.is_file():
+        pack_archive(home / "files", archive, home / RECORD_NAME)
+    return archive
 
 
 def pack_archive(directory: Path, archive: Path, record: Path | None = None) -> None:
@@ -58,7 +59,9 @@ def pack_archive(directory: Path, archive: Path, record: Path | None = None) -> 
     Raises:
         OSError: the disk does not take it.
     """
-    temporary = archive.with_name(archive.name + ".tmp")
+    temporary = archive.with_name(
+        f"{archive.name}.{secrets.token_hex(4)}.tmp"
+    )  # two may want it at once
     try:
         with (
             temporary.open("wb") as out,

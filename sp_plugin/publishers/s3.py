@@ -26,7 +26,7 @@ from sp_plugin.publishers.base import (
     Results,
     register_publisher,
 )
-from sp_plugin.publishers.local import archive_path
+from sp_plugin.publishers.local import kept_archive
 from sp_plugin.publishers.s3_buckets import Bucket, BucketError, StoredObject
 
 __all__ = ["S3Params", "S3Publisher", "why_not_bucket"]
@@ -90,7 +90,7 @@ class S3Publisher:
         else:
             key = key if key.endswith("/") else f"{key}/"
         try:
-            put = await asyncio.to_thread(_put, bucket, key, _files(results, context, is_archive))
+            put = await asyncio.to_thread(_put, bucket, key, results, is_archive=is_archive)
         except BucketError as error:
             raise PublishError(str(error), again=error.again) from error
         return Published("s3", _source(bucket, key, put, is_archive), {"objects": len(put)})
@@ -121,10 +121,10 @@ def _filled(key: str, results: Results, context: PublishContext) -> str:
     return _PLACEHOLDER.sub(lambda match: values[match[1]], key)
 
 
-def _files(results: Results, context: PublishContext, is_archive: bool) -> list[tuple[str, Path]]:
+def _files(results: Results, *, is_archive: bool) -> list[tuple[str, Path]]:
     """(rest of the key, file) for each object; the record comes last, so that where it is everything is."""
     if is_archive:
-        return [("", archive_path(context.results_dir, results.execution_id))]
+        return [("", kept_archive(results.directory.parent))]
     return [*_plain(results.directory), (RECORD_NAME, results.record)]
 
 
@@ -134,7 +134,8 @@ def _plain(directory: Path) -> Iterator[tuple[str, Path]]:
             yield path.relative_to(directory).as_posix(), path
 
 
-def _put(bucket: Bucket, key: str, files: list[tuple[str, Path]]) -> list[StoredObject]:
+def _put(bucket: Bucket, key: str, results: Results, *, is_archive: bool) -> list[StoredObject]:
+    files = _files(results, is_archive=is_archive)
     long = [name for name, _ in files if len((key + name).encode()) > _MAX_KEY]
     if long:
         raise BucketError(

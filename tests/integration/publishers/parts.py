@@ -8,7 +8,7 @@ from typing import Any
 
 from lotus_client.types import PaddedPieceSize
 from sp_plugin.jobs.outputs import pack_results
-from sp_plugin.jobs.publishing import ship
+from sp_plugin.jobs.publishing import write_record
 from sp_plugin.publishers.base import PublishContext, Results
 
 ENDED = 1_795_592_123_456_789_000  # 2026-11-25 07:35:23 UTC
@@ -23,7 +23,7 @@ def results_in(folder: Path, text: str = "alpha", **changes: Any) -> Results:
     (home / "files" / "exitCode").write_text("0")
     (home / "files" / "outputs" / "sub" / "a.txt").write_text(text)
     packed = pack_results(home / "files", home / "results.car")
-    ship(home, RECORD)
+    write_record(home, RECORD)
     assert json.loads((home / "run-record.json").read_text()) == RECORD
     values = {
         "job_id": "j-1",

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import io
+import json
+import tarfile
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -86,6 +91,37 @@ async def test_every_error_has_the_envelope(devnet: Devstack, tmp_path: Path):
             assert (error["Status"], error["Code"]) == (status, code)
             assert error["Message"]
         assert (await answer(sidecar, "GET", JOBS))[0] == 200
+
+
+async def test_an_archive_is_made_for_whoever_fetches_first(
+    devnet: Devstack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with running(write_config(devnet, tmp_path)) as sidecar:
+        name = f"e-{UUID(int=7)}"
+        home = sidecar.sidecar.data.results / name
+        (home / "files").mkdir(parents=True)
+        (home / "files" / "stdout").write_text("hello")
+
+        async def fetch() -> tuple[int, bytes]:
+            url = f"{sidecar.sidecar.url}/api/v1/sp/results/{name}.tar.gz"
+            async with sidecar._session.get(url, headers=sidecar.headers) as response:
+                return response.status, await response.read()
+
+        def no_room(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as full:
+            full.setattr("sp_plugin.publishers.local.pack_archive", no_room)
+            status, body = await fetch()
+        assert status == 503
+        assert "No space left on device" in json.loads(body)["Message"]
+
+        (first, one), (second, other) = await asyncio.gather(fetch(), fetch())
+        assert (first, second) == (200, 200)
+        assert one == other
+        with tarfile.open(fileobj=io.BytesIO(one)) as tar:
+            assert tar.getnames() == ["stdout"]
+        assert sorted(path.name for path in home.iterdir()) == ["files", "results.tar.gz"]
 
 
 async def test_what_a_killed_sidecar_left_is_cleared_at_the_start(devnet: Devstack, tmp_path: Path):

@@ -21,6 +21,7 @@ from lotus_client.cid import Cid
 from sp_plugin.config import load_config
 from sp_plugin.doctor import examine
 from sp_plugin.jobs.records import check_record
+from sp_plugin.publishers.local import kept_archive
 from tests.integration.executors.wasm_programs import program
 from tests.integration.jobs.parts import wasm_job
 from tests.integration.publishers.fake_kubo import FakeKubo, running_kubo
@@ -143,7 +144,7 @@ async def test_a_job_reads_a_url_and_a_gateway_and_its_results_are_pinned(
             assert (rain["payload_bytes"], rain["piece_key"]) == (len(RAIN), None)
             assert rain["sha256"] == hashlib.sha256(RAIN).hexdigest()
             assert (dag["fetched_from"], dag["piece_key"]) == (elsewhere.url, None)
-            with tarfile.open(home / "results.tar.gz") as tar:
+            with tarfile.open(kept_archive(home)) as tar:
                 names = [item.name for item in tar]
             assert names == ["exitCode", "stderr", "stdout", "run-record.json"]
 
