@@ -33,6 +33,7 @@ from sp_plugin.jobs.bundle import BundleConditions, EngineLimits, JobBundler
 from sp_plugin.jobs.fairness import Quota
 from sp_plugin.jobs.hold import Hold
 from sp_plugin.jobs.kinds import load_kinds
+from sp_plugin.jobs.programs import Programs
 from sp_plugin.jobs.queue import JobQueue, QueueRules
 from sp_plugin.jobs.reading import Kinds
 from sp_plugin.jobs.removal import remove_tree
@@ -221,7 +222,8 @@ def open_workshop(
         validity=validity,
         check=publisher_check(config.jobs, kinds, publishing),
     )
-    bundler = JobBundler(kinds, executors, context, conditions, data.resolving)
+    programs = Programs(kinds, executors)
+    bundler = JobBundler(kinds, programs, context, conditions, data.resolving)
     settings = RunSettings(
         work_dir=data.runs,
         context=context,
@@ -238,7 +240,7 @@ def open_workshop(
         hold=hold,
         record_key=data.record_key(),
     )
-    runner = JobRunner(kinds, executors, settings, clock, head)
+    runner = JobRunner(kinds, programs, settings, clock, head)
     return Workshop(
         kinds, bundler, runner, executors, data=data, workers=config.jobs.workers, hold=hold
     )

@@ -25,7 +25,7 @@ from sp_plugin.errors import BadInput
 __all__ = ["bundle_from_json", "recorded_bundle"]
 
 _KNOWN: Final[dict[bytes, Bundle]] = {}  # by digest, the oldest first
-_MOST_KNOWN: Final = 256
+_MOST_KNOWN: Final = 2048  # some kilobytes each
 
 
 def bundle_from_json(recorded: Mapping[str, Any], digest: bytes | None = None) -> Bundle:

@@ -155,7 +155,7 @@ class InputSource(Protocol):
         ...
 
     async def materialise(self, params: Any, context: InputContext, into: Path) -> Materialised:
-        """The bytes, below the empty directory `into` or in place when that is read-only and ours to show.
+        """The bytes, as a file or directory made at `into`, where nothing is yet; or in place when that is read-only and ours to show.
 
         Raises:
             InputMissing: it is not here or not readable.

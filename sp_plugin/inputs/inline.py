@@ -79,20 +79,24 @@ class InlineSource:
     ) -> Materialised:
         """See `InputSource.materialise`."""
         media_type, data = _decode(params.url)
-        target = into / "inline"
         if media_type != "application/gzip":
-            target.write_bytes(data)
-            return Materialised(target, len(data))
-        target.mkdir()
+            _write(into, data)
+            return Materialised(into, len(data))
         try:
-            size = await asyncio.to_thread(_unpack, data, target, context.max_inline_bytes)
+            size = await asyncio.to_thread(_unpack, data, into, context.max_inline_bytes)
         except (tarfile.TarError, gzip.BadGzipFile, EOFError, OSError, zlib.error) as error:
             raise InputMissing(f"an inline tar.gz cannot be unpacked: {error}") from error
-        return Materialised(target, size)
+        return Materialised(into, size)
+
+
+def _write(target: Path, data: bytes) -> None:
+    """In the event loop's thread: a job's body is small, and a thread would take longer."""
+    target.write_bytes(data)
 
 
 def _unpack(data: bytes, target: Path, limit: int) -> int:
-    """Regular files and directories of a tar.gz, written below `target`; gives back their bytes."""
+    """Regular files and directories of a tar.gz, written below the new directory `target`; gives back their bytes."""
+    target.mkdir()
     total = count = 0
     with tarfile.open(fileobj=io.BytesIO(data), mode="r|gz") as archive:
         for member in archive:

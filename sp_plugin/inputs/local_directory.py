@@ -60,8 +60,8 @@ class LocalDirectorySource:
     ) -> Materialised:
         """See `InputSource.materialise`."""
         path = _allowed(params, context)
-        size = await asyncio.to_thread(_copy, path, into / "local")
-        return Materialised(into / "local", size)
+        size = await asyncio.to_thread(_copy, path, into)
+        return Materialised(into, size)
 
 
 def _allowed(params: LocalDirectoryParams, context: InputContext) -> Path:

@@ -95,10 +95,8 @@ class UrlDownloadSource:
             raise InputMissing(str(error)) from error
         except FetchFailed as error:
             raise InputAway(str(error)) from error
-        directory = into / "download"
-        directory.mkdir(mode=0o755)
-        await asyncio.to_thread(_link, found.path, directory / file_name_of(params.url))
-        return Materialised(directory, found.size, fetched_from=found.fetched_from)
+        await asyncio.to_thread(_place, found.path, into, file_name_of(params.url))
+        return Materialised(into, found.size, fetched_from=found.fetched_from)
 
 
 async def _found(
@@ -122,8 +120,10 @@ def file_name_of(url: str) -> str:
     return "file" if bad or len(name.encode()) > _MAX_NAME else name
 
 
-def _link(source: Path, target: Path) -> None:
-    """The cached file under another name. A link keeps it there while the run lasts, also if the cache lets it go."""
+def _place(source: Path, directory: Path, name: str) -> None:
+    """The cached file under that name in a new directory. A link keeps it there while the run lasts, also if the cache lets it go."""
+    directory.mkdir(mode=0o755)
+    target = directory / name
     try:
         os.link(source, target)
     except OSError:  # another disk, or a file system without links

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sp_plugin.executors.base import ResolvedProgram
-from sp_plugin.jobs.bundle import program_identity
+from sp_plugin.jobs.programs import program_identity
 from sp_plugin.jobs.spec import JobSpec
 from sp_plugin.store.jobs import Lease
 

@@ -1,13 +1,13 @@
 """From a job's description to the bundle that approvers sign: every input and the program found and named by content.
 
-`JobBundler.resolve` is asked when a job comes in; a run uses `identify_inputs` and `find_program` again and compares, so
+`JobBundler.resolve` is asked when a job comes in; a run uses `identify_inputs` and `Programs.find` again and compares, so
 that only what was approved is run.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,6 @@ from fil_plus.bundle import (
     Bundle,
     BundleInput,
     BundleOutput,
-    ImageKind,
     ResourceLimits,
 )
 from fil_plus.terms import ShareTerms
@@ -25,13 +24,9 @@ from lotus_client.cid import Cid
 from lotus_client.types import ActorId, Epoch
 from sp_plugin.errors import BadInput
 from sp_plugin.executors.base import (
-    DockerProgram,
-    Executor,
-    FileProgram,
     OutcomeKind,
     ProgramMissing,
     ResolvedProgram,
-    WasmProgram,
 )
 from sp_plugin.inputs.base import (
     SOURCES,
@@ -41,6 +36,7 @@ from sp_plugin.inputs.base import (
     InputSource,
     Materialised,
 )
+from sp_plugin.jobs.programs import Programs, program_identity
 from sp_plugin.jobs.reading import Kinds, params_of
 from sp_plugin.jobs.removal import remove_soon
 from sp_plugin.jobs.spec import InputSourceSpec, JobSpec, Task
@@ -50,16 +46,13 @@ __all__ = [
     "BundleConditions",
     "EngineLimits",
     "JobBundler",
-    "ProgramIdentity",
-    "find_program",
     "identify_inputs",
     "materialise_input",
     "pinned_urls",
-    "program_identity",
 ]
 
 DEFAULT_PUBLISHER: Final = "local"
-# Of directories inside one that is new.
+# Of inputs inside a directory that is new.
 _NUMBERS: Final = itertools.count()
 
 
@@ -92,13 +85,13 @@ class JobBundler:
     def __init__(
         self,
         kinds: Kinds,
-        executors: Mapping[str, Executor],
+        programs: Programs,
         context: InputContext,
         conditions: BundleConditions,
         scratch_dir: Path,
     ) -> None:
         self._kinds = kinds
-        self._executors = executors
+        self._programs = programs
         self._context = context
         self._conditions = conditions
         self._scratch_dir = scratch_dir
@@ -117,7 +110,7 @@ class JobBundler:
         self._conditions.check(spec)
         inputs = await identify_inputs(task, self._kinds, self._context)
         pinned = pinned_urls((item.source, item.path, item.cid) for item in inputs)
-        resolved = await self._program(task, replace(self._context, pinned=pinned))
+        resolved = await self._program(task, inputs, replace(self._context, pinned=pinned))
         limits = self._limits(task)
         first, last = self._conditions.validity(spec)
         identity = program_identity(task.engine.kind, resolved)
@@ -146,23 +139,26 @@ class JobBundler:
             fuel=spec.fuel,
         )
 
-    async def _program(self, task: Task, context: InputContext) -> ResolvedProgram:
+    async def _program(
+        self, task: Task, inputs: Sequence[BundleInput], context: InputContext
+    ) -> ResolvedProgram:
         scratch = self._scratch_dir / f"resolve-{uuid4().hex}"
-        scratch.mkdir(mode=0o700, parents=True)
         by_target = {item.target: item for item in task.inputs}
 
         async def find(target: str) -> Path:
+            scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
             found = await materialise_input(by_target[target], self._kinds, context, scratch)
             return found.host_path
 
         try:
-            return await find_program(task, self._kinds, self._executors, find)
+            return await self._programs.find(task, inputs, find)
         except ProgramMissing as error:
             # an engine that does not answer says nothing of the job
             away = error.kind is OutcomeKind.RUNTIME_FAULT
             raise (InputAway if away else InputMissing)(str(error)) from error
         finally:
-            await remove_soon(scratch)
+            if scratch.exists():
+                await remove_soon(scratch)
 
     def _limits(self, task: Task) -> ResourceLimits:
         """What the job asks for, or the defaults.
@@ -202,29 +198,6 @@ class JobBundler:
         return limits
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramIdentity:
-    """A program as bundles name it."""
-
-    engine: str
-    module_sha256: str | None
-    image: str | None
-    image_kind: ImageKind | None
-    entry_point: tuple[str, ...]
-
-
-def program_identity(engine: str, resolved: ResolvedProgram) -> ProgramIdentity:
-    """What a bundle says of this program of an engine (its kind, lower case)."""
-    program = resolved.program
-    if isinstance(program, WasmProgram | FileProgram):
-        entry = (program.entry_point,) if program.entry_point else ()
-        return ProgramIdentity(engine, program.sha256, None, None, entry)
-    assert isinstance(program, DockerProgram)
-    kind = ImageKind.LOCAL if program.reference is None else ImageKind.REGISTRY
-    image = program.reference or program.image_id
-    return ProgramIdentity(engine, None, image, kind, program.entry_point or ())
-
-
 async def identify_inputs(
     task: Task, kinds: Kinds, context: InputContext
 ) -> tuple[BundleInput, ...]:
@@ -260,35 +233,16 @@ def pinned_urls(inputs: Iterable[tuple[str, str | None, Cid]]) -> Mapping[str, C
 async def materialise_input(
     item: InputSourceSpec, kinds: Kinds, context: InputContext, parent: Path
 ) -> Materialised:
-    """The bytes of one input, below a fresh directory in `parent` or shared.
+    """The bytes of one input, under a new name in `parent` or shared.
 
     Raises:
         InputMissing, InputAway: it is not here, or not now; the message names its target.
     """
     into = parent / f"input-{next(_NUMBERS)}"
-    into.mkdir(mode=0o700)
     try:
         return await _source(item).materialise(_params(item, kinds), context, into)
     except (InputMissing, InputAway) as error:
         raise type(error)(f"input {item.target}: {error}") from error
-
-
-async def find_program(
-    task: Task,
-    kinds: Kinds,
-    executors: Mapping[str, Executor],
-    find: Callable[[str], Awaitable[Path]],
-) -> ResolvedProgram:
-    """The program of a task, by its engine's executor.
-
-    Raises:
-        ProgramMissing: it is not here, or the engine is not offered.
-    """
-    executor = executors.get(task.engine.kind)
-    if executor is None:
-        message = f"engine {task.engine.type} is not offered here"
-        raise ProgramMissing(OutcomeKind.INVALID_PROGRAM, message)
-    return await executor.resolve(params_of(kinds, "engine", task.engine), find)
 
 
 def _source(item: InputSourceSpec) -> InputSource:

@@ -37,7 +37,6 @@ from sp_plugin.inputs.base import InputContext, InputMissing, InputSealed, Mater
 from sp_plugin.jobs.approved import system_environment, what_changed
 from sp_plugin.jobs.brought import note_brought
 from sp_plugin.jobs.bundle import (
-    find_program,
     identify_inputs,
     materialise_input,
     pinned_urls,
@@ -51,6 +50,7 @@ from sp_plugin.jobs.outputs import (
     check_outputs,
     pack_results,
 )
+from sp_plugin.jobs.programs import Programs
 from sp_plugin.jobs.publishing import PAUSES, Publishing, denied_in
 from sp_plugin.jobs.reading import Kinds
 from sp_plugin.jobs.records import RECORD_SCHEMA, run_record
@@ -126,13 +126,14 @@ class JobRunner:
     def __init__(
         self,
         kinds: Kinds,
-        executors: Mapping[str, Executor],
+        programs: Programs,
         settings: RunSettings,
         clock: Callable[[], int],
         head: Callable[[], Epoch],
     ) -> None:
         self._kinds = kinds
-        self._executors = executors
+        self._programs = programs
+        self._executors = programs.executors
         self._settings = settings
         self._clock = clock
         self._head = head
@@ -263,7 +264,7 @@ class JobRunner:
             async def find(target: str) -> Path:
                 return volumes[target].host_path
 
-            program = await find_program(task, self._kinds, self._executors, find)
+            program = await self._programs.find(task, identities, find)
         except InputSealed as error:
             raise _Failed(OutcomeKind.INPUT_SEALED, str(error)) from error
         except InputMissing as error:

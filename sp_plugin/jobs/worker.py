@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 _BEAT_SECONDS: Final = 1.0
 _TIDY_SECONDS: Final = 1.0
-_MOMENT_SECONDS: Final = 0.05
+_MOMENT_SECONDS: Final = 0.25  # in which most small runs have ended
 _TELL_SECONDS: Final = 10.0
 
 StartCheck = Callable[[JobRecord], Awaitable[str | None]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from pydantic import Field
@@ -29,5 +30,5 @@ class TextSource:
     async def materialise(
         self, params: TextParams, context: InputContext, into: Path
     ) -> Materialised:
-        (into / "text").write_text(params.text)
-        return Materialised(into / "text", len(params.text))
+        await asyncio.to_thread(into.write_text, params.text)
+        return Materialised(into, len(params.text))

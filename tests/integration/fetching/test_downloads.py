@@ -48,7 +48,7 @@ async def test_with_a_digest_in_the_job_nothing_is_fetched_before_the_run(tmp_pa
         wanted = params(f"{url}/d/rain.csv", SHA256=SHA.upper())
         assert (await SOURCE.identify(wanted, context)).cid.digest.hex() == SHA
         assert net.asked == []
-        volume = await SOURCE.materialise(wanted, context, tmp_path)
+        volume = await SOURCE.materialise(wanted, context, tmp_path / "into1")
     assert (volume.host_path / "rain.csv").read_bytes() == DATA
     assert (volume.payload_bytes, volume.piece_key, volume.blocks_read) == (len(DATA), None, ())
     assert volume.fetched_from == f"{url}/d/rain.csv"
@@ -68,7 +68,7 @@ async def test_bytes_that_changed_at_the_url_are_refused_by_a_run(tmp_path: Path
         # another cache, as after the files were removed
         fresh = InputContext(downloads=downloads(net, tmp_path / "two"), pinned=pinned)
         with pytest.raises(InputMissing, match=f"not {SHA} as the job says"):
-            await SOURCE.materialise(params(f"{url}/d"), fresh, tmp_path)
+            await SOURCE.materialise(params(f"{url}/d"), fresh, tmp_path / "into2")
         assert list((tmp_path / "two").iterdir()) == []
 
 
@@ -80,7 +80,7 @@ async def test_approved_bytes_that_are_here_are_not_fetched_again(tmp_path: Path
         asked = len(net.asked)
         context = InputContext(downloads=source, pinned={f"{url}/d": identity.cid})
         assert (await SOURCE.identify(params(f"{url}/d"), context)).cid == identity.cid
-        volume = await SOURCE.materialise(params(f"{url}/d"), context, tmp_path)
+        volume = await SOURCE.materialise(params(f"{url}/d"), context, tmp_path / "into3")
     assert len(net.asked) == asked
     assert volume.fetched_from is None
     assert (volume.host_path / "d").stat().st_mode & 0o777 == 0o444
@@ -108,9 +108,9 @@ async def test_a_server_that_stays_away_is_another_thing_than_an_input_that_is_n
     async with serving(net, d=handler) as url:
         context = InputContext(downloads=downloads(net, tmp_path))
         with pytest.raises(InputAway, match="HTTP 503"):
-            await SOURCE.materialise(params(f"{url}/d", SHA256=SHA), context, tmp_path)
+            await SOURCE.materialise(params(f"{url}/d", SHA256=SHA), context, tmp_path / "into4")
         with pytest.raises(InputMissing, match="HTTP 404"):
-            await SOURCE.materialise(params(f"{url}/none", SHA256=SHA), context, tmp_path)
+            await SOURCE.materialise(params(f"{url}/none", SHA256=SHA), context, tmp_path / "into5")
 
 
 async def test_all_tries_together_take_no_longer_than_one_may(tmp_path: Path):
@@ -173,10 +173,10 @@ async def test_bytes_on_a_denylist_are_neither_kept_nor_given_out(tmp_path: Path
         context = InputContext(downloads=downloads(net, cache, denylist=lambda: rules))
         wanted = params(f"{url}/d", SHA256=SHA)
         (tmp_path / "before").mkdir()
-        await SOURCE.materialise(wanted, context, tmp_path / "before")
+        await SOURCE.materialise(wanted, context, tmp_path / "into6")
         parse_denylist([f"/ipfs/{cid}"], "bad.deny", rules)
         with pytest.raises(InputMissing, match=r"bad\.deny:1: refused"):
-            await SOURCE.materialise(wanted, context, tmp_path)  # from the cache
+            await SOURCE.materialise(wanted, context, tmp_path / "into7")  # from the cache
         remove_volume(cache, cid)
         with pytest.raises(InputMissing, match=r"bad\.deny:1: refused"):
             await SOURCE.identify(params(f"{url}/d"), context)
@@ -233,7 +233,9 @@ async def test_a_cached_file_that_is_removed_during_a_run_stays_with_the_run(tmp
     async with serving(net, d=sends(DATA)) as url:
         source = downloads(net, tmp_path / "cache")
         wanted = params(f"{url}/d", SHA256=SHA)
-        volume = await SOURCE.materialise(wanted, InputContext(downloads=source), tmp_path)
+        volume = await SOURCE.materialise(
+            wanted, InputContext(downloads=source), tmp_path / "into8"
+        )
     for home in (tmp_path / "cache").iterdir():
         for path in home.iterdir():
             path.unlink()

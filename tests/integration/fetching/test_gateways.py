@@ -71,7 +71,7 @@ async def read(
         context = InputContext(gateways=source)
         params = IpfsParams.model_validate({"CID": cid})
         assert (await SOURCE.identify(params, context)).cid == Cid.parse(cid.partition("/")[0])
-        return await SOURCE.materialise(params, context, tmp_path), net
+        return await SOURCE.materialise(params, context, tmp_path / "into1"), net
 
 
 async def test_a_dag_comes_as_one_car_and_earns_nothing(tmp_path: Path, dag: Dag):

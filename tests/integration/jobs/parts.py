@@ -21,6 +21,7 @@ from sp_plugin.inputs.base import InputContext
 from sp_plugin.jobs.bundle import BundleConditions, EngineLimits, JobBundler
 from sp_plugin.jobs.hold import Hold
 from sp_plugin.jobs.kinds import load_kinds
+from sp_plugin.jobs.programs import Programs
 from sp_plugin.jobs.queue import JobQueue, QueueRules
 from sp_plugin.jobs.reading import read_job_values
 from sp_plugin.jobs.running import JobRunner, RunSettings
@@ -66,7 +67,8 @@ class Sidecar:
             terms=lambda _: ShareTerms(Basis.FIXED_BUDGET),
             validity=lambda _: (Epoch(0), Epoch(1000)),
         )
-        self.bundler = JobBundler(self.kinds, self.executors, context, conditions, data / "scratch")
+        self.programs = Programs(self.kinds, self.executors)
+        self.bundler = JobBundler(self.kinds, self.programs, context, conditions, data / "scratch")
         publishing = PublishContext(
             data / "results",
             data / "staging",
@@ -84,9 +86,7 @@ class Sidecar:
             publish_pauses=(0.01, 0.01),
             hold=self.hold,
         )
-        self.runner = JobRunner(
-            self.kinds, self.executors, settings, time.time_ns, lambda: Epoch(7)
-        )
+        self.runner = JobRunner(self.kinds, self.programs, settings, time.time_ns, lambda: Epoch(7))
         self.worker = Worker(
             self.queue, self.runner, "n-1", hold=self.hold, idle_seconds=0.05, wait_scale=0
         )

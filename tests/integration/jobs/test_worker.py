@@ -348,7 +348,7 @@ async def test_a_job_of_a_killed_sidecar_is_run_again_and_ends_once(tmp_path):
 def test_each_engine_keeps_as_much_of_the_streams_as_it_was_given(tmp_path):
     sidecar = Sidecar(tmp_path)
     settings = replace(sidecar.runner._settings, stream_bytes={"docker": 100})
-    runner = JobRunner(sidecar.kinds, sidecar.executors, settings, time.time_ns, lambda: Epoch(0))
+    runner = JobRunner(sidecar.kinds, sidecar.programs, settings, time.time_ns, lambda: Epoch(0))
     limits = {"memory_bytes": 1, "timeout_seconds": 1, "cpu_millis": 1, "disk_bytes": 1}
     assert runner._limits({"engine": "docker", "limits": limits}).stream_bytes == 100
     assert runner._limits({"engine": "wasm", "limits": limits}).stream_bytes == 1 << 20
