@@ -79,13 +79,16 @@ class PieceVerification(PieceDirectory):
             if work is not None:
                 work.is_joined = False
             check = await self._check(known.piece, report)
-            # who asked meanwhile may know of a copy that came when we had looked already
+            await self._checks.save(check)
+            if check.payload_size is not None:
+                await self._index.set_payload_size(
+                    self._provider, known.piece.key, check.payload_size
+                )
+            # who asked meanwhile, also while that was written, may know of a copy that came when we had looked already
             if check.state is CheckState.VERIFIED or work is None or not work.is_joined:
-                break
-        await self._checks.save(check)
-        if check.payload_size is not None:
-            await self._index.set_payload_size(self._provider, known.piece.key, check.payload_size)
-        return check
+                if work is not None:
+                    work.is_settled = True
+                return check
 
     async def changed(self, key: str, error: Exception) -> None:
         """Note that a verified piece's bytes are gone or others now; it is located and verified anew soon."""

@@ -46,6 +46,7 @@ class Work:
     phase: str = ""
     ended_at: int | None = None
     error: str = ""
+    is_settled: bool = False  # its answer is made: who asks now begins anew
     is_joined: bool = False  # somebody asked for it since it (or its present round) began
     task: asyncio.Task[Any] | None = field(default=None, repr=False)
 
@@ -75,7 +76,7 @@ class PieceWork:
     def start(self, kind: Kind, key: str, run: Callable[[Report], Awaitable[Any]]) -> Work:
         """The work of that kind on that piece: what is under way already, or `run`, begun now."""
         work = self._known.get((kind, key))
-        if work is not None and work.is_running:
+        if work is not None and work.is_running and not work.is_settled:
             work.is_joined = True
             return work
         if self._closed:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import io
@@ -34,7 +35,7 @@ class OnePiece:
     async def materialise(self, piece, root, path, into: Path):
         if path == "none":
             raise InputMissing("no such path")
-        into.write_text(f"{piece.key} {root} {path}")
+        await asyncio.to_thread(into.write_text, f"{piece.key} {root} {path}")
         return HeldVolume(into, ROOT, 5, (ROOT,))
 
 

@@ -20,7 +20,7 @@ from lotus_client.types import ActorId, Epoch
 from sp_plugin.pieces import Pieces
 from sp_plugin.store.base import Store, metadata
 from sp_plugin.store.held_blocks import HeldBlockRepository
-from sp_plugin.store.piece_checks import CheckState, PieceCheckRepository
+from sp_plugin.store.piece_checks import CheckState, PieceCheck, PieceCheckRepository
 from sp_plugin.store.sub_pieces import SubPieceRepository
 from tests.piece_samples import SamplePiece, held, sample_piece
 
@@ -144,6 +144,35 @@ async def test_who_asks_while_an_older_look_finds_nothing_is_answered_by_a_new_o
     await asyncio.sleep(0.01)
     copy_came.set()
     assert (await asked).state is CheckState.VERIFIED
+    assert (await older).state is CheckState.VERIFIED
+
+
+async def test_who_asks_while_an_older_look_is_written_down_is_answered_by_a_new_one(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    sample = sample_piece(tmp_path / "right", {"a.txt": b"right"})
+    pieces = pieces_of(store, tmp_path, sample)
+    is_here, saving = False, asyncio.Event()
+
+    class Late(Source):
+        async def open(self, piece: HeldPiece) -> BinaryIO:
+            if not is_here:
+                raise PieceNotHere(piece.key, "it was not here when we looked")
+            return io.BytesIO(sample.car)
+
+    save = pieces._checks.save
+
+    async def slowly(check: PieceCheck) -> None:
+        saving.set()
+        await asyncio.sleep(0.01)
+        await save(check)
+
+    monkeypatch.setattr(pieces._checks, "save", slowly)
+    pieces.where = replace(pieces.where, sources=SeveralSources([Late()]))
+    older = asyncio.create_task(pieces.verify("claim:12"))
+    await saving.wait()
+    is_here = True
+    assert (await pieces.verify("claim:12")).state is CheckState.VERIFIED
     assert (await older).state is CheckState.VERIFIED
 
 
