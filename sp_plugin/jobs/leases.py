@@ -42,6 +42,7 @@ from sp_plugin.store.jobs import (
     find_job,
     history_item,
     jobs,
+    lock_job,
 )
 from sp_plugin.store.submitters import add_usage, queue_heads, shares_of
 
@@ -129,16 +130,15 @@ class Leases:
     async def _take(self, candidate: JobRecord, node_id: str, reason: str | None) -> Lease | None:
         """Start the candidate, or send it back with the reason against it; None if it was not started."""
         async with self._store.transaction(durable=False, brief=True) as connection:
-            job = await find_job(connection, candidate.id, lock=True)
-            if job.state is not JobState.QUEUED or job.revision != candidate.revision:
+            if await lock_job(connection, candidate.id) != candidate.revision:
                 return None  # another process was faster
             now = self._clock()
             if reason is not None:
-                await move_job(connection, job, JobState.PENDING, reason, now)
+                await move_job(connection, candidate, JobState.PENDING, reason, now)
                 return None
-            if not await self._may_run(connection, job, now):
+            if not await self._may_run(connection, candidate, now):
                 return None  # another process took its submitter's last place
-            return await self._start(connection, job, node_id, now)
+            return await self._start(connection, candidate, node_id, now)
 
     async def _next(self) -> JobRecord | None:
         async with self._store.reading(brief=True) as connection:

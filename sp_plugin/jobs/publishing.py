@@ -35,6 +35,7 @@ from sp_plugin.publishers.base import (
     Publisher,
     PublishError,
     Results,
+    Stays,
 )
 from sp_plugin.store.jobs import ExecutionResult, Lease
 
@@ -63,22 +64,37 @@ class Publishing:
         self._key = key
         self._pauses = pauses
         results = context.results_dir
-        self._written: set[str] = set()  # executions whose last record lies there already
         self.unpublished = UnpublishedRuns(results.with_name("unpublished"), results)
 
     def signed(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """The record with the sidecar's signature, if it has a key."""
         return dict(record) if self._key is None else sign_record(record, self._key)
 
-    def keep(self, spec: JobSpec, run: FinishedRun) -> None:
-        """Note a run that ended just now, with a record for its publisher: from here on it need not run again. Blocking.
+    def keep(self, lease: Lease, spec: JobSpec, run: FinishedRun) -> ExecutionResult | None:
+        """Note a run that ended just now: from here on it need not run again. Blocking.
+
+        How it ended if its results stay here; None if they are to be published, for which their record is there then.
 
         Raises:
             OSError: the disk does not take it.
         """
-        if self._sends(spec):
-            write_record(self._home(run.execution_id), self.signed(run.record))
         self.unpublished.save(run)
+        if isinstance(_publisher_of(_config_of(spec)), Stays):
+            return self._stay(lease, spec, run)
+        write_record(self._home(run.execution_id), self.signed(run.record))
+        return None
+
+    def _stay(self, lease: Lease, spec: JobSpec, run: FinishedRun) -> ExecutionResult:
+        """Nothing leaves with another record, so the last one may lie there at once."""
+        config = _config_of(spec)
+        publisher = _publisher_of(config)
+        assert isinstance(publisher, Stays)
+        params = params_of(self._kinds, "publisher", config)
+        result = self._published(
+            lease, run, publisher.place(params, self._results(run), self._context)
+        )
+        write_record(self._home(run.execution_id), result.run_record)
+        return result
 
     async def publish(
         self, lease: Lease, spec: JobSpec, run: FinishedRun, cancel: asyncio.Event
@@ -87,36 +103,22 @@ class Publishing:
 
         Call `recorded` when the store knows it.
         """
-        home = self._home(run.execution_id)
         denylist = self._denylist()
-        if len(denylist) and (
-            denied := await asyncio.to_thread(denied_in, home / "results.car", denylist)
-        ):
+        car = self._home(run.execution_id) / "results.car"
+        if len(denylist) and (denied := await asyncio.to_thread(denied_in, car, denylist)):
             self.unpublished.forget(run.job_id)
             return self._failed(lease, run, OutcomeKind.OUTPUT_REFUSED, str(denied))
         try:
+            if isinstance(_publisher_of(_config_of(spec)), Stays):
+                return await asyncio.to_thread(self._stay, lease, spec, run)
             published = await self._patiently(spec, self._results(run), cancel)
-            record = self._record(lease, run, OutcomeKind.FINISHED, published.details)
-            if not self._sends(
-                spec
-            ):  # nothing leaves with another record, so this one may lie there at once
-                await asyncio.to_thread(write_record, home, record)
-                self._written.add(lease.execution_id)
         except (PublishError, OSError, Interrupted) as error:
             why = str(error) or "the job was stopped meanwhile"
             message = f"results are kept, but not published: {why}"
             result = self._failed(lease, run, OutcomeKind.PUBLISH_FAILED, message)
             await asyncio.to_thread(self.unpublished.save, replace(run, usage_counted=True))
             return result
-        return ExecutionResult(
-            state=ExecutionState.COMPLETED,
-            outcome=OutcomeKind.FINISHED.value,
-            message=run.message,
-            exit_code=run.exit_code,
-            run_output=run.run_output,
-            published={"Type": published.kind, "Params": dict(published.params)},
-            run_record=record,
-        )
+        return self._published(lease, run, published)
 
     async def recorded(self, lease: Lease, result: ExecutionResult) -> None:
         """The store knows how the execution ended: a published run is over, and its record beside the results may say where they went.
@@ -125,14 +127,14 @@ class Publishing:
         """
         if result.state is not ExecutionState.COMPLETED:
             return
-        if lease.execution_id in self._written:
-            self._written.discard(lease.execution_id)
-        else:
-            try:
-                home = self._home(lease.execution_id)
+        try:
+            home = self._home(lease.execution_id)
+            if not isinstance(
+                _publisher_of(_config_of(JobSpec.model_validate(lease.job.spec))), Stays
+            ):
                 await asyncio.to_thread(write_record, home, result.run_record)
-            except OSError as error:  # the store has it
-                log.warning("record_not_written", execution_id=lease.execution_id, error=str(error))
+        except OSError as error:  # the store has it
+            log.warning("record_not_written", execution_id=lease.execution_id, error=str(error))
         self.unpublished.forget(lease.job.id)
 
     def lay_beside(self, execution_id: str, record: Mapping[str, Any]) -> None:
@@ -146,10 +148,6 @@ class Publishing:
 
     def _home(self, execution_id: str) -> Path:
         return self._context.results_dir / execution_id
-
-    def _sends(self, spec: JobSpec) -> bool:
-        """Whether the results go elsewhere, and their record with them."""
-        return getattr(_publisher_of(_config_of(spec)), "sends", True)
 
     def _results(self, run: FinishedRun) -> Results:
         home = self._home(run.execution_id)
@@ -168,6 +166,7 @@ class Publishing:
     async def _patiently(self, spec: JobSpec, results: Results, cancel: asyncio.Event) -> Published:
         config = _config_of(spec)
         publisher = _publisher_of(config)
+        assert not isinstance(publisher, Stays)
         params = params_of(self._kinds, "publisher", config)
         for pause in self._pauses:
             try:
@@ -180,6 +179,17 @@ class Publishing:
                 )
             await unless(cancel, asyncio.sleep(pause))
         return await unless(cancel, publisher.publish(params, results, self._context))
+
+    def _published(self, lease: Lease, run: FinishedRun, where: Published) -> ExecutionResult:
+        return ExecutionResult(
+            state=ExecutionState.COMPLETED,
+            outcome=OutcomeKind.FINISHED.value,
+            message=run.message,
+            exit_code=run.exit_code,
+            run_output=run.run_output,
+            published={"Type": where.kind, "Params": dict(where.params)},
+            run_record=self._record(lease, run, OutcomeKind.FINISHED, where.details),
+        )
 
     def _record(
         self, lease: Lease, run: FinishedRun, kind: OutcomeKind, published: Mapping[str, Any]
@@ -209,7 +219,7 @@ def _config_of(spec: JobSpec) -> SpecConfig:
     return SpecConfig.model_validate({"Type": DEFAULT_PUBLISHER}) if config.is_blank else config
 
 
-def _publisher_of(config: SpecConfig) -> Publisher:
+def _publisher_of(config: SpecConfig) -> Publisher | Stays:
     return next(p for name, p in PUBLISHERS.items() if name.casefold() == config.kind)
 
 

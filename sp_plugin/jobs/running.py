@@ -112,14 +112,6 @@ class _Prepared:
     request: ExecutionRequest
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    kind: OutcomeKind
-    message: str
-    record: Mapping[str, Any]
-    run: FinishedRun | None = None  # to be published
-
-
 class JobRunner:
     """Runs leased jobs. `clock` gives Unix nanoseconds, `head` the chain's newest epoch as far as it is known here."""
 
@@ -351,17 +343,9 @@ class JobRunner:
         kept = await asyncio.to_thread(
             self._kept, lease, prepared, outcome, verification, started=started, epoch=self._head()
         )
-        if kept.run is not None:
-            return await self._publishing.publish(lease, prepared.spec, kept.run, cancel)
-        return ExecutionResult(
-            state=_state_of(kept.kind),
-            outcome=kept.kind.value,
-            message=kept.message,
-            exit_code=outcome.exit_code,
-            run_output=run_output(outcome, kept.message),
-            published={"Type": "", "Params": {}},
-            run_record=kept.record,
-        )
+        if isinstance(kept, ExecutionResult):
+            return kept
+        return await self._publishing.publish(lease, prepared.spec, kept, cancel)
 
     def _kept(
         self,
@@ -372,8 +356,8 @@ class JobRunner:
         *,
         started: int,
         epoch: Epoch,
-    ) -> _Kept:
-        """The results packed where they stay, and all that is needed to publish them written down. Blocking."""
+    ) -> ExecutionResult | FinishedRun:
+        """How it ended, or a run that is to be published yet: its results are packed where they stay, the rest is noted. Blocking."""
         kind, message = outcome.kind, outcome.message
         if verification is not None:
             kind, message = verification.kind, verification.message
@@ -398,15 +382,21 @@ class JobRunner:
         if kind is OutcomeKind.FINISHED and packed is not None:
             run = finished_run(lease, packed, outcome, record, message=message, ended_at=ended)
             try:
-                self._publishing.keep(prepared.spec, run)
+                return self._publishing.keep(lease, prepared.spec, run) or run
             except OSError as error:
                 kind, message = OutcomeKind.PUBLISH_FAILED, f"the results cannot be kept: {error}"
                 record["outcome"] = kind.value
-            else:
-                return _Kept(kind, message, record, run)
         record = self._publishing.signed(record)
         self._publishing.lay_beside(lease.execution_id, record)
-        return _Kept(kind, message, record)
+        return ExecutionResult(
+            state=_state_of(kind),
+            outcome=kind.value,
+            message=message,
+            exit_code=outcome.exit_code,
+            run_output=run_output(outcome, message),
+            published={"Type": "", "Params": {}},
+            run_record=record,
+        )
 
     def _keep(self, execution_id: str, request: ExecutionRequest) -> PackedResults:
         """Check and move the results to their final place and pack them; refused outputs are dropped, streams are kept."""

@@ -2,8 +2,8 @@
 
 As with sources: one module in this package, a class registered under the `Type` people write, nothing else to edit.
 A publisher is called once a results directory (`stdout`, `stderr`, `exitCode`, one directory per output), its CAR and the signed
-record of the run exist. It sends the record along; one that sends nothing anywhere says so by `sends = False`, and finds no record
-yet. It may be called again for the same run after a failure or a crash, and must then give the same answer.
+record of the run exist. It sends the record along. It may be called again for the same run after a failure or a crash, and must
+then give the same answer. One that sends nothing anywhere has a method `place` instead, which says so at once (`Stays`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from lotus_client.cid import Cid
 from lotus_client.types import PaddedPieceSize
@@ -27,6 +27,7 @@ __all__ = [
     "Published",
     "Publisher",
     "Results",
+    "Stays",
     "register_publisher",
 ]
 
@@ -94,7 +95,18 @@ class Publisher(Protocol):
         ...
 
 
-PUBLISHERS: dict[str, Publisher] = {}
+@runtime_checkable
+class Stays(Protocol):
+    """A publisher whose results stay where they are kept."""
+
+    params: type[Params]
+
+    def place(self, params: Any, results: Results, context: PublishContext) -> Published:
+        """Where that is. There is no record yet; nothing is read or written."""
+        ...
+
+
+PUBLISHERS: dict[str, Publisher | Stays] = {}
 
 
 def register_publisher(kind: str) -> Callable[[Any], Any]:

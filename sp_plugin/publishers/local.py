@@ -31,12 +31,9 @@ class LocalPublisher:
     """Every run keeps its results; this says where to fetch them."""
 
     params = LocalParams
-    sends = False
 
-    async def publish(
-        self, params: LocalParams, results: Results, context: PublishContext
-    ) -> Published:
-        """See `Publisher.publish`."""
+    def place(self, params: LocalParams, results: Results, context: PublishContext) -> Published:
+        """See `Stays.place`."""
         url = f"{(context.public_url or '').rstrip('/')}{_PATH}/{results.execution_id}.tar.gz"
         return Published("urlDownload", {"URL": url}, {"directory": str(results.directory)})
 

@@ -174,7 +174,7 @@ def _sqlite(url: str) -> _Pools:
         writer,
         relaxed,
         reader,
-        BriefPool(relaxed, normal),
+        BriefPool(relaxed, normal, "PRAGMA busy_timeout=0"),  # it asks again by itself
         BriefPool(reader, only),
         LogSync(path),
     )

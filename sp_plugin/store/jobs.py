@@ -60,6 +60,7 @@ __all__ = [
     "job_of",
     "job_of_values",
     "jobs",
+    "lock_job",
 ]
 
 _JSON: Final = Text  # canonical text written by us; SQLite and PostgreSQL then behave alike
@@ -158,6 +159,9 @@ job_history = Table(
 # Made once: to make a statement takes longer than to run it.
 _JOB: Final = select(jobs).where(jobs.c.id == bindparam("job"))
 _JOB_LOCKED: Final = _JOB.with_for_update()
+_REVISION_LOCKED: Final = (
+    select(jobs.c.revision).where(jobs.c.id == bindparam("job")).with_for_update()
+)
 _EXECUTION: Final = select(executions).where(executions.c.id == bindparam("execution"))
 _EXECUTIONS: Final = (
     select(executions).where(executions.c.job_id == bindparam("job")).order_by(executions.c.token)
@@ -286,6 +290,12 @@ async def find_job(connection: AsyncConnection, job_id: str, *, lock: bool = Fal
     if row is None:
         raise JobNotFound(f"job not found: {job_id}")
     return job_of(row)
+
+
+async def lock_job(connection: AsyncConnection, job_id: str) -> int | None:
+    """The revision of a job that nobody else can change until the transaction ends; a change of any kind raises it. None: it is gone."""
+    revision: int | None = await connection.scalar(_REVISION_LOCKED, {"job": job_id})
+    return revision
 
 
 async def find_jobs(

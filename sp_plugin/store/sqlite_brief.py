@@ -141,7 +141,6 @@ async def _lock(driver: sqlite3.Connection) -> None:
     """
     deadline, pause = time.monotonic() + _LOCK_SECONDS, _FIRST_PAUSE
     while True:
-        driver.execute("PRAGMA busy_timeout=0")
         try:
             driver.execute(BEGIN_WRITING)
         except sqlite3.OperationalError as error:
@@ -149,8 +148,6 @@ async def _lock(driver: sqlite3.Connection) -> None:
                 raise OperationalError(BEGIN_WRITING, None, error) from error
         else:
             return
-        finally:
-            driver.execute(PRAGMAS[0])
         await asyncio.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
 
