@@ -33,11 +33,12 @@ from sp_plugin.jobs.bundle import BundleConditions, EngineLimits, JobBundler
 from sp_plugin.jobs.fairness import Quota
 from sp_plugin.jobs.hold import Hold
 from sp_plugin.jobs.kinds import load_kinds
+from sp_plugin.jobs.preparing import RunSettings
 from sp_plugin.jobs.programs import Programs
 from sp_plugin.jobs.queue import JobQueue, QueueRules
 from sp_plugin.jobs.reading import Kinds
 from sp_plugin.jobs.removal import remove_tree
-from sp_plugin.jobs.running import JobRunner, RunSettings
+from sp_plugin.jobs.running import JobRunner
 from sp_plugin.jobs.spec import JobSpec
 from sp_plugin.jobs.worker import StartCheck, Worker
 from sp_plugin.publishers.base import PublishContext

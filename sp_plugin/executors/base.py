@@ -172,12 +172,16 @@ class ProgramMissing(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionRequest:
-    """One run of one program. `result_dir` exists, is empty and belongs to this run alone."""
+    """One run of one program. `result_dir` exists, is empty and belongs to this run alone.
+
+    So does `work_dir`, in which an executor may leave what it needed beside them: whoever asks removes it.
+    """
 
     execution_id: str
     job_id: str
     program: WasmProgram | DockerProgram | FileProgram
     result_dir: Path
+    work_dir: Path | None = None
     arguments: tuple[str, ...] = ()  # without argv[0]
     environment: Mapping[str, str] = field(default_factory=dict)
     inputs: tuple[InputVolume, ...] = ()

@@ -8,18 +8,14 @@ short report. All of them die with the sidecar.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 from sp_plugin.executors.base import (
-    MIB,
     ExecutionOutcome,
     ExecutionRequest,
     ExecutorSettings,
@@ -46,6 +42,7 @@ from sp_plugin.executors.wasm_layout import (
     find_module,
     lay_out,
 )
+from sp_plugin.executors.wasm_modules import KeptModules
 from sp_plugin.executors.wasm_supervision import Ending, judge, supervise
 from sp_plugin.executors.wasm_zygote import Zygote, ZygoteLost
 from sp_plugin.jobs.removal import remove_soon, remove_tree
@@ -54,8 +51,6 @@ from sp_plugin.jobs.spec import WasmParams
 __all__ = ["WasmExecutor"]
 
 _PAGE: Final = 1 << 16
-_MAX_MODULE: Final = 64 * MIB
-_SMALL_MODULE: Final = 64 << 10  # read and hashed sooner than a thread is woken
 _MAX_LINKED: Final = 32  # modules of one program
 _MAX_MEMORY: Final = 1 << 32  # a 32-bit linear memory's end
 _WASI: Final = "wasi_snapshot_preview1"
@@ -71,8 +66,7 @@ class WasmExecutor:
 
     def __init__(self, settings: ExecutorSettings) -> None:
         self._dir = settings.cache_dir / "wasm"
-        self._modules_dir = settings.cache_dir / "modules"
-        self._cache_bytes = settings.cache_bytes
+        self._kept_modules = KeptModules(settings.cache_dir / "modules", settings.cache_bytes)
         self._cache = CompileCache(self._dir, settings.cache_bytes, _VERSION, settings.pause)
         self._manifests = ManifestCache(self._dir / "manifests")
         self._zygote: Zygote | None = None
@@ -84,7 +78,7 @@ class WasmExecutor:
         """See `Executor.resolve`. A directory with one `.wasm` file in it stands for that file, as Bacalhau has it."""
         assert isinstance(params.entry_module, str)  # the reader made an input of the old form
         path = await find(params.entry_module)
-        module = await self._kept(path)
+        module = await self._kept_modules.keep(path)
         return ResolvedProgram(
             WasmProgram(module, module.stem, params.entry_point),
             tuple(params.parameters),
@@ -117,6 +111,7 @@ class WasmExecutor:
         if ending.report is not None and ending.report["kind"] == "damaged":
             self._cache.drop(ending.report["message"])
             await asyncio.to_thread(_empty, outputs.values())
+            await _removed(_root_of(request))
             ending = await self._attempt(request, outputs, meter, watch, cancel)
             if ending.report is not None and ending.report["kind"] == "damaged":
                 message = "the compiled program is damaged again right after it was compiled anew"
@@ -136,7 +131,7 @@ class WasmExecutor:
         def time_left() -> float:
             return request.limits.wall_seconds - watch.seconds
 
-        root = request.result_dir.with_name(f"{request.result_dir.name}.root")
+        root = _root_of(request)
         try:
             self._cache.make_directory()
             modules = await _until(cancel, self._modules(request, time_left))
@@ -158,9 +153,8 @@ class WasmExecutor:
         except (ZygoteLost, OSError) as error:
             return Ending(OutcomeKind.RUNTIME_FAULT, f"the run could not be started: {error}")
         finally:
-            await remove_soon(root)
-            if (other := beside(root)).exists():
-                await remove_soon(other)
+            if request.work_dir is None:
+                await _removed(root)
 
     async def _lay_out(
         self, request: ExecutionRequest, outputs: Mapping[str, Path], root: Path
@@ -197,7 +191,7 @@ class WasmExecutor:
                     file = find_module(wanted, request.inputs)
                     if file is None:
                         raise _unknown_import(wanted, first)
-                    kept = await self._kept(file)
+                    kept = await self._kept_modules.keep(file)
                     await visit(wanted, kept, kept.stem, (*above, name))
             elif name:
                 raise CompileFailed(
@@ -210,13 +204,6 @@ class WasmExecutor:
         except ProgramMissing as error:
             raise CompileFailed(error.kind, str(error)) from error
         return list(found.items())
-
-    async def _kept(self, path: Path) -> Path:
-        """A copy of the module named by its SHA-256; a large one is read in a thread."""
-        wanted = (path, self._modules_dir, self._cache_bytes)
-        if _is_small_file(path):
-            return _keep_module(*wanted)
-        return await asyncio.to_thread(_keep_module, *wanted)
 
     async def _running_zygote(self) -> Zygote:
         """The one that starts runs; a new one if there is none or it is gone."""
@@ -296,59 +283,21 @@ def _unknown_import(module: str, name: str) -> CompileFailed:
     )
 
 
-def _is_small_file(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size <= _SMALL_MODULE
-
-
-def _keep_module(path: Path, directory: Path, most_bytes: int) -> Path:
-    """A copy of the module named by its SHA-256, so that what was approved is what will run."""
-    if path.is_dir():
-        found = sorted(path.glob("*.wasm"))
-        if len(found) != 1:
-            raise ProgramMissing(
-                OutcomeKind.INVALID_PROGRAM,
-                f"the module's input is a directory with {len(found)} .wasm files; it needs exactly one",
-            )
-        path = found[0]
-    size = path.stat().st_size
-    if size > _MAX_MODULE:
-        raise ProgramMissing(
-            OutcomeKind.INVALID_PROGRAM, f"the module has {size} bytes; the limit is {_MAX_MODULE}"
-        )
-    code = path.read_bytes()
-    target = directory / f"{hashlib.sha256(code).hexdigest()}.wasm"
-    if target.exists():
-        with suppress(OSError):
-            os.utime(target)
-        return target
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = target.with_suffix(f".{secrets.token_hex(8)}.tmp")
-    temporary.write_bytes(code)
-    temporary.rename(target)
-    _prune_modules(directory, target, most_bytes)
-    return target
-
-
-def _prune_modules(directory: Path, keep: Path, most_bytes: int) -> None:
-    """Remove the copies that were used longest ago until the rest fits."""
-    entries = []
-    for path in directory.iterdir():
-        with suppress(FileNotFoundError):
-            status = path.stat()
-            entries.append((status.st_mtime, status.st_size, path))
-    total = sum(size for _, size, _ in entries)
-    for _, size, path in sorted(entries):
-        if total <= most_bytes:
-            break
-        if path != keep:
-            path.unlink(missing_ok=True)
-            total -= size
-
-
 def _remove_half_made(directory: Path) -> None:
     remove_tree(directory / "manifests")
     for path in [*directory.glob("*.tmp"), *directory.glob("zygote-*.log")]:
         path.unlink(missing_ok=True)
+
+
+def _root_of(request: ExecutionRequest) -> Path:
+    """Where the program's `/` is laid out."""
+    return (request.work_dir or request.result_dir.parent) / f"{request.result_dir.name}.root"
+
+
+async def _removed(root: Path) -> None:
+    await remove_soon(root)
+    if (other := beside(root)).exists():
+        await remove_soon(other)
 
 
 def _empty(directories: Sequence[Path] | Any) -> None:

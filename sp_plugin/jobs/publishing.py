@@ -79,7 +79,7 @@ class Publishing:
             OSError: the disk does not take it.
         """
         self.unpublished.save(run)
-        if isinstance(_publisher_of(_config_of(spec)), Stays):
+        if isinstance(_publisher_of(_config_of(spec).kind), Stays):
             return self._stay(lease, spec, run)
         write_record(self._home(run.execution_id), self.signed(run.record))
         return None
@@ -87,7 +87,7 @@ class Publishing:
     def _stay(self, lease: Lease, spec: JobSpec, run: FinishedRun) -> ExecutionResult:
         """Nothing leaves with another record, so the last one may lie there at once."""
         config = _config_of(spec)
-        publisher = _publisher_of(config)
+        publisher = _publisher_of(config.kind)
         assert isinstance(publisher, Stays)
         params = params_of(self._kinds, "publisher", config)
         result = self._published(
@@ -109,7 +109,7 @@ class Publishing:
             self.unpublished.forget(run.job_id)
             return self._failed(lease, run, OutcomeKind.OUTPUT_REFUSED, str(denied))
         try:
-            if isinstance(_publisher_of(_config_of(spec)), Stays):
+            if isinstance(_publisher_of(_config_of(spec).kind), Stays):
                 return await asyncio.to_thread(self._stay, lease, spec, run)
             published = await self._patiently(spec, self._results(run), cancel)
         except (PublishError, OSError, Interrupted) as error:
@@ -128,10 +128,8 @@ class Publishing:
         if result.state is not ExecutionState.COMPLETED:
             return
         try:
-            home = self._home(lease.execution_id)
-            if not isinstance(
-                _publisher_of(_config_of(JobSpec.model_validate(lease.job.spec))), Stays
-            ):
+            if not isinstance(_publisher_of(_kind_in(lease.job.spec)), Stays):
+                home = self._home(lease.execution_id)
                 await asyncio.to_thread(write_record, home, result.run_record)
         except OSError as error:  # the store has it
             log.warning("record_not_written", execution_id=lease.execution_id, error=str(error))
@@ -165,7 +163,7 @@ class Publishing:
 
     async def _patiently(self, spec: JobSpec, results: Results, cancel: asyncio.Event) -> Published:
         config = _config_of(spec)
-        publisher = _publisher_of(config)
+        publisher = _publisher_of(config.kind)
         assert not isinstance(publisher, Stays)
         params = params_of(self._kinds, "publisher", config)
         for pause in self._pauses:
@@ -219,8 +217,14 @@ def _config_of(spec: JobSpec) -> SpecConfig:
     return SpecConfig.model_validate({"Type": DEFAULT_PUBLISHER}) if config.is_blank else config
 
 
-def _publisher_of(config: SpecConfig) -> Publisher | Stays:
-    return next(p for name, p in PUBLISHERS.items() if name.casefold() == config.kind)
+def _kind_in(wire: Mapping[str, Any]) -> str:
+    """The kind of publisher in a job's wire form, without reading all of it."""
+    config = wire["Tasks"][0].get("Publisher") or {}
+    return str(config.get("Type") or DEFAULT_PUBLISHER).strip().casefold()
+
+
+def _publisher_of(kind: str) -> Publisher | Stays:
+    return next(p for name, p in PUBLISHERS.items() if name.casefold() == kind)
 
 
 def write_record(home: Path, record: Mapping[str, Any]) -> None:

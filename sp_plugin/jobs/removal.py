@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-__all__ = ["remove_soon", "remove_tree"]
+__all__ = ["remove_now", "remove_soon", "remove_tree"]
 
 _FEW: Final = 16
 _SMALL: Final = 1 << 20  # bytes: the disk takes its time to give a large file's blocks back
@@ -24,6 +24,12 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     except RecursionError:
         subprocess.run(["rm", "-rf", "--", str(path.absolute())], check=False, capture_output=True)
+
+
+def remove_now(path: Path) -> None:
+    """The same, sooner for a handful of entries."""
+    if not _removed_few(str(path)):
+        remove_tree(path)
 
 
 async def remove_soon(path: Path) -> None:

@@ -21,10 +21,11 @@ from sp_plugin.inputs.base import InputContext
 from sp_plugin.jobs.bundle import BundleConditions, EngineLimits, JobBundler
 from sp_plugin.jobs.hold import Hold
 from sp_plugin.jobs.kinds import load_kinds
+from sp_plugin.jobs.preparing import RunSettings
 from sp_plugin.jobs.programs import Programs
 from sp_plugin.jobs.queue import JobQueue, QueueRules
 from sp_plugin.jobs.reading import read_job_values
-from sp_plugin.jobs.running import JobRunner, RunSettings
+from sp_plugin.jobs.running import JobRunner
 from sp_plugin.jobs.worker import Worker
 from sp_plugin.publishers.base import PublishContext
 from sp_plugin.store.base import Store, metadata

@@ -195,7 +195,7 @@ async def test_a_run_that_outlived_its_sidecar_is_watched_at_once_so_that_it_can
         run_dir = tmp_path / f"run-{waits}"
         run_dir.mkdir()
         one = replace(lease, began_at=began_at)
-        preparing = sidecar.runner._prepare(one, run_dir, lambda _: None)
+        preparing = sidecar.runner._preparer.prepare(one, run_dir, lambda _: None)
         done, late = await asyncio.wait({asyncio.ensure_future(preparing)}, timeout=2)
         assert bool(late) is waits
         for task in done:

@@ -5,7 +5,6 @@ import json
 import os
 import sys
 import tarfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +14,11 @@ from deals.car import CarReader
 from deals.commp import commp
 from deals.denylist import parse_denylist
 from lotus_client.cid import RAW, Cid
-from lotus_client.types import ClaimId, Epoch, PaddedPieceSize
+from lotus_client.types import ClaimId, PaddedPieceSize
 from sp_plugin.errors import BadInput
 from sp_plugin.inputs.base import HeldVolume, PieceRef
+from sp_plugin.jobs.preparing import Preparer
 from sp_plugin.jobs.queue import QueueRules
-from sp_plugin.jobs.running import JobRunner
 from sp_plugin.jobs.states import ExecutionState, JobState
 from sp_plugin.publishers.local import kept_archive
 from tests.integration.executors.test_wasm import PRINT, SLEEP
@@ -348,7 +347,7 @@ async def test_a_job_of_a_killed_sidecar_is_run_again_and_ends_once(tmp_path):
 def test_each_engine_keeps_as_much_of_the_streams_as_it_was_given(tmp_path):
     sidecar = Sidecar(tmp_path)
     settings = replace(sidecar.runner._settings, stream_bytes={"docker": 100})
-    runner = JobRunner(sidecar.kinds, sidecar.programs, settings, time.time_ns, lambda: Epoch(0))
+    preparer = Preparer(sidecar.kinds, sidecar.programs, settings)
     limits = {"memory_bytes": 1, "timeout_seconds": 1, "cpu_millis": 1, "disk_bytes": 1}
-    assert runner._limits({"engine": "docker", "limits": limits}).stream_bytes == 100
-    assert runner._limits({"engine": "wasm", "limits": limits}).stream_bytes == 1 << 20
+    assert preparer.limits({"engine": "docker", "limits": limits}).stream_bytes == 100
+    assert preparer.limits({"engine": "wasm", "limits": limits}).stream_bytes == 1 << 20

@@ -1,0 +1,141 @@
+"""What a run left, looked through and packed where it stays, with a record of the run beside it. All of it blocks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import Final
+
+from lotus_client.types import Epoch
+from sp_plugin.executors.base import ExecutionOutcome, ExecutionRequest, OutcomeKind
+from sp_plugin.executors.capture import write_exit_code
+from sp_plugin.jobs.brought import note_brought
+from sp_plugin.jobs.outputs import (
+    OutputRefused,
+    OutputTooLarge,
+    PackedResults,
+    check_outputs,
+    pack_results,
+)
+from sp_plugin.jobs.preparing import Prepared, RunSettings
+from sp_plugin.jobs.publishing import Publishing, denied_in
+from sp_plugin.jobs.records import run_record
+from sp_plugin.jobs.removal import remove_now, remove_tree
+from sp_plugin.jobs.states import ExecutionState
+from sp_plugin.jobs.unpublished import FinishedRun, finished_run, run_output
+from sp_plugin.jobs.verifying import Verification
+from sp_plugin.store.jobs import ExecutionResult, Lease
+
+__all__ = ["ResultKeeper", "state_of"]
+
+_MILLI: Final = 1_000_000  # nanoseconds of a millisecond; RFC 8785 has no numbers as large as nanoseconds of today
+
+
+class ResultKeeper:
+    """Keeps results. `clock` gives Unix nanoseconds."""
+
+    def __init__(
+        self, settings: RunSettings, publishing: Publishing, clock: Callable[[], int]
+    ) -> None:
+        self._settings = settings
+        self._publishing = publishing
+        self._clock = clock
+
+    def keep(
+        self,
+        lease: Lease,
+        prepared: Prepared,
+        outcome: ExecutionOutcome,
+        verification: Verification | None,
+        *,
+        started: int,
+        epoch: Epoch,
+    ) -> ExecutionResult | FinishedRun:
+        """How a run ended, or one that is to be published yet; its own directory is gone then."""
+        kind, message = outcome.kind, outcome.message
+        if verification is not None:
+            kind, message = verification.kind, verification.message
+        packed: PackedResults | None = None
+        try:
+            packed = self._pack(lease.execution_id, prepared.request)
+            if prepared.spec.task.publisher.kind == "filecoin":
+                note_brought(packed.car.parent, prepared.inputs)
+        except OutputTooLarge as error:
+            kind, message = _first_fault(kind, message, OutcomeKind.OUT_OF_DISK, str(error))
+        except OutputRefused as error:
+            kind, message = _first_fault(kind, message, OutcomeKind.OUTPUT_REFUSED, str(error))
+        except OSError as error:
+            kind, message = _first_fault(kind, message, OutcomeKind.PUBLISH_FAILED, str(error))
+        if prepared.request.work_dir is not None:
+            remove_now(prepared.request.work_dir)
+        if kind is OutcomeKind.FINISHED and outcome.exit_code:
+            message = f"the program ended with exit code {outcome.exit_code}"
+        ended = self._clock()
+        record = run_record(lease, prepared.bundle, prepared.inputs, outcome, packed)
+        record |= {"epoch": epoch, "outcome": kind.value, "published": {}}
+        record |= {"started_at_ms": started // _MILLI, "ended_at_ms": ended // _MILLI}
+        record["verification"] = None if verification is None else verification.to_json()
+        if kind is OutcomeKind.FINISHED and packed is not None:
+            run = finished_run(lease, packed, outcome, record, message=message, ended_at=ended)
+            try:
+                return self._publishing.keep(lease, prepared.spec, run) or run
+            except OSError as error:
+                kind, message = OutcomeKind.PUBLISH_FAILED, f"the results cannot be kept: {error}"
+                record["outcome"] = kind.value
+        record = self._publishing.signed(record)
+        self._publishing.lay_beside(lease.execution_id, record)
+        return ExecutionResult(
+            state=state_of(kind),
+            outcome=kind.value,
+            message=message,
+            exit_code=outcome.exit_code,
+            run_output=run_output(outcome, message),
+            published={"Type": "", "Params": {}},
+            run_record=record,
+        )
+
+    def _pack(self, execution_id: str, request: ExecutionRequest) -> PackedResults:
+        """Check and move the results to their final place and pack them; refused outputs are dropped, streams are kept."""
+        home = self._settings.publishing.results_dir / execution_id
+        remove_tree(home)
+        home.mkdir(parents=True)
+        directories = [request.result_dir / output.name for output in request.outputs]
+        refusal: OutputRefused | None = None
+        try:
+            check_outputs([path for path in directories if path.exists()], request.limits)
+        except OutputRefused as error:
+            refusal = error
+            for directory in directories:
+                remove_tree(directory)
+        if not (request.result_dir / "exitCode").exists():
+            write_exit_code(request.result_dir, None)
+        shutil.move(request.result_dir, home / "files")
+        packed = pack_results(home / "files", home / "results.car")
+        if denied := denied_in(packed.car, self._settings.denylist()):
+            refusal = OutputRefused(str(denied))
+            for output in request.outputs:
+                remove_tree(home / "files" / output.name)
+            for stream in ("stdout", "stderr"):
+                (home / "files" / stream).write_bytes(b"")
+            packed = pack_results(home / "files", home / "results.car")
+        if refusal is not None:
+            raise refusal
+        return packed
+
+
+def state_of(kind: OutcomeKind) -> ExecutionState:
+    """The state of an execution that ended so."""
+    if kind is OutcomeKind.FINISHED:
+        return ExecutionState.COMPLETED
+    if kind is OutcomeKind.CANCELLED:
+        return ExecutionState.CANCELLED
+    return ExecutionState.FAILED
+
+
+def _first_fault(
+    kind: OutcomeKind, message: str, other: OutcomeKind, other_message: str
+) -> tuple[OutcomeKind, str]:
+    """What went wrong first counts; a later fault only adds to a run that had finished."""
+    if kind is OutcomeKind.FINISHED:
+        return other, other_message
+    return kind, f"{message}; then {other_message}"
