@@ -16,7 +16,7 @@ Every module of the package is imported by `sp_plugin.executors`, so nothing els
 engine once its name is in `policy.allowed_engines`; the bounds of its jobs are those of `jobs.wasm`. `run` never raises for
 what a program does: each way to end is an `OutcomeKind`. It leaves nothing running behind, also when it is cancelled. One
 that can make its runs stand still keeps `settings.pause` as `pause` and heeds it (`Freezable`).
-`capture` has what executors do alike: output directories, streams read back, the exit code's file.
+`capture` has what executors do alike: output directories, streams read back.
 """
 
 from __future__ import annotations
@@ -268,7 +268,7 @@ class Executor(Protocol):
     async def run(
         self, request: ExecutionRequest, cancel: asyncio.Event | None = None
     ) -> ExecutionOutcome:
-        """The outcome; the streams and `exitCode` are in `request.result_dir` when it returns.
+        """The outcome; the streams are in `request.result_dir` when it returns.
 
         Setting `cancel` ends the run at once with `CANCELLED`. Cancelling the task kills the program too.
         """

@@ -14,7 +14,6 @@ __all__ = [
     "OutputMeter",
     "capture_stream",
     "make_output_directories",
-    "write_exit_code",
 ]
 
 _EXCERPT: Final = 2048  # bytes; Bacalhau keeps as much of each stream in RunOutput
@@ -83,11 +82,6 @@ def make_output_directories(request: ExecutionRequest) -> dict[str, Path]:
         directory.mkdir(mode=0o700)
         directories[output.name] = directory
     return directories
-
-
-def write_exit_code(result_dir: Path, exit_code: int | None) -> None:
-    """Write `exitCode` as Bacalhau has it: decimal text without a newline, -1 when there is none."""
-    (result_dir / "exitCode").write_text("-1" if exit_code is None else str(exit_code))
 
 
 @dataclass(slots=True)

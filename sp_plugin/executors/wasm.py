@@ -30,7 +30,6 @@ from sp_plugin.executors.capture import (
     OutputMeter,
     capture_stream,
     make_output_directories,
-    write_exit_code,
 )
 from sp_plugin.executors.pause import Stopwatch
 from sp_plugin.executors.wasm_cache import CompileCache, Compiled, CompileFailed
@@ -220,7 +219,6 @@ class WasmExecutor:
         self, request: ExecutionRequest, ending: Ending, meter: OutputMeter, watch: Stopwatch
     ) -> ExecutionOutcome:
         report = ending.report or {}
-        write_exit_code(request.result_dir, ending.exit_code)
         limit = request.limits.stream_bytes
         streams = {
             name: capture_stream(

@@ -67,8 +67,11 @@ class CompileCache:
         Raises:
             CompileFailed: another user could write in it.
         """
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = self._directory.stat()
+        try:
+            status = self._directory.stat()
+        except FileNotFoundError:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = self._directory.stat()
         if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o022:
             raise CompileFailed(
                 OutcomeKind.RUNTIME_FAULT,

@@ -121,6 +121,8 @@ def _home_of(volume: InputVolume, opened: dict[str, tuple[Path, bool]], root: Pa
 
 def _place_directory(root: Path, guest: str) -> Path:
     home = root / guest.lstrip("/")
+    if home == root:
+        return root
     try:
         home.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:

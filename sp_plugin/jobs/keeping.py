@@ -8,7 +8,6 @@ from typing import Final
 
 from lotus_client.types import Epoch
 from sp_plugin.executors.base import ExecutionOutcome, ExecutionRequest, OutcomeKind
-from sp_plugin.executors.capture import write_exit_code
 from sp_plugin.jobs.brought import note_brought
 from sp_plugin.jobs.outputs import (
     OutputRefused,
@@ -16,6 +15,7 @@ from sp_plugin.jobs.outputs import (
     PackedResults,
     check_outputs,
     pack_results,
+    write_exit_code,
 )
 from sp_plugin.jobs.preparing import Prepared, RunSettings
 from sp_plugin.jobs.publishing import Publishing, denied_in
@@ -57,7 +57,7 @@ class ResultKeeper:
             kind, message = verification.kind, verification.message
         packed: PackedResults | None = None
         try:
-            packed = self._pack(lease.execution_id, prepared.request)
+            packed = self._pack(lease.execution_id, prepared.request, outcome.exit_code)
             if prepared.spec.task.publisher.kind == "filecoin":
                 note_brought(packed.car.parent, prepared.inputs)
         except OutputTooLarge as error:
@@ -94,7 +94,9 @@ class ResultKeeper:
             run_record=record,
         )
 
-    def _pack(self, execution_id: str, request: ExecutionRequest) -> PackedResults:
+    def _pack(
+        self, execution_id: str, request: ExecutionRequest, exit_code: int | None
+    ) -> PackedResults:
         """Check and move the results to their final place and pack them; refused outputs are dropped, streams are kept."""
         home = self._settings.publishing.results_dir / execution_id
         remove_tree(home)
@@ -107,8 +109,7 @@ class ResultKeeper:
             refusal = error
             for directory in directories:
                 remove_tree(directory)
-        if not (request.result_dir / "exitCode").exists():
-            write_exit_code(request.result_dir, None)
+        write_exit_code(request.result_dir, exit_code)
         shutil.move(request.result_dir, home / "files")
         packed = pack_results(home / "files", home / "results.car")
         if denied := denied_in(packed.car, self._settings.denylist()):

@@ -24,6 +24,7 @@ __all__ = [
     "check_outputs",
     "pack_results",
     "root_of_results",
+    "write_exit_code",
 ]
 
 _MAX_DEPTH: Final = 64
@@ -96,6 +97,11 @@ def _check_entry(entry: os.DirEntry[str], status: os.stat_result) -> None:
         raise OutputRefused(f"output {name!r} is a device, pipe or socket")
     if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
         raise OutputRefused(f"output {name!r} is a hard link; write a copy of the file instead")
+
+
+def write_exit_code(result_dir: Path, exit_code: int | None) -> None:
+    """Write `exitCode` as Bacalhau has it: decimal text without a newline, -1 when there is none."""
+    (result_dir / "exitCode").write_text("-1" if exit_code is None else str(exit_code))
 
 
 def pack_results(directory: Path, car: Path) -> PackedResults:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sp_plugin.executors.base import ExecutionOutcome, ExecutionRequest, Executor, OutcomeKind
-from sp_plugin.jobs.outputs import OutputRefused, check_outputs, pack_results
+from sp_plugin.jobs.outputs import OutputRefused, check_outputs, pack_results, write_exit_code
 from sp_plugin.jobs.removal import remove_tree
 
 __all__ = ["Verification", "run_again"]
@@ -139,6 +139,7 @@ def _result_of(outcome: ExecutionOutcome, request: ExecutionRequest, work: Path)
         return _Result(kind.value, exit_code, fuel, None)
     outputs = [request.result_dir / output.name for output in request.outputs]
     check_outputs(outputs, request.limits)
+    write_exit_code(request.result_dir, exit_code)
     car = work / "verifying.car"
     try:
         root = pack_results(request.result_dir, car).root

@@ -12,7 +12,7 @@ import requests
 from docker.errors import DockerException
 
 from sp_plugin.executors.base import ExecutionOutcome, ExecutionRequest, OutcomeKind, Usage
-from sp_plugin.executors.capture import CappedFile, OutputMeter, capture_stream, write_exit_code
+from sp_plugin.executors.capture import CappedFile, OutputMeter, capture_stream
 from sp_plugin.executors.docker.endings import CannotStart, Ending, Sample, started_at
 from sp_plugin.executors.docker.engine import DockerEngine
 from sp_plugin.executors.docker.handle import RunningContainer
@@ -194,7 +194,6 @@ class ContainerRun:
         meter = OutputMeter(directories, limits)
         if (excess := meter.excess()) and self.ending.kind is OutcomeKind.FINISHED:
             self.ending = Ending(OutcomeKind.OUT_OF_DISK, excess)
-        write_exit_code(request.result_dir, self.ending.exit_code)
         sample = Sample() if self._handle is None else self._handle.sample
         streams = [
             capture_stream(

@@ -23,7 +23,6 @@ async def test_a_program_that_returns_finished_with_0(executor, tmp_path):
     outcome = await executor.run(request_for(write_module(tmp_path, program("")), tmp_path))
     assert outcome.kind is OutcomeKind.FINISHED
     assert outcome.exit_code == 0
-    assert (tmp_path / "results/exitCode").read_text() == "0"
     assert outcome.executor_version.startswith("wasmtime 50.")
 
 
@@ -32,7 +31,6 @@ async def test_the_exit_code_is_the_programs_own(executor, tmp_path, code):
     module = write_module(tmp_path, program(f"(call $exit (i32.const {code}))"))
     outcome = await executor.run(request_for(module, tmp_path))
     assert (outcome.kind, outcome.exit_code) == (OutcomeKind.FINISHED, code)
-    assert (tmp_path / "results/exitCode").read_text() == str(code)
 
 
 async def test_an_endless_loop_is_killed_at_its_wall_time(executor, tmp_path):
@@ -89,7 +87,6 @@ async def test_a_trap_is_told_apart_from_an_exit(executor, tmp_path):
     outcome = await executor.run(request_for(module, tmp_path))
     assert (outcome.kind, outcome.exit_code) == (OutcomeKind.TRAPPED, None)
     assert "unreachable" in outcome.message
-    assert (tmp_path / "results/exitCode").read_text() == "-1"
 
 
 async def test_a_flooded_stream_is_cut_with_a_marker_while_the_program_goes_on(executor, tmp_path):

@@ -20,7 +20,7 @@ from sp_plugin.executors.base import (
     Usage,
     register_executor,
 )
-from sp_plugin.executors.capture import capture_stream, make_output_directories, write_exit_code
+from sp_plugin.executors.capture import capture_stream, make_output_directories
 from sp_plugin.jobs.params import Params
 
 
@@ -77,7 +77,6 @@ class SedExecutor:
                     raise
                 code = None
         (next(iter(outputs.values())) / "edited").write_bytes(streams[0].read_bytes())
-        write_exit_code(request.result_dir, code)
         return ExecutionOutcome(
             kind=OutcomeKind.OUT_OF_TIME if code is None else OutcomeKind.FINISHED,
             message="took too long" if code is None else "",
