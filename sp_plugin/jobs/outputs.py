@@ -104,8 +104,10 @@ def write_exit_code(result_dir: Path, exit_code: int | None) -> None:
     (result_dir / "exitCode").write_text("-1" if exit_code is None else str(exit_code))
 
 
-def pack_results(directory: Path, car: Path) -> PackedResults:
+def pack_results(directory: Path, car: Path, *, sync: bool = True) -> PackedResults:
     """The directory as a CAR at `car`, written under another name first; equal directories give equal bytes.
+
+    Without `sync` it is not on the disk yet when this returns.
 
     Raises:
         OutputRefused: it cannot be packed (a directory with too many entries).
@@ -114,8 +116,9 @@ def pack_results(directory: Path, car: Path) -> PackedResults:
     try:
         with temporary.open("wb+") as file:
             packed = pack_car(directory, file)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.rename(car)
     except UnsupportedFile as error:
         raise OutputRefused(str(error)) from error

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-__all__ = ["remove_now", "remove_soon", "remove_tree"]
+__all__ = ["remove_few", "remove_now", "remove_soon", "remove_tree"]
 
 _FEW: Final = 16
 _SMALL: Final = 1 << 20  # bytes: the disk takes its time to give a large file's blocks back
@@ -28,18 +28,19 @@ def remove_tree(path: Path) -> None:
 
 def remove_now(path: Path) -> None:
     """The same, sooner for a handful of entries."""
-    if not _removed_few(str(path)):
+    if not remove_few(path):
         remove_tree(path)
 
 
 async def remove_soon(path: Path) -> None:
     """The same without keeping the event loop waiting: in a thread, but for a handful of entries, for which that costs more."""
-    if not _removed_few(str(path)):
+    if not remove_few(path):
         await asyncio.to_thread(remove_tree, path)
 
 
-def _removed_few(top: str) -> bool:
+def remove_few(path: Path) -> bool:
     """Whether all is gone: a few small files in a few directories. Else nothing, or a part of them, is."""
+    top = str(path)
     found, left = [top], _FEW
     if os.path.islink(top):  # noqa: PTH114
         return False

@@ -184,14 +184,8 @@ class JobRunner:
         started: int,
         cancel: asyncio.Event,
     ) -> ExecutionResult:
-        kept = await asyncio.to_thread(
-            self._keeper.keep,
-            lease,
-            prepared,
-            outcome,
-            verification,
-            started=started,
-            epoch=self._head(),
+        kept = await self._keeper.keep(
+            lease, prepared, outcome, verification, started=started, epoch=self._head()
         )
         if isinstance(kept, ExecutionResult):
             return kept

@@ -97,7 +97,7 @@ async def test_as_much_as_is_allowed_fits(executor, image, tmp_path):
 
 async def test_more_than_is_allowed_is_out_of_disk(executor, image, tmp_path):
     text = "for i in 1 2 3 4 5 6; do dd if=/dev/zero of=/out/$i bs=65536 count=32 || exit 9; done"
-    outcome, results = await run(executor, image, tmp_path, text, "out")
+    outcome, _ = await run(executor, image, tmp_path, text, "out")
     assert outcome.kind is OutcomeKind.OUT_OF_DISK, (outcome.message, outcome.stderr.head)
 
 
