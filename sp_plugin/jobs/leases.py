@@ -145,15 +145,14 @@ class Leases:
             heads = await queue_heads(connection, self._clock())
             if not heads:
                 return None
-            shares = await self._shares(connection, heads)
-            quotas = {head.submitter: self.rules.quota_of(head.submitter) for head in heads}
-            choice = decide_next(heads, shares, quotas)
-            chosen = None if choice.job_id is None else await find_job(connection, choice.job_id)
-            waiting = [await find_job(connection, job_id) for job_id in choice.passed_by]
-        for job in waiting:
-            if job.message != choice.passed_by[job.id]:
-                await self._tell_why(job.id, choice.passed_by[job.id])
-        return chosen
+            candidates = [_candidate(job) for job in heads]
+            shares = await self._shares(connection, candidates)
+        quotas = {one.submitter: self.rules.quota_of(one.submitter) for one in candidates}
+        choice = decide_next(candidates, shares, quotas)
+        for job in heads:
+            if (why := choice.passed_by.get(job.id)) and job.message != why:
+                await self._tell_why(job.id, why)
+        return next((job for job in heads if job.id == choice.job_id), None)
 
     async def _shares(
         self, connection: AsyncConnection, heads: list[Candidate]
@@ -384,6 +383,10 @@ class Leases:
     @property
     def _lease_time(self) -> int:
         return int(self.rules.lease_seconds * _SECOND)
+
+
+def _candidate(job: JobRecord) -> Candidate:
+    return Candidate(job.id, job.submitter or "", job.priority, job.created_at)
 
 
 async def _held(connection: AsyncConnection, lease: Lease, now: int) -> ExecutionRecord:

@@ -15,8 +15,7 @@ __all__ = ["put_off_deadline", "tell_queue_heads"]
 async def tell_queue_heads(store: Store, why: str, now: int) -> None:
     """Say at the job that each submitter waits for why nothing starts. The history is left alone: it would fill with this."""
     async with store.reading() as connection:
-        heads = await queue_heads(connection, now)
-        waiting = [await find_job(connection, head.job_id) for head in heads]
+        waiting = await queue_heads(connection, now)
     for job in waiting:
         if job.message == why:
             continue

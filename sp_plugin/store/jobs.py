@@ -53,6 +53,7 @@ __all__ = [
     "find_history",
     "find_job",
     "find_jobs",
+    "find_jobs_of",
     "find_untraced",
     "history_item",
     "job_history",
@@ -158,6 +159,7 @@ job_history = Table(
 
 # Made once: to make a statement takes longer than to run it.
 _JOB: Final = select(jobs).where(jobs.c.id == bindparam("job"))
+_JOBS: Final = select(jobs).where(jobs.c.id.in_(bindparam("ids", expanding=True)))
 _JOB_LOCKED: Final = _JOB.with_for_update()
 _REVISION_LOCKED: Final = (
     select(jobs.c.revision).where(jobs.c.id == bindparam("job")).with_for_update()
@@ -290,6 +292,15 @@ async def find_job(connection: AsyncConnection, job_id: str, *, lock: bool = Fal
     if row is None:
         raise JobNotFound(f"job not found: {job_id}")
     return job_of(row)
+
+
+async def find_jobs_of(connection: AsyncConnection, ids: Sequence[str]) -> list[JobRecord]:
+    """The jobs with these IDs, in no order; those that are not there are left out."""
+    if len(ids) == 1:  # by far the most frequent, and the quicker statement
+        rows = (await connection.execute(_JOB, {"job": ids[0]})).all()
+    else:
+        rows = (await connection.execute(_JOBS, {"ids": ids})).all() if ids else []
+    return [job_of(row) for row in rows]
 
 
 async def lock_job(connection: AsyncConnection, job_id: str) -> int | None:

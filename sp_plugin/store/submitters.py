@@ -20,12 +20,12 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sp_plugin.jobs.fairness import Candidate, Share
+from sp_plugin.jobs.fairness import Share
 from sp_plugin.jobs.states import JobState
 from sp_plugin.store.base import metadata
-from sp_plugin.store.jobs import jobs
+from sp_plugin.store.jobs import JobRecord, find_jobs_of, jobs
 
-__all__ = ["add_usage", "count_waiting", "queue_heads", "shares_of", "submitter_hours"]
+__all__ = ["HEADS", "add_usage", "count_waiting", "queue_heads", "shares_of", "submitter_hours"]
 
 _HOUR: Final = 3600 * 1_000_000_000
 _DAY_HOURS: Final = 24
@@ -40,28 +40,33 @@ submitter_hours = Table(
     Column("last_start", BigInteger, nullable=False),  # Unix nanoseconds
 )
 
-# One seek per submitter, however many jobs are queued: each step finds the next name in the index ix_jobs_queue.
-_HEADS: Final = text("""
+# Three seeks per submitter in the index ix_jobs_queue, however many jobs are queued: its name, its highest priority, the first
+# job of that. In one step, a mixed order would be sorted anew for every job taken.
+HEADS: Final = text("""
 WITH RECURSIVE names(name) AS (
     SELECT min(submitter) FROM jobs WHERE state = 'Queued'
     UNION ALL
     SELECT (SELECT min(submitter) FROM jobs WHERE state = 'Queued' AND submitter > names.name)
     FROM names WHERE names.name IS NOT NULL
 )
-SELECT jobs.id, jobs.submitter, jobs.priority, jobs.created_at
-FROM names JOIN jobs ON jobs.id = (
+SELECT (
     SELECT id FROM jobs AS first WHERE first.state = 'Queued' AND first.submitter = names.name
+    AND first.priority = (
+        SELECT priority FROM jobs AS top WHERE top.state = 'Queued' AND top.submitter = names.name
+        AND (top.not_before IS NULL OR top.not_before <= :now) ORDER BY top.priority DESC LIMIT 1
+    )
     AND (first.not_before IS NULL OR first.not_before <= :now)
-    ORDER BY first.priority DESC, first.created_at, first.id LIMIT 1
+    ORDER BY first.created_at, first.id LIMIT 1
 )
-WHERE names.name IS NOT NULL
+FROM names WHERE names.name IS NOT NULL
 """)
 
 
-async def queue_heads(connection: AsyncConnection, now: int) -> list[Candidate]:
+async def queue_heads(connection: AsyncConnection, now: int) -> list[JobRecord]:
     """The first queued job of each submitter that need not wait: highest priority, then oldest."""
-    rows = await connection.execute(_HEADS, {"now": now})
-    return [Candidate(row.id, row.submitter, row.priority, row.created_at) for row in rows]
+    found = [row[0] for row in await connection.execute(HEADS, {"now": now})]
+    ids = [job_id for job_id in found if job_id is not None]  # None: all of its jobs wait
+    return await find_jobs_of(connection, ids)
 
 
 async def shares_of(connection: AsyncConnection, now: int) -> dict[str, Share]:

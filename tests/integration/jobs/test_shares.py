@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
+from sqlalchemy import insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sp_plugin.http.labels import parse_selector
 from sp_plugin.jobs.fairness import Quota
-from sp_plugin.jobs.queue import QueueRules, SeveralJobs
+from sp_plugin.jobs.queue import JobQueue, QueueRules, SeveralJobs
 from sp_plugin.jobs.states import ExecutionState, JobState
 from sp_plugin.store.job_lists import JobFilter
-from sp_plugin.store.jobs import ExecutionResult, JobNotFound
+from sp_plugin.store.jobs import ExecutionResult, JobNotFound, jobs
+from sp_plugin.store.migrate import open_store
+from sp_plugin.store.submitters import HEADS
+from tests.databases import database_url
 from tests.integration.jobs.parts import Sidecar
 from tests.integration.jobs.test_queue import DONE, Clock
 
@@ -44,6 +52,59 @@ async def test_submitters_take_turns_however_many_jobs_one_hands_in(queue):
     await queued(queue, "few")
     order = [(await queue.take("n")).job.submitter for _ in range(4)]
     assert order == ["many", "few", "many", "few"]
+
+
+async def test_the_next_job_is_found_without_sorting_the_queue(tmp_path):
+    store = await open_store(database_url(tmp_path))
+    waiting = JobQueue(store, Clock())
+    job = await queued(waiting, "many")
+    async with store.transaction() as connection:
+        row = (await connection.execute(select(jobs).where(jobs.c.id == job))).one()._asdict()
+        copies = [
+            row | {"id": f"{job}-{n}", "created_at": n, "submitter": f"s{n % 3}"}
+            for n in range(3000)
+        ]
+        await connection.execute(insert(jobs), copies)
+        await connection.execute(text("ANALYZE"))
+        plan = await plan_of_heads(connection)
+    heads = [(await waiting.take("n")).job for _ in range(4)]
+    await store.close()
+    assert {head.submitter for head in heads} == {"many", "s0", "s1", "s2"}
+    if (database := tmp_path / "state.db").exists():
+        assert (
+            steps_of_heads(database) < 2_000
+        )  # of SQLite's machine; it takes 20 for each job it sorts
+    assert any("ix_jobs_queue" in line for line in plan)
+    assert not [line for line in plan if "Sort  " in line and "Incremental" not in line]
+    assert not [line for line in plan if "SCAN jobs" in line or "Seq Scan" in line]
+
+
+async def plan_of_heads(connection: AsyncConnection) -> list[str]:
+    explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
+    rows = await connection.execute(text(f"{explain} {HEADS.text}"), {"now": 0})
+    return [str(row[-1]) for row in rows]
+
+
+def steps_of_heads(database: Path) -> int:
+    count = 0
+
+    def hundred() -> None:
+        nonlocal count
+        count += 100
+
+    with closing(sqlite3.connect(database)) as connection:
+        connection.set_progress_handler(hundred, 100)
+        connection.execute(HEADS.text, {"now": 0}).fetchall()
+    return count
+
+
+async def test_the_highest_priority_then_the_oldest_of_a_submitter_comes_first(queue, clock):
+    made = []
+    for priority in (0, 5, 5, -3):
+        clock.now += 1
+        made.append(await queued(queue, "one", Priority=priority))
+    taken = [(await queue.take("n")).job.id for _ in made]
+    assert taken == [made[1], made[2], made[0], made[3]]
 
 
 async def test_a_quota_holds_a_job_back_says_why_and_lets_it_go(queue):
