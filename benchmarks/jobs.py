@@ -27,7 +27,7 @@ __all__ = ["job_rows"]
 
 _ONE_BY_ONE: Final = 100
 _MANY: Final = 1000
-_WAITING: Final = 300
+_WAITING: Final = 1000
 _WORKERS: Final = 4
 _CLIENTS: Final = 8
 _LISTED: Final = 10_000
@@ -45,11 +45,15 @@ async def _all() -> None:
         print_rows(await _limits(home))
         async with Devstack() as net:
             print_rows(await _measured(home / "sqlite", net, None))
-            print_rows([await _drained(home / "drained", net)])
+            print_rows([await _drained(home / "drained", net, None)])
             if os.environ.get("SP_PLUGIN_TEST_POSTGRES"):
                 (home / "pg").mkdir()
-                url = await asyncio.to_thread(database_url, home / "pg", uuid4().hex)
-                print_rows(await _measured(home / "postgres", net, url))
+                urls = [
+                    await asyncio.to_thread(database_url, home / "pg", uuid4().hex)
+                    for _ in range(2)
+                ]
+                print_rows(await _measured(home / "postgres", net, urls[0]))
+                print_rows([await _drained(home / "drained-postgres", net, urls[1])])
             print_rows(await _listed(home / "lists", net))
 
 
@@ -85,7 +89,7 @@ async def _measured(home: Path, net: Devstack, database: str | None) -> list[Row
         return [
             _fixed(f"{name}: handed in, signed, completed, p50", "ms", "<= 30", statistics.median(ordered)),
             _fixed(f"{name}: the same, p95", "ms", "", ordered[len(ordered) * 95 // 100]),
-            Row(f"{name}: {_MANY} such jobs, {_CLIENTS} clients", "jobs/s", ">= 100", lambda: Sample(rate, cpu), 1),
+            Row(f"{name}: {_MANY} such jobs, {_CLIENTS} clients", "jobs/s", "", lambda: Sample(rate, cpu), 1),
             _fixed(f"{name}: GET of a job, {_CLIENTS} clients", "reads/s", ">= 500", reads),
             _fixed(f"{name}: sidecar's memory, idle", "MB", "<= 150", idle / 1e6),
             _fixed(f"{name}: sidecar's memory, after all that", "MB", "", stand.resident_bytes() / 1e6),
@@ -122,9 +126,9 @@ async def _many(stand: Stand) -> tuple[float, float]:
     return _MANY / (time.perf_counter() - started), stand.cpu_seconds() - before
 
 
-async def _drained(home: Path, net: Devstack) -> Row:
-    """Approved jobs that wait when a sidecar starts: the engine alone, with nobody asking it anything."""
-    idle = prepare(home, net, enabled=False)
+async def _drained(home: Path, net: Devstack, database: str | None) -> Row:
+    """Approved jobs that wait when a sidecar starts: what the queue sustains, its start included, with hardly a question asked."""
+    idle = prepare(home, net, database=database, enabled=False)
     async with open_stand(idle) as stand:
         ids: list[str] = []
 
@@ -137,12 +141,13 @@ async def _drained(home: Path, net: Devstack) -> Row:
     set_jobs(idle.config, enabled=True, workers=_WORKERS)
     async with open_stand(idle) as stand:
         for job_id in ids[::-1]:
-            await stand.wait_for(job_id)
+            await stand.wait_for(job_id, look_seconds=0.2)
         first = min([await stand.started_at(job_id) for job_id in ids])
         items = (await stand.ask("GET", f"{JOBS}?limit=0"))["Items"]
         seconds = (max(item["ModifyTime"] for item in items) - first) / 1e9
         rate, cpu = len(ids) / seconds, stand.cpu_seconds()
-        name = f"SQLite: {len(ids)} approved jobs that wait, {_WORKERS} workers"
+        engine = "SQLite" if database is None else "PostgreSQL"
+        name = f"{engine}: {len(ids)} approved jobs that wait, {_WORKERS} workers"
         return Row(name, "jobs/s", ">= 100", lambda: Sample(rate, cpu), 1)
 
 

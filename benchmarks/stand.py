@@ -63,13 +63,13 @@ class Stand:
         request = await self.ask("GET", path + "/bundle")
         await self.ask("POST", path + "/approvals", **signature_words(request))
 
-    async def wait_for(self, job_id: str) -> None:
-        """Return once the job has completed."""
+    async def wait_for(self, job_id: str, look_seconds: float = _LOOK_SECONDS) -> None:
+        """Return once the job has completed; it is asked for so often."""
         while True:
             state = (await self.ask("GET", f"{JOBS}/{job_id}"))["Job"]["State"]
             if state["StateType"] in _ENDED:
                 break
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(look_seconds)
         assert state["StateType"] == "Completed", state
 
     async def started_at(self, job_id: str) -> int:

@@ -66,7 +66,7 @@ async def queue_heads(connection: AsyncConnection, now: int) -> list[JobRecord]:
     """The first queued job of each submitter that need not wait: highest priority, then oldest."""
     found = [row[0] for row in await connection.execute(HEADS, {"now": now})]
     ids = [job_id for job_id in found if job_id is not None]  # None: all of its jobs wait
-    return await find_jobs_of(connection, ids)
+    return [job for job in await find_jobs_of(connection, ids) if job.state is JobState.QUEUED]
 
 
 async def shares_of(connection: AsyncConnection, now: int) -> dict[str, Share]:
