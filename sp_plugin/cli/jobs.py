@@ -203,6 +203,14 @@ def cancel(
 
 
 @job_app.command()
+def retry(job_id: JobId, config: ConfigOption = None) -> None:
+    """Let a job that waits for its next attempt be tried at once, e.g. when the server it publishes to is back."""
+    from sp_plugin.cli.api import segment
+
+    connect(config).post(f"/api/v1/sp/jobs/{segment(job_id)}/retry")
+
+
+@job_app.command()
 def wait(
     job_id: JobId,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds; 0 waits for ever.")] = 0,

@@ -147,6 +147,14 @@ async def stop(request: web.Request) -> web.Response:
     return web.json_response({"EvaluationID": "" if again else str(uuid4())})
 
 
+@routes.post("/api/v1/sp/jobs/{id}/retry")
+@needs(Scope.SUBMIT)
+async def retry(request: web.Request) -> web.Response:
+    """Let a job that waits for its next attempt be tried at once; 409 for one that does not."""
+    job = await request.app[PARTS].queue.retry_now((await job_of(request)).id)
+    return web.json_response({"Job": job_json(job)})
+
+
 @routes.get(JOBS_PATH + "/{id}/executions")
 @needs(Scope.READ)
 @answers(ExecutionList, "limit", "order_by", "reverse", "job_version", "all_job_versions")

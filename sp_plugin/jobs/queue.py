@@ -236,6 +236,26 @@ class JobQueue(SilentLeases):
         self.ends.give()
         return stopped
 
+    async def retry_now(self, job_id: str) -> JobRecord:
+        """The job, whose next attempt need not wait any longer.
+
+        Raises:
+            InvalidTransition: it does not wait for another attempt.
+        """
+        now = self._clock()
+        async with self._store.transaction(brief=True) as connection:
+            job = await find_job(connection, job_id, lock=True)
+            if job.state is not JobState.QUEUED or job.not_before is None:
+                raise InvalidTransition(
+                    f"job {job_id} is {job.state} and does not wait for another attempt"
+                )
+            message = "to be tried again now"
+            await change_job(connection, job_id, not_before=None, message=message, modified_at=now)
+            await add_history(connection, history_item(job_id, now, "Retry", message))
+            job = await find_job(connection, job_id)
+        self.work.give()
+        return job
+
     # -- for those who decide -----------------------------------------------------------------------
 
     async def set_bundle(self, job_id: str, digest: str, bundle: Mapping[str, Any]) -> None:

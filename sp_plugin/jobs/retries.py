@@ -47,7 +47,8 @@ RETRY_RULES: Final[Mapping[OutcomeKind, RetryRule]] = {
     OutcomeKind.IMAGE_MISSING: RetryRule(3, (60, 900)),
     OutcomeKind.OUTPUT_REFUSED: _NEVER,
     OutcomeKind.UNVERIFIED: _NEVER,
-    OutcomeKind.PUBLISH_FAILED: RetryRule(3, (10, 60)),
+    # Results are kept and nothing runs again; a server that is away for a night must not cost a run of days.
+    OutcomeKind.PUBLISH_FAILED: RetryRule(14, (10, 60, 600, 3600)),
     OutcomeKind.RUNTIME_FAULT: RetryRule(3, (2, 60)),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sp_plugin.jobs.queue import QueueRules
+from sp_plugin.jobs.queue import InvalidTransition, QueueRules
 from sp_plugin.jobs.states import DesiredState, ExecutionState, JobState
 from tests.integration.jobs.parts import Sidecar
 from tests.integration.jobs.test_queue import BROKEN, Clock, queued
@@ -48,6 +48,24 @@ async def test_attempts_end_as_the_outcome_says_not_as_the_queue_does(queue, clo
         await queue.finish(lease, BROKEN, retry=True, most_attempts=5, wait_seconds=1)
     job = await queue.job(job_id)
     assert (job.state, job.message) == (JobState.FAILED, "broke")
+
+
+async def test_a_job_that_waits_for_its_next_attempt_can_be_tried_at_once(queue):
+    waiting = await queued(queue)
+    lease = await queue.take("n")
+    with pytest.raises(InvalidTransition, match="does not wait for another attempt"):
+        await queue.retry_now(waiting)
+    await queue.finish(lease, BROKEN, retry=True, most_attempts=3, wait_seconds=3600)
+    assert await queue.take("n") is None
+    job = await queue.retry_now(waiting)
+    assert (job.state, job.not_before, job.message) == (
+        JobState.QUEUED,
+        None,
+        "to be tried again now",
+    )
+    again = await queue.take("n")
+    assert (again.job.id, again.attempt) == (waiting, 2)
+    assert [item.topic for item in await queue.history(waiting)].count("Retry") == 1
 
 
 async def test_a_job_that_waits_for_its_next_attempt_can_be_stopped(queue):

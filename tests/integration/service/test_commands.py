@@ -17,8 +17,10 @@ from devstack.stack import Devstack
 from lotus_client.cid import Cid
 from lotus_client.messages import METHOD_SEND, Message, SignedMessage
 from lotus_client.types import AttoFil, Epoch
+from sp_plugin.jobs.states import ExecutionState
 from sp_plugin.ledger import PAYOUT_WALLET, PROVIDER, Draft, EntryKind, Posting, message_ref
 from sp_plugin.payouts.funding import FundingReport
+from sp_plugin.store.jobs import ExecutionResult
 from sp_plugin.store.ledger import LedgerRepository
 from sp_plugin.store.migrate import open_store
 from tests.integration.service.conftest import make_deal, running, write_config
@@ -124,6 +126,29 @@ async def test_what_is_held_and_what_a_job_brought_can_be_looked_at(
         assert file["size"] > 0
         assert (await answer(config, "job", "describe", job_id))["Job"]["ID"] == job_id
         assert [item["ID"] for item in await answer(config, "job", "list")] == [job_id]
+
+
+async def test_a_job_that_waits_for_its_next_attempt_is_tried_when_somebody_says_so(
+    devnet: Devstack, tmp_path: Path
+):
+    config = write_config(devnet, tmp_path, **{"jobs:\n": "jobs:\n  enabled: false\n"})
+    async with running(config) as sidecar:
+        queue = sidecar.sidecar.queue
+        waiting = (await queue.submit({"Type": "batch", "Name": "x", "Tasks": []})).id
+        await queue.set_bundle(waiting, "00" * 32, {})
+        await queue.admit(waiting)
+        lease = await queue.take("n-elsewhere")
+        assert lease is not None
+        away = ExecutionResult(
+            state=ExecutionState.FAILED, outcome="publish_failed", message="away"
+        )
+        await queue.finish(lease, away, retry=True, most_attempts=14, wait_seconds=3600)
+        code, _, err = await sp_plugin(config, "job", "retry", waiting)
+        assert (code, err) == (0, "")
+        assert (await queue.job(waiting)).not_before is None
+        code, _, err = await sp_plugin(config, "job", "retry", waiting)
+        assert code == 1
+        assert "does not wait for another attempt" in err
 
 
 async def test_tokens_are_shown_once_and_removed(devnet: Devstack, tmp_path: Path):
