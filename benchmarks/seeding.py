@@ -12,7 +12,7 @@ from sp_plugin.config import load_config
 from sp_plugin.jobs.kinds import load_kinds
 from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.jobs.reading import read_job_values
-from sp_plugin.store.jobs import job_labels, jobs
+from sp_plugin.store.job_tables import job_labels, jobs
 from sp_plugin.store.migrate import open_store
 
 __all__ = ["fill_queue"]

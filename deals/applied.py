@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import structlog
 
 from deals.ports import OwnBlock
-from fil_plus.events import EventError, TypedEvent, parse_event
+from fil_plus.event_kinds import TypedEvent
+from fil_plus.events import EventError, parse_event
 from lotus_client.address import Address
 from lotus_client.chain import TipSet
 from lotus_client.state import ActorEvent

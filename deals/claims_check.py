@@ -15,7 +15,8 @@ import structlog
 from deals.event_sources.state import diff_claims
 from deals.gaps import Gap, GapKind, out_of_reach
 from deals.ports import ChainBatch, ChainNode, ChainStore, Cursor, TipSetRef
-from fil_plus.events import ClaimMade, ClaimRemoved, ClaimUpdated, TypedEvent, parse_event
+from fil_plus.event_kinds import ClaimMade, ClaimRemoved, ClaimUpdated, TypedEvent
+from fil_plus.events import parse_event
 from lotus_client.chain import TipSet
 from lotus_client.errors import LotusRpcError
 from lotus_client.state import ActorEvent, Claim

@@ -36,12 +36,7 @@ from deals.ports import (
 )
 from deals.route import FollowError, Move, NothingBelow, Router, first_within_reach
 from deals.sectors import check_sectors, read_sectors, sectors_of
-from fil_plus.events import (
-    SectorActivated,
-    SectorTerminated,
-    SectorUpdated,
-    TypedEvent,
-)
+from fil_plus.event_kinds import SectorActivated, SectorTerminated, SectorUpdated, TypedEvent
 from lotus_client.chain import HeadChange, TipSet
 from lotus_client.errors import LotusRpcError, LotusUnavailable
 from lotus_client.types import EPOCHS_PER_DAY, ActorId, Epoch, SectorNumber

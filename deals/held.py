@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from fil_plus.events import (
+from fil_plus.event_kinds import (
     ClaimMade,
     ClaimRemoved,
     ClaimUpdated,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from deals.gaps import Gap
-from fil_plus.events import TypedEvent
+from fil_plus.event_kinds import TypedEvent
 from lotus_client.address import Address
 from lotus_client.cbor import CborValue
 from lotus_client.chain import HeadChange, TipSet, TipSetKey

@@ -19,7 +19,7 @@ from deals.event_sources.base import ChainChanged
 from deals.gaps import Gap, GapKind, out_of_reach
 from deals.ports import ChainNode, Cursor, FilledGap, OwnBlock
 from deals.sectors import sectors_of
-from fil_plus.events import SectorActivated, SectorUpdated, TypedEvent
+from fil_plus.event_kinds import SectorActivated, SectorUpdated, TypedEvent
 from lotus_client.chain import TipSet
 from lotus_client.errors import LotusDecodeError, LotusRpcError
 from lotus_client.state import ActorEvent

@@ -9,12 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
+from fil_plus.event_kinds import (
+    AllocationMade,
+    AllocationRemoved,
+    ClaimMade,
+    ClaimRemoved,
+    ClaimUpdated,
+    DealActivated,
+    DealCompleted,
+    DealPublished,
+    DealTerminated,
+    EventPlace,
+    SectorActivated,
+    SectorPiece,
+    SectorPrecommitted,
+    SectorTerminated,
+    SectorUpdated,
+    TypedEvent,
+)
 from lotus_client import cbor
 from lotus_client.address import Address
 from lotus_client.cbor import CborValue
-from lotus_client.chain import TipSetKey
 from lotus_client.cid import Cid
 from lotus_client.state import ActorEvent, Allocation, Claim, EventEntry
 from lotus_client.types import (
@@ -27,24 +44,8 @@ from lotus_client.types import (
 )
 
 __all__ = [
-    "AllocationMade",
-    "AllocationRemoved",
-    "ClaimMade",
-    "ClaimRemoved",
-    "ClaimUpdated",
-    "DealActivated",
-    "DealCompleted",
-    "DealPublished",
-    "DealTerminated",
     "EventError",
     "EventFilter",
-    "EventPlace",
-    "SectorActivated",
-    "SectorPiece",
-    "SectorPrecommitted",
-    "SectorTerminated",
-    "SectorUpdated",
-    "TypedEvent",
     "claim_entries",
     "parse_event",
     "provider_filters",
@@ -74,155 +75,6 @@ _DEAL_KEYS: Final = _CLAIM_KEYS[:3]
 class EventError(ValueError):
     """An event of a known type that is not built as its actor builds it; says where and what."""
 
-
-@dataclass(frozen=True, slots=True)
-class EventPlace:
-    """Where an event's message was *included*; its effect shows in the state read at the next tipset."""
-
-    epoch: Epoch
-    tipset: TipSetKey
-    message: Cid
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimMade:
-    """f06 `claim`: an allocation was claimed for a sector."""
-
-    at: EventPlace
-    claim: Claim
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimUpdated:
-    """f06 `claim-updated`: the client lengthened the claim's maximum term."""
-
-    at: EventPlace
-    claim: Claim
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimRemoved:
-    """f06 `claim-removed`: an ended claim was deleted."""
-
-    at: EventPlace
-    claim: Claim
-
-
-@dataclass(frozen=True, slots=True)
-class AllocationMade:
-    """f06 `allocation`: DataCap was reserved for a piece at a provider."""
-
-    at: EventPlace
-    allocation: Allocation
-
-
-@dataclass(frozen=True, slots=True)
-class AllocationRemoved:
-    """f06 `allocation-removed`: it expired unclaimed."""
-
-    at: EventPlace
-    allocation: Allocation
-
-
-@dataclass(frozen=True, slots=True)
-class SectorPiece:
-    """A piece as a sector event lists it."""
-
-    cid: Cid
-    padded_size: PaddedPieceSize
-
-
-@dataclass(frozen=True, slots=True)
-class SectorPrecommitted:
-    """Miner `sector-precommitted`."""
-
-    at: EventPlace
-    sector: SectorNumber
-
-
-@dataclass(frozen=True, slots=True)
-class SectorActivated:
-    """Miner `sector-activated`, with its pieces in their order; no CommD and no pieces for committed capacity."""
-
-    at: EventPlace
-    sector: SectorNumber
-    unsealed_cid: Cid | None
-    pieces: tuple[SectorPiece, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SectorUpdated:
-    """Miner `sector-updated`: data was snapped into a capacity sector."""
-
-    at: EventPlace
-    sector: SectorNumber
-    unsealed_cid: Cid | None
-    pieces: tuple[SectorPiece, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SectorTerminated:
-    """Miner `sector-terminated`. An expiry emits nothing."""
-
-    at: EventPlace
-    sector: SectorNumber
-
-
-@dataclass(frozen=True, slots=True)
-class DealPublished:
-    """f05 `deal-published`."""
-
-    at: EventPlace
-    deal: int
-    client: ActorId
-    provider: ActorId
-
-
-@dataclass(frozen=True, slots=True)
-class DealActivated:
-    """f05 `deal-activated`; follows the `sector-activated` of the same message."""
-
-    at: EventPlace
-    deal: int
-    client: ActorId
-    provider: ActorId
-
-
-@dataclass(frozen=True, slots=True)
-class DealTerminated:
-    """f05 `deal-terminated`."""
-
-    at: EventPlace
-    deal: int
-    client: ActorId
-    provider: ActorId
-
-
-@dataclass(frozen=True, slots=True)
-class DealCompleted:
-    """f05 `deal-completed`."""
-
-    at: EventPlace
-    deal: int
-    client: ActorId
-    provider: ActorId
-
-
-TypedEvent: TypeAlias = (
-    ClaimMade
-    | ClaimUpdated
-    | ClaimRemoved
-    | AllocationMade
-    | AllocationRemoved
-    | SectorPrecommitted
-    | SectorActivated
-    | SectorUpdated
-    | SectorTerminated
-    | DealPublished
-    | DealActivated
-    | DealTerminated
-    | DealCompleted
-)
 
 _CLAIMS: Final[dict[str, type[ClaimMade | ClaimUpdated | ClaimRemoved]]] = {
     "claim": ClaimMade,

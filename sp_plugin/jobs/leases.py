@@ -16,6 +16,7 @@ from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sp_plugin.jobs.deadlines import why_too_late
+from sp_plugin.jobs.ending import used_by, what_follows
 from sp_plugin.jobs.fairness import NO_SHARE, Candidate, Quota, Share, decide_next, over_quota
 from sp_plugin.jobs.signals import Call, Signal
 from sp_plugin.jobs.standing import put_off_deadline, tell_queue_heads
@@ -28,6 +29,7 @@ from sp_plugin.jobs.transitions import (
     reached_steps,
 )
 from sp_plugin.store.base import Store
+from sp_plugin.store.job_tables import executions, jobs
 from sp_plugin.store.jobs import (
     ExecutionRecord,
     ExecutionResult,
@@ -37,11 +39,9 @@ from sp_plugin.store.jobs import (
     add_history,
     change_execution,
     change_job,
-    executions,
     find_execution,
     find_job,
     history_item,
-    jobs,
     lock_job,
 )
 from sp_plugin.store.submitters import add_usage, queue_heads, shares_of
@@ -313,13 +313,13 @@ class Leases:
                 return
             execution, steps = reached_steps(_checked(found, lease, now), reached)
             steps.append(await end_execution(connection, execution, result, now))
-            compute, written = _used(result)
+            compute, written = used_by(result)
             if compute or written:
                 await add_usage(
                     connection, job.submitter or "", now, compute_ms=compute, output_bytes=written
                 )
             most = self.rules.max_attempts if most_attempts is None else most_attempts
-            state, message, attempts = self._after(
+            state, message, attempts = what_follows(
                 job, result, most if retry else 0, wait_seconds, counted=counted
             )
             waits = state is JobState.QUEUED and counted and wait_seconds > 0
@@ -334,28 +334,6 @@ class Leases:
                 not_before=now + int(wait_seconds * _SECOND) if waits else None,
             )
         self.ends.give()  # and whoever reports looks for work next, so nobody else need be woken
-
-    def _after(
-        self, job: JobRecord, result: ExecutionResult, most: int, wait: float, *, counted: bool
-    ) -> tuple[JobState, str, int]:
-        """What follows for a job whose execution ended: its state, the message, the attempts that count.
-
-        `most` attempts are made in all; 0 is no other one.
-        """
-        attempts, again = job.attempts, f"again: {result.message}"
-        if result.state is ExecutionState.COMPLETED:
-            return JobState.COMPLETED, result.message, attempts
-        if job.stop_requested:
-            return JobState.STOPPED, job.message, attempts
-        if job.timed_out:
-            return JobState.FAILED, job.message, attempts
-        if most and not counted:
-            return JobState.QUEUED, again, attempts - 1
-        if attempts < most:
-            if wait:
-                again = f"again in {wait:g} s, after attempt {attempts} of {most}: {result.message}"
-            return JobState.QUEUED, again, attempts
-        return JobState.FAILED, result.message, attempts
 
     async def end_late(self) -> list[str]:
         """The jobs that ran into their queue or total timeout: queued ones have failed, running ones are told to end."""
@@ -403,18 +381,3 @@ def _checked(execution: ExecutionRecord | None, lease: Lease, now: int) -> Execu
     ):
         raise LeaseLost(f"the lease of {lease.execution_id} (token {lease.token}) is lost")
     return execution
-
-
-def _used(result: ExecutionResult) -> tuple[int, int]:
-    """Milliseconds of compute and bytes of output that count against the submitter's share, those of check runs too."""
-    if result.run_record.get("usage_counted"):
-        return 0, 0  # only publishing was tried again
-    checks = (result.run_record.get("verification") or {}).get("usage") or {}
-    milliseconds = written = 0
-    for usage in (result.run_record.get("usage") or {}, checks):
-        seconds = usage.get("cpu_seconds")
-        if seconds is None:
-            seconds = usage.get("wall_seconds") or 0
-        milliseconds += max(0, int(float(seconds) * 1000))
-        written += int(usage.get("output_bytes") or 0)
-    return milliseconds, written

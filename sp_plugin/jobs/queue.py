@@ -21,6 +21,7 @@ from sp_plugin.jobs.silent_leases import SilentLeases
 from sp_plugin.jobs.states import ExecutionState, JobState
 from sp_plugin.jobs.transitions import InvalidTransition, ask_to_stop, move_job
 from sp_plugin.store.job_lists import JobFilter, JobPage, find_by_prefix, find_named, find_page
+from sp_plugin.store.job_tables import executions, job_labels, jobs
 from sp_plugin.store.jobs import (
     ExecutionRecord,
     HistoryItem,
@@ -28,7 +29,6 @@ from sp_plugin.store.jobs import (
     JobRecord,
     add_history,
     change_job,
-    executions,
     find_execution,
     find_executions,
     find_history,
@@ -36,9 +36,7 @@ from sp_plugin.store.jobs import (
     find_jobs,
     find_untraced,
     history_item,
-    job_labels,
     job_of_values,
-    jobs,
 )
 from sp_plugin.store.submitters import count_waiting
 

@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sp_plugin.jobs.leases import Leases
 from sp_plugin.jobs.states import ExecutionState, JobState
 from sp_plugin.jobs.transitions import end_execution, move_job
+from sp_plugin.store.job_tables import executions
 from sp_plugin.store.jobs import (
     ExecutionRecord,
     ExecutionResult,
     Lease,
     add_history,
     execution_of,
-    executions,
     find_execution,
     find_job,
     history_item,

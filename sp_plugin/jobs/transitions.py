@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sp_plugin.jobs.deadlines import deadlines_of, earliest
 from sp_plugin.jobs.states import DesiredState, ExecutionState, JobState
+from sp_plugin.store.job_tables import executions
 from sp_plugin.store.jobs import (
     ExecutionRecord,
     ExecutionResult,
@@ -20,7 +21,6 @@ from sp_plugin.store.jobs import (
     add_history,
     change_execution,
     change_job,
-    executions,
     history_item,
 )
 

@@ -24,7 +24,8 @@ from deals.ports import (
     TipSetRef,
 )
 from deals.sectors import SectorHistory, SectorInterval
-from fil_plus.events import ClaimMade, ClaimRemoved, ClaimUpdated, TypedEvent, parse_event
+from fil_plus.event_kinds import ClaimMade, ClaimRemoved, ClaimUpdated, TypedEvent
+from fil_plus.events import parse_event
 from fil_plus.pieces import HeldPiece
 from lotus_client.cid import Cid
 from lotus_client.state import Claim, SectorOnChainInfo

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deals.held import fold_pieces
 from deals.ports import SectorSnapshot
-from fil_plus.events import TypedEvent, parse_event
+from fil_plus.event_kinds import TypedEvent
+from fil_plus.events import parse_event
 from fil_plus.pieces import HeldPiece, Provenance, ProvenanceKind
 from lotus_client.chain import TipSetKey
 from lotus_client.cid import Cid

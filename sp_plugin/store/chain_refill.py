@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deals.gaps import Gap, GapKind, without
 from deals.ports import FilledGap
-from fil_plus.events import ClaimMade, ClaimRemoved, ClaimUpdated, TypedEvent, parse_event
+from fil_plus.event_kinds import ClaimMade, ClaimRemoved, ClaimUpdated, TypedEvent
+from fil_plus.events import parse_event
 from lotus_client.chain import TipSetKey
 from lotus_client.cid import Cid
 from lotus_client.state import ActorEvent, Claim

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deals.held import sector_of
 from deals.ports import OwnBlock
-from fil_plus.events import TypedEvent
+from fil_plus.event_kinds import TypedEvent
 from lotus_client.state import ActorEvent
 from lotus_client.types import ActorId, SectorNumber
 from sp_plugin.store.chain_codec import encode_entries

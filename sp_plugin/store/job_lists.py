@@ -28,7 +28,8 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sp_plugin.jobs.states import JobState
-from sp_plugin.store.jobs import JobRecord, job_labels, job_of, jobs
+from sp_plugin.store.job_tables import job_labels, jobs
+from sp_plugin.store.jobs import JobRecord, job_of
 
 __all__ = ["JobFilter", "JobPage", "LabelTerm", "find_by_prefix", "find_named", "find_page"]
 

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Column, String, Table, Text, select, update
 from lotus_client.cid import Cid
 from lotus_client.types import Epoch
 from sp_plugin.store.base import CidType, Store, metadata, unless_there
-from sp_plugin.store.jobs import executions
+from sp_plugin.store.job_tables import executions
 
 __all__ = ["OutputRecord", "OutputRepository", "outputs"]
 

@@ -23,7 +23,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sp_plugin.jobs.fairness import Share
 from sp_plugin.jobs.states import JobState
 from sp_plugin.store.base import metadata
-from sp_plugin.store.jobs import JobRecord, find_jobs_of, jobs
+from sp_plugin.store.job_tables import jobs
+from sp_plugin.store.jobs import JobRecord, find_jobs_of
 
 __all__ = ["HEADS", "add_usage", "count_waiting", "queue_heads", "shares_of", "submitter_hours"]
 

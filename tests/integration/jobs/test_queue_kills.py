@@ -21,6 +21,7 @@ from sqlalchemy import select
 from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.jobs.states import ExecutionState, JobState
 from sp_plugin.store.base import Store, metadata
+from sp_plugin.store.job_tables import executions, job_history, jobs
 from sp_plugin.store.jobs import (
     ExecutionRecord,
     ExecutionResult,
@@ -28,10 +29,7 @@ from sp_plugin.store.jobs import (
     Lease,
     LeaseLost,
     execution_of,
-    executions,
-    job_history,
     job_of,
-    jobs,
 )
 from tests.databases import database_url
 from tests.queue_writer import NODE, RULES

@@ -16,7 +16,8 @@ from sp_plugin.jobs.fairness import Quota
 from sp_plugin.jobs.queue import JobQueue, QueueRules, SeveralJobs
 from sp_plugin.jobs.states import ExecutionState, JobState
 from sp_plugin.store.job_lists import JobFilter
-from sp_plugin.store.jobs import ExecutionResult, JobNotFound, jobs
+from sp_plugin.store.job_tables import jobs
+from sp_plugin.store.jobs import ExecutionResult, JobNotFound
 from sp_plugin.store.migrate import open_store
 from sp_plugin.store.submitters import HEADS
 from tests.databases import database_url

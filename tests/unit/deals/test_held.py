@@ -1,5 +1,6 @@
 from deals.held import fold_pieces
-from fil_plus.events import EventPlace, parse_event
+from fil_plus.event_kinds import EventPlace
+from fil_plus.events import parse_event
 from fil_plus.pieces import Provenance, ProvenanceKind
 from lotus_client.chain import TipSetKey
 from lotus_client.cid import dag_cbor_cid

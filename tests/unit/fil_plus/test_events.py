@@ -5,19 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fil_plus.events import (
+from fil_plus.event_kinds import (
     AllocationMade,
     ClaimMade,
     ClaimRemoved,
     DealActivated,
-    EventError,
     SectorActivated,
     SectorPiece,
     SectorTerminated,
-    claim_entries,
-    parse_event,
-    provider_filters,
 )
+from fil_plus.events import EventError, claim_entries, parse_event, provider_filters
 from fil_plus.pieces import aligned_offsets
 from lotus_client import cbor
 from lotus_client.address import Address
