@@ -10,7 +10,6 @@ from typing import Final
 
 import structlog
 from aiohttp import web
-from sqlalchemy.exc import SQLAlchemyError
 
 from deals.event_sources import hear_of_events
 from deals.follower import ChainFollower
@@ -18,17 +17,16 @@ from deals.gaps import Gap
 from deals.sources.storage_path import StoragePathSource
 from lotus_client.address import Address
 from lotus_client.client import LotusClient
-from lotus_client.errors import LotusError
 from lotus_client.miner_client import MinerClient
 from lotus_client.node import NodeCapabilities
 from lotus_client.types import Epoch
 from sp_plugin.admission import Admission
 from sp_plugin.approvals.desk import ApprovalDesk, approval_policy
 from sp_plugin.config import Config
+from sp_plugin.considering import Considering
 from sp_plugin.data_dir import DataDir
 from sp_plugin.denylists import Denylists
 from sp_plugin.earning import Earning
-from sp_plugin.errors import SpPluginError
 from sp_plugin.guard.wiring import GUARD_SECONDS, open_guard
 from sp_plugin.head_news import hear_of_heads
 from sp_plugin.health import Health
@@ -38,7 +36,7 @@ from sp_plugin.http.parts import Parts
 from sp_plugin.input_cache import InputCache
 from sp_plugin.jobs.following import LogPlaces
 from sp_plugin.jobs.hold import Hold
-from sp_plugin.jobs.queue import InvalidTransition, JobQueue
+from sp_plugin.jobs.queue import JobQueue
 from sp_plugin.known_pieces import datasets_naming
 from sp_plugin.lineage import Lineage
 from sp_plugin.listening import keep_local_token, listen
@@ -100,7 +98,6 @@ class Sidecar:
         self.chain = ChainRepository(store)
         self.tokens = TokenRepository(store)
         self._followed: Epoch | None = None
-        self._considering: set[asyncio.Task[None]] = set()
         self.head = RecentHead(self.head_epoch, head)
         self._follower = ChainFollower(
             node,
@@ -180,6 +177,7 @@ class Sidecar:
             max_waiting=config.jobs.max_queued,
             head=self.head.epoch,
         )
+        self._considering = Considering(self.admission)
         self.lineage = Lineage(
             self.provider,
             queue=self.queue,
@@ -253,7 +251,7 @@ class Sidecar:
             stack.callback(self.data.api_url.unlink, missing_ok=True)
             stack.push_async_callback(self.steps.stop)
             stack.push_async_callback(self.pieces.work.close)
-            stack.push_async_callback(self._considered)
+            stack.push_async_callback(self._considering.settle)
             self.steps.start()
             await self.unsealing.resume()
             stack.push_async_callback(
@@ -271,11 +269,6 @@ class Sidecar:
                 )
             await stop.wait()
             log.info("sidecar_stopping")
-
-    async def _considered(self) -> None:
-        """Until no job is being looked at."""
-        while self._considering:
-            await asyncio.gather(*self._considering, return_exceptions=True)
 
     def _parts(self) -> Parts:
         return Parts(
@@ -304,26 +297,13 @@ class Sidecar:
             event_source=lambda: self._follower.source,
             gaps=self._gaps,
             network=self.found.network_name,
-            consider=self._consider,
+            consider=self._considering.look_at,
             logs=LogPlaces(self.data.runs, self.data.results),
             kinds=self.workshop.kinds,
             jobs=self.config.jobs,
             node_id=f"n-{self.data.identity()}",
             started=datetime.now(UTC),
         )
-
-    def _consider(self, job_id: str) -> None:
-        """Look at one waiting job in the background; the step `admit` does so too if this fails."""
-
-        async def look() -> None:
-            with suppress(
-                LotusError, SpPluginError, SQLAlchemyError, LookupError, InvalidTransition
-            ):
-                await self.admission.consider(job_id)
-
-        task = asyncio.create_task(look())
-        self._considering.add(task)
-        task.add_done_callback(self._considering.discard)
 
     async def _follow(self) -> bool:
         """Take over at most one range of epochs; new ones wake the steps that live on them."""
