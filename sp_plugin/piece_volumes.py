@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from deals.blocks import BadBlock, MissingBlock, UnknownHash
+from deals.blocks import BadBlock, BlockStore, MissingBlock, UnknownHash
 from deals.car import CarError
 from deals.denylist import Denied, DenyingBlocks, Denylist
 from deals.indexed_blocks import IndexedBlocks, IndexPlace
@@ -15,21 +16,45 @@ from deals.unixfs import UnixFsError
 from deals.volumes import Volume, VolumeError, VolumeLimits, VolumeTooLarge
 from deals.volumes import materialise as make_volume
 from lotus_client.cid import Cid
-from sp_plugin.inputs.base import HeldVolume, InputMissing
+from sp_plugin.executors.pause import Pause, Stopping
+from sp_plugin.inputs.base import HeldVolume, InputMissing, InputSealed
 from sp_plugin.known_pieces import KnownPiece, with_root
 from sp_plugin.piece_content import index_place
 from sp_plugin.store.sub_pieces import SubPieceRepository
 
 __all__ = ["PieceVolumes"]
 
+_THREADS: Final = 64
 # Why the content that a job names cannot be given to it.
 _UNREADABLE: Final = (
     CarError, UnixFsError, MissingBlock, BadBlock, UnknownHash, VolumeError, Denied,
 )  # fmt: skip
 
 
+class _StandingBlocks:
+    """A `BlockStore` that gives no block while the pause is on."""
+
+    def __init__(self, blocks: BlockStore, pause: Pause) -> None:
+        self._blocks = blocks
+        self._pause = pause
+
+    def get(self, cid: Cid) -> bytes:
+        """See `BlockStore.get`."""
+        self._pause.stand()
+        return self._blocks.get(cid)
+
+    def get_many(self, cids: Iterable[Cid]) -> Iterator[tuple[Cid, bytes]]:
+        """See `BlockStore.get_many`."""
+        for found in self._blocks.get_many(cids):
+            self._pause.stand()
+            yield found
+
+
 class PieceVolumes:
-    """Makes volumes. They are shared and read-only; `make_room` gives how large one may be now."""
+    """Makes volumes. They are shared and read-only; `make_room` gives how large one may be now.
+
+    While `pause` is on, those under way stand still, between two blocks.
+    """
 
     def __init__(
         self,
@@ -44,6 +69,9 @@ class PieceVolumes:
         self._segments = segments
         self._make_room = make_room
         self._denylist = denylist
+        self.pause = Pause()
+        # of their own, since they may stand for minutes while others need one for a moment
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="volumes")
 
     async def make(
         self,
@@ -70,13 +98,15 @@ class PieceVolumes:
             denylist.check(wanted, names)
             place = index_place(self._roots, known.piece_cid, known.padded_size)
             with await open_bytes() as reader:
-                volume = await asyncio.to_thread(
-                    self._volume, reader, place, wanted, names, denylist
+                volume = await asyncio.get_running_loop().run_in_executor(
+                    self._threads, self._volume, reader, place, wanted, names, denylist
                 )
             for block in volume.blocks_read:  # it may have been in the cache before the list was
                 denylist.check(block)
         except (CarError, BadBlock):
             raise
+        except Stopping as error:  # nothing is wrong with the piece
+            raise InputSealed(f"{known.key}: {error}") from error
         except _UNREADABLE as error:
             raise InputMissing(f"{known.key}: {error}") from error
         return HeldVolume(
@@ -104,7 +134,7 @@ class PieceVolumes:
         limits = self._make_room()
         try:
             with IndexedBlocks(reader, place) as indexed:
-                blocks = DenyingBlocks(indexed, denylist)
+                blocks = DenyingBlocks(_StandingBlocks(indexed, self.pause), denylist)
                 return make_volume(blocks, root, names, self._cache, limits)
         except VolumeTooLarge as error:
             if limits.max_bytes >= VolumeLimits().max_bytes:

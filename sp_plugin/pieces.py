@@ -82,7 +82,7 @@ class Pieces(PieceVerification):
             findings=PieceFindings(roots_dir, blocks, segments),
             clock=clock,
         )
-        self._volumes = PieceVolumes(cache_dir, roots_dir, segments, make_room, denylist)
+        self.volumes = PieceVolumes(cache_dir, roots_dir, segments, make_room, denylist)
 
     async def materialise(
         self, piece: PieceRef, root: Cid | None, path: str | None, into: Path
@@ -139,7 +139,7 @@ class Pieces(PieceVerification):
     async def _materialise(
         self, known: KnownPiece, root: Cid | None, path: str | None
     ) -> HeldVolume:
-        return await self._volumes.make(known, lambda: self._own_bytes(known), root, path)
+        return await self.volumes.make(known, lambda: self._own_bytes(known), root, path)
 
     async def _own_bytes(self, known: KnownPiece) -> BinaryIO:
         """The bytes of a piece, or of a sub-piece alone; not verified."""

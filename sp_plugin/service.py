@@ -146,6 +146,7 @@ class Sidecar:
             clock=time.time_ns,
         )
         self.pieces.work.hold = self.hold
+        self.pieces.volumes.pause = self.hold.pause
         self.unsealing = Unsealing(
             self.pieces,
             UnsealRepository(store, self.provider),
@@ -241,6 +242,7 @@ class Sidecar:
         """Serve and step until `stop` is set; then finish the rounds under way and close everything."""
         runner = web.AppRunner(make_app(self._parts()), access_log=None)
         async with AsyncExitStack() as stack:
+            stack.callback(self.hold.pause.close)  # or a thread that stands would keep the process
             stack.push_async_callback(self.workshop.close)
             await self.workshop.clear(self.queue)
             await runner.setup()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 
 from sp_plugin.jobs.signals import first_of
 
-__all__ = ["Pause", "Stopwatch"]
+__all__ = ["Pause", "Stopping", "Stopwatch"]
+
+
+class Stopping(Exception):
+    """Work in a thread that is given up because the sidecar stops."""
 
 
 class Pause:
@@ -23,6 +28,9 @@ class Pause:
         self._since: float | None = None
         self._before = 0.0
         self._change = asyncio.Event()
+        self._may_go = threading.Event()
+        self._may_go.set()
+        self._is_closed = False
 
     @property
     def is_on(self) -> bool:
@@ -42,6 +50,25 @@ class Pause:
         self._before, self._since = self.seconds, self._clock() if on else None
         change, self._change = self._change, asyncio.Event()
         change.set()
+        if not on or self._is_closed:
+            self._may_go.set()
+        else:
+            self._may_go.clear()
+
+    def stand(self) -> None:
+        """Return while it is off. For threads that read or write much, at each step; it blocks them.
+
+        Raises:
+            Stopping: it was closed.
+        """
+        self._may_go.wait()
+        if self._is_closed:
+            raise Stopping("the sidecar is stopping")
+
+    def close(self) -> None:
+        """No thread stands any more: those that do, and those that ask from now on, are interrupted."""
+        self._is_closed = True
+        self._may_go.set()
 
     def change(self) -> asyncio.Event:
         """An event that is set at the next switching. Take it before looking."""

@@ -17,6 +17,7 @@ from deals.sources import PieceNotHere
 from deals.sources.several import SeveralSources
 from fil_plus.pieces import HeldPiece
 from lotus_client.types import ActorId, Epoch
+from sp_plugin.inputs.base import InputSealed
 from sp_plugin.pieces import Pieces
 from sp_plugin.store.base import Store, metadata
 from sp_plugin.store.held_blocks import HeldBlockRepository
@@ -174,6 +175,41 @@ async def test_who_asks_while_an_older_look_is_written_down_is_answered_by_a_new
     is_here = True
     assert (await pieces.verify("claim:12")).state is CheckState.VERIFIED
     assert (await older).state is CheckState.VERIFIED
+
+
+async def test_files_that_are_written_out_stand_still_while_jobs_do(store: Store, tmp_path: Path):
+    sample = sample_piece(tmp_path / "right", {"a.txt": b"right"})
+    pieces = pieces_of(store, tmp_path, sample, *[sample.car] * 4)
+    assert (await pieces.verify("claim:12")).state is CheckState.VERIFIED
+    wanted = await pieces.find_piece(sample.commitment.piece_cid, None)
+    assert wanted is not None
+    pieces.volumes.pause.turn(on=True)
+    making = asyncio.create_task(pieces.materialise(wanted, None, None, tmp_path / "into"))
+    await asyncio.sleep(0.1)
+    assert not making.done()
+    assert not list((tmp_path / "cache").rglob("a.txt"))
+    await asyncio.wait_for(asyncio.to_thread(int), 1)  # nobody else waits for that
+    pieces.volumes.pause.turn(on=False)
+    volume = await asyncio.wait_for(making, 5)
+    assert (volume.host_path / "a.txt").read_bytes() == b"right"
+
+
+async def test_what_stands_still_is_interrupted_when_the_sidecar_stops(
+    store: Store, tmp_path: Path
+):
+    sample = sample_piece(tmp_path / "right", {"a.txt": b"right"})
+    pieces = pieces_of(store, tmp_path, sample, *[sample.car] * 4)
+    assert (await pieces.verify("claim:12")).state is CheckState.VERIFIED
+    wanted = await pieces.find_piece(sample.commitment.piece_cid, None)
+    assert wanted is not None
+    pieces.volumes.pause.turn(on=True)
+    making = asyncio.create_task(pieces.materialise(wanted, None, None, tmp_path / "into"))
+    await asyncio.sleep(0.05)
+    pieces.volumes.pause.close()
+    with pytest.raises(InputSealed, match="stopping"):
+        await asyncio.wait_for(making, 5)
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert (await pieces.get("claim:12")).is_verified  # nothing is wrong with it
 
 
 def aggregate_of(folder: Path, *cars: bytes) -> tuple[bytes, bytes]:
