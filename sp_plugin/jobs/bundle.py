@@ -6,7 +6,7 @@ that only what was approved is run.
 
 from __future__ import annotations
 
-import itertools
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,8 +52,6 @@ __all__ = [
 ]
 
 DEFAULT_PUBLISHER: Final = "local"
-# Of inputs inside a directory that is new.
-_NUMBERS: Final = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +236,8 @@ async def materialise_input(
     Raises:
         InputMissing, InputAway: it is not here, or not now; the message names its target.
     """
-    into = parent / f"input-{next(_NUMBERS)}"
+    # not counted: a run that an earlier process began has its first ones there, and its container reads them
+    into = parent / f"input-{secrets.token_hex(6)}"
     try:
         return await _source(item).materialise(_params(item, kinds), context, into)
     except (InputMissing, InputAway) as error:

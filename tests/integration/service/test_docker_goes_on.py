@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 import sys
+import tarfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +22,7 @@ from tests.integration.service.conftest import SidecarAtWork, write_config
 from tests.integration.service.test_story import approve
 
 pytestmark = pytest.mark.docker
-SCRIPT = "i=0; while [ $i -lt 80 ]; do echo line $i; i=$((i+1)); sleep 0.1; done; echo $i > /out/last; exit 3"
+SCRIPT = "i=0; while [ $i -lt 80 ]; do echo line $i; i=$((i+1)); sleep 0.1; done; echo $i > /out/last; cat /words/a; exit 3"
 JOBS = "/api/v1/orchestrator/jobs"
 
 
@@ -56,6 +59,15 @@ async def test_a_killed_sidecars_docker_job_ends_in_its_first_attempt_with_all_i
     task = {
         "Name": "main",
         "Engine": {"Type": "docker", "Params": params},
+        "InputSources": [
+            {
+                "Source": {
+                    "Type": "inline",
+                    "Params": {"URL": directory_url({"a": b"still here\n"})},
+                },
+                "Target": "/words",
+            }
+        ],
         "ResultPaths": [{"Name": "out", "Path": "/out"}],
         "Resources": {"Memory": "64Mb", "Disk": "8Mb"},
     }
@@ -77,9 +89,21 @@ async def test_a_killed_sidecars_docker_job_ends_in_its_first_attempt_with_all_i
     (execution,) = answer["Items"]
     assert execution["RunOutput"]["ExitCode"] == 3, ended
     files = data.results / execution["ID"] / "files"
-    assert (files / "stdout").read_text() == "".join(f"line {i}\n" for i in range(80))
+    printed = "".join(f"line {i}\n" for i in range(80))
+    assert (files / "stdout").read_text() == printed + "still here\n"
     assert (files / "out/last").read_text() == "80\n"
     assert str(tmp_path) not in mounted()
+
+
+def directory_url(files: dict[str, bytes]) -> str:
+    """A directory as clients put one into a job."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return f"data:application/gzip;base64,{base64.b64encode(packed.getvalue()).decode()}"
 
 
 def mounted() -> str:
