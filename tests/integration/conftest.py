@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import tarfile
@@ -58,7 +59,9 @@ def import_busybox(client: docker.DockerClient) -> str:
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(link)
     changes = ["ENV PATH=/bin", "VOLUME /scratch"]
-    client.api.import_image_from_data(
+    answer = client.api.import_image_from_data(
         archive.getvalue(), repository="sp-plugin-test", tag=IMAGE_TAG, changes=changes
     )
+    made = json.loads(answer.splitlines()[-1])["status"]
+    client.images.get(made).tag("sp-plugin-test", IMAGE_TAG)  # Podman's engine gives it another
     return client.images.get(IMAGE).id

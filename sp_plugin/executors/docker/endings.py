@@ -58,12 +58,18 @@ class Ending:
 
 
 def judge(
-    state: Mapping[str, Any], limits: ExecutionLimits, sample: Sample, *, was_away: bool
+    state: Mapping[str, Any],
+    limits: ExecutionLimits,
+    sample: Sample,
+    *,
+    was_away: bool,
+    tells_oom: bool = True,
 ) -> Ending:
     """The ending of a container that nobody of us killed; `was_away`: the engine did not answer for a while before it.
 
     `OOMKilled` is set when any process of the container was killed for memory, so a program that went on to end with 0
-    has finished. Docker on cgroup v2 and Podman do not always set it: then the cgroup's own counter decides.
+    has finished. Docker on cgroup v2 and Podman do not always set it: then the cgroup's own counter decides. With `tells_oom` off the
+    engine never does, and the counter may be gone with the container: then a kill in a full memory counts.
     """
     code = int(state["ExitCode"])
     if state.get("OOMKilled") or sample.oom_kills:
@@ -89,7 +95,12 @@ def judge(
         return Ending(OutcomeKind.RUNTIME_FAULT, f"the container failed: {state['Error']}")
     ending = Ending(OutcomeKind.FINISHED, "", code)
     if code == _KILLED and _was_nearly_full(limits, sample):
-        ending.warnings.append("it was killed, and its memory was nearly used up when last seen")
+        why = "it was killed, and its memory was nearly used up when last seen"
+        if not tells_oom:
+            return Ending(OutcomeKind.OUT_OF_MEMORY, why)
+        ending.warnings.append(why)
+    elif code == _KILLED and not tells_oom:
+        ending.warnings.append("it was killed, and this engine does not say whether for memory")
     return ending
 
 

@@ -219,6 +219,9 @@ class DockerExecutor:
         abilities = await self.abilities()
         if reason := abilities.facts.why_unfit(self._settings.docker.runtime):
             raise CannotStart(OutcomeKind.RUNTIME_FAULT, reason)
+        if request.limits.gpus and (reason := abilities.facts.why_no_gpus()):
+            raise CannotStart(OutcomeKind.RUNTIME_FAULT, reason)
+        run.tells_oom = abilities.facts.tells_oom
         if request.inputs and abilities.files_problem:
             raise CannotStart(OutcomeKind.RUNTIME_FAULT, abilities.files_problem)
         if request.is_resumed:

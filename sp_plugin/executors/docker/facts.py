@@ -68,6 +68,17 @@ class EngineFacts:
             )
         return None
 
+    @property
+    def tells_oom(self) -> bool:
+        """Whether it says of every container if a process of it was killed for memory."""
+        return self.name != "podman" or self.cgroup_version == 2
+
+    def why_no_gpus(self) -> str | None:
+        """Why no job gets a GPU here, whatever the policy; None if one may."""
+        if self.name == "podman":  # it starts the container, without any
+            return f"{self.title} gives no GPUs to containers that are made through Docker's API"
+        return None
+
     def user(self, uid: int, gid: int) -> tuple[int, int]:
         """User and group IDs inside the container, for a sidecar that runs as those; never root."""
         if uid and not self.is_mapped:

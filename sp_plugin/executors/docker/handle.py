@@ -15,6 +15,7 @@ from docker.errors import APIError, NotFound
 
 from sp_plugin.executors.docker.endings import Sample
 from sp_plugin.executors.docker.engine import REQUEST_SECONDS, remove_container
+from sp_plugin.executors.docker.oom_listener import OomListener
 from sp_plugin.executors.docker.pipes import Pipes, open_pipes, parent_of
 
 __all__ = ["RunningContainer", "oom_kills"]
@@ -24,12 +25,14 @@ _OOM_KILLS: Final = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 
 
 class RunningContainer:
-    """A container as docker-py gives it. `sample` has its counters when last seen.
+    """A container as docker-py gives it. `sample` has its counters when last seen, and with `hears_oom` what the kernel tells us.
 
     `probe` raises `OSError` while nobody listens at the engine's socket; docker-py would leave its own open on that.
     """
 
-    def __init__(self, container: Any, probe: Callable[[], None]) -> None:
+    def __init__(
+        self, container: Any, probe: Callable[[], None], *, hears_oom: bool = False
+    ) -> None:
         self._container = container
         self._probe = probe
         self.id = str(container.id)
@@ -39,10 +42,21 @@ class RunningContainer:
         self._frozen_seconds = 0.0
         self._lock = threading.Lock()
         self._pipes: Pipes | None = None
+        self._hears_oom = hears_oom
+        self._listener: OomListener | None = None
 
     def start(self) -> None:
         """Start it; raises `APIError` with the engine's words."""
+        self._listen_early()  # one that was attached to has its cgroup already
         self._container.start()
+        self._listen_early()
+
+    def _listen_early(self) -> None:
+        """A program may take all of its memory before the first look."""
+        if self._hears_oom and self._listener is None:
+            with suppress(APIError, requests.RequestException):
+                self._container.reload()
+                self._listen(int(self._container.attrs["State"].get("Pid") or 0))
 
     def look(self) -> dict[str, Any]:
         """Its `State` now, after bringing `sample` up to date.
@@ -60,7 +74,15 @@ class RunningContainer:
             self._hold_pipes(int(state.get("Pid") or 0))
             kills = oom_kills(int(state.get("Pid") or 0), self.id)
             self.sample.oom_kills = kills if kills is not None else self.sample.oom_kills
+            self._listen(int(state.get("Pid") or 0))
+        elif self._listener is not None:
+            self.sample.oom_kills = max(self._listener.kills(), self.sample.oom_kills or 0)
         return state
+
+    def _listen(self, pid: int) -> None:
+        if self._hears_oom and self._listener is None:
+            directory = memory_cgroup(pid, self.id)
+            self._listener = None if directory is None else OomListener.of(directory)
 
     def last_words(self) -> dict[str, bytes]:
         """What it printed and no engine read, because it was away when the program ended; by stream, once."""
@@ -70,6 +92,8 @@ class RunningContainer:
         """Give back what is held on this host."""
         if self._pipes is not None:
             self._pipes.close()
+        if self._listener is not None:
+            self._listener.close()
 
     def _hold_pipes(self, pid: int) -> None:
         if self._pipes is None and pid and is_container_of(pid, self.id):
@@ -174,18 +198,28 @@ def oom_kills(
     Not seen: an engine on another host, or one whose cgroups are not below `cgroups`. The ID must be in the path, since
     a foreign engine's process ID could be that of anything here.
     """
+    directory = memory_cgroup(pid, container_id, cgroups, proc)
+    for name in ("memory.oom_control", "memory.events"):
+        with suppress(OSError):
+            if directory is not None and (
+                found := _OOM_KILLS.search((directory / name).read_text())
+            ):
+                return int(found[1])
+    return None
+
+
+def memory_cgroup(
+    pid: int, container_id: str, cgroups: Path = _CGROUPS, proc: Path = Path("/proc")
+) -> Path | None:
+    """The directory of the container's cgroup for memory, of version 1, else 2; None where it is not seen (`oom_kills`)."""
+    places: list[Path] = []
     with suppress(OSError, ValueError):
         for line in (proc / str(pid) / "cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             if container_id not in path:
                 continue
             if controllers == "":
-                file = cgroups / path.lstrip("/") / "memory.events"
+                places.append(cgroups / path.lstrip("/"))
             elif "memory" in controllers.split(","):
-                file = cgroups / "memory" / path.lstrip("/") / "memory.oom_control"
-            else:
-                continue
-            with suppress(OSError):
-                if found := _OOM_KILLS.search(file.read_text()):
-                    return int(found[1])
-    return None
+                places.insert(0, cgroups / "memory" / path.lstrip("/"))
+    return next((place for place in places if place.is_dir()), None)

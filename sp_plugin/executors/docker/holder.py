@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import struct
 import tarfile
 from typing import Any, Final
@@ -65,10 +66,11 @@ def holder_image(client: docker.DockerClient, architecture: str) -> str:
         return str(client.images.get(f"{_REPOSITORY}:{tag}").id)
     except ImageNotFound:
         pass
-    client.api.import_image_from_data(
+    answer: str = client.api.import_image_from_data(
         _archive(program), repository=_REPOSITORY, tag=tag, changes=['ENTRYPOINT ["/hold"]']
     )
-    found: Any = client.images.get(f"{_REPOSITORY}:{tag}")
+    found: Any = client.images.get(json.loads(answer.splitlines()[-1])["status"])
+    found.tag(_REPOSITORY, tag)  # Podman names it `latest`, whatever it is told
     return str(found.id)
 
 

@@ -39,8 +39,9 @@ def find_image(engine: DockerEngine, name: str) -> str | None:
     except ImageNotFound:
         return None
     except APIError as error:
-        if error.response is not None and error.response.status_code == _INVALID:
-            return None  # not a valid reference
+        status = None if error.response is None else error.response.status_code
+        if status == _INVALID or "invalid reference format" in str(error):  # Podman answers 500
+            return None
         raise EngineUnavailable(f"the Docker engine refuses: {said(error)}") from error
     except requests.RequestException as error:
         raise EngineUnavailable(f"the Docker engine failed: {said(error)}") from error

@@ -25,7 +25,7 @@ from sp_plugin.executors.base import MIB, ExecutionRequest
 from sp_plugin.executors.docker.engine import DockerEngine, remove_container, said
 from sp_plugin.executors.docker.holder import holder_image
 from sp_plugin.executors.docker.spaces import SpaceKind, SpaceUnavailable, fullness
-from sp_plugin.executors.docker.spec import LABEL, LABEL_OWNER, LABEL_ROLE, labels_of
+from sp_plugin.executors.docker.spec import LABEL, LABEL_OWNER, LABEL_ROLE, labels_of, plain_ulimits
 from sp_plugin.jobs.outputs import OutputRefused, OutputTooLarge
 from sp_plugin.jobs.removal import remove_tree
 
@@ -116,9 +116,12 @@ class MemoryVolume:
     def _make_volume(self, number: int) -> None:
         limits = self.request.limits
         uid, gid = self.user
-        size = max(limits.output_bytes, 4096)
+        # in pages, since Podman takes `size` for a quota of its own (Linux Documentation/filesystems/tmpfs.rst)
+        blocks = max(1, -(-limits.output_bytes // os.sysconf("SC_PAGE_SIZE")))
         inodes = limits.output_files + _SPARE_INODES
-        options = f"size={size},nr_inodes={inodes},mode=0700,uid={uid},gid={gid},nosuid,nodev"
+        options = (
+            f"nr_blocks={blocks},nr_inodes={inodes},mode=0700,uid={uid},gid={gid},nosuid,nodev"
+        )
         made: Any = self.engine.client.volumes.create(
             self._name(number),
             driver="local",
@@ -152,6 +155,7 @@ class MemoryVolume:
             mem_limit=16 * MIB,
             memswap_limit=16 * MIB,
             pids_limit=16,
+            ulimits=plain_ulimits(self.engine.facts()),
             log_config=LogConfig(type="none"),
         ).start()
 

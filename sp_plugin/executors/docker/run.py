@@ -47,6 +47,7 @@ class ContainerRun:
         self.cancel = cancel
         self.ending = Ending(OutcomeKind.RUNTIME_FAULT, "it did not begin")
         self.is_abandoned = False  # nobody will ask for its outcome
+        self.tells_oom = True  # whether its engine does
         self._stopwatch = Stopwatch(pause)
         self._earlier = 0.0  # seconds it ran before this process watched it
         self._files: dict[str, CappedFile] = {}
@@ -111,7 +112,7 @@ class ContainerRun:
 
     def handle_of(self, container: Any, engine: DockerEngine) -> RunningContainer:
         """The handle of its container, new or found."""
-        self._handle = RunningContainer(container, engine.probe)
+        self._handle = RunningContainer(container, engine.probe, hears_oom=not self.tells_oom)
         limit, is_resumed = self.request.limits.stream_bytes, self.request.is_resumed
         for name in _NAMES:
             self._files[name] = CappedFile(
@@ -131,14 +132,13 @@ class ContainerRun:
         watch = Watch(
             self._handle, self._streams, self._space, self.request.limits, self.cancel, self.pause
         )
+        watch.tells_oom = self.tells_oom
         self._watch = watch
         if self.request.is_resumed:
             await asyncio.to_thread(self._take_over, watch)
-        else:
-            await asyncio.to_thread(self._streams.attach)
-            if (failed := await watch.start()) is not None:
-                self.ending = failed
-                return
+        elif (failed := await watch.start()) is not None:
+            self.ending = failed
+            return
         self.ending = await watch.to_end()
 
     def _take_over(self, watch: Watch) -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "container_spec",
     "declared_volumes",
     "labels_of",
+    "plain_ulimits",
 ]
 
 LABEL: Final = "sp-plugin.execution"
@@ -41,6 +42,7 @@ _CPU_SHARES: Final = 102  # of 1024: a miner on this host goes first
 IO_WEIGHT: Final = 10  # of 10 to 1000
 _TMPFS_BYTES: Final = 64 * MIB
 _LOG_FILES: Final = 2
+_PODMAN_PROCESSES: Final = 30_000
 _FRAME_BYTES: Final = 4 * MIB  # room in the engine's log for its own words beside each line
 
 
@@ -119,7 +121,7 @@ def _limits(limits: ExecutionLimits, place: Place) -> dict[str, Any]:
         "memswap_limit": memory,  # equal: no swap
         "cpu_shares": _CPU_SHARES,
         "nano_cpus": None if limits.cpu_millis is None else limits.cpu_millis * 1_000_000,
-        "ulimits": _ulimits(limits),  # always: Podman's own defaults are the host's highest
+        "ulimits": _ulimits(limits, place.facts),
         "log_config": _log(limits, place.facts),
         **_gpus(limits.gpus),
     }
@@ -132,10 +134,19 @@ def _gpus(count: int) -> dict[str, Any]:
     return {"device_requests": [DeviceRequest(count=count, capabilities=[["gpu"]])]}
 
 
-def _ulimits(limits: ExecutionLimits) -> list[Ulimit]:
+def plain_ulimits(facts: EngineFacts) -> list[Ulimit]:
+    """Those that every container has."""
+    ulimits = [Ulimit(name="core", soft=0, hard=0), Ulimit(name="nofile", soft=1024, hard=1024)]
+    if facts.name == "podman":
+        # Left out, it would be raised to the kernel's highest, which an engine without CAP_SYS_RESOURCE may not do. It binds nobody: it
+        # counts all processes of a user on the host, and each container has its own limit.
+        ulimits.append(Ulimit(name="nproc", soft=_PODMAN_PROCESSES, hard=_PODMAN_PROCESSES))
+    return ulimits
+
+
+def _ulimits(limits: ExecutionLimits, facts: EngineFacts) -> list[Ulimit]:
     ulimits = [
-        Ulimit(name="core", soft=0, hard=0),
-        Ulimit(name="nofile", soft=1024, hard=1024),
+        *plain_ulimits(facts),
         Ulimit(name="fsize", soft=limits.output_bytes, hard=limits.output_bytes),
         Ulimit(name="memlock", soft=64 << 10, hard=64 << 10),
         Ulimit(name="msgqueue", soft=0, hard=0),
@@ -170,7 +181,7 @@ def _io(place: Place) -> dict[str, Any]:
 def _small_volumes(paths: Iterable[str]) -> list[Mount]:
     """Small memory file systems over the image's VOLUMEs, which would otherwise be unlimited writable directories."""
     return [
-        Mount(target=path, source=None, type="tmpfs", tmpfs_size=_TMPFS_BYTES)
+        Mount(target=path, source=None, type="tmpfs", tmpfs_size=_TMPFS_BYTES, tmpfs_mode=0o1777)
         for path in sorted(paths)
     ]
 

@@ -48,6 +48,7 @@ class Watch:
     pause: Pause
     ran_seconds: float = 0.0
     was_away: bool = False
+    tells_oom: bool = True  # whether the engine does
     _since: float = field(default_factory=time.monotonic)
     _away_since: float | None = None
     _is_held: bool = False
@@ -60,6 +61,7 @@ class Watch:
         if self.cancel is not None and self.cancel.is_set():
             return Ending(OutcomeKind.CANCELLED, "cancelled")
         try:
+            await asyncio.to_thread(self.streams.attach)  # by which Podman finds out what is wrong
             await asyncio.to_thread(self.handle.start)
         except APIError as error:
             if is_away(error) and "OCI runtime" not in said(error):
@@ -90,7 +92,13 @@ class Watch:
             if is_ended_by_engine(state) and not self.was_away:
                 # It may have been away between two looks.
                 self.was_away = not await asyncio.to_thread(self.handle.is_start_remembered)
-            return judge(state, self.limits, self.handle.sample, was_away=self.was_away)
+            return judge(
+                state,
+                self.limits,
+                self.handle.sample,
+                was_away=self.was_away,
+                tells_oom=self.tells_oom,
+            )
         if (ending := self._must_end()) is not None:
             await asyncio.to_thread(self.handle.kill)
             return ending

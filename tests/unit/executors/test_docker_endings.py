@@ -49,6 +49,17 @@ def test_a_process_killed_for_memory_in_a_run_that_finished_is_a_warning():
     assert "1000 bytes of memory" in ending.warnings[0]
 
 
+def test_where_the_engine_does_not_tell_a_kill_in_a_full_memory_is_out_of_memory():
+    full, empty = Sample(0.1, LIMITS.memory_bytes), Sample(0.1, 10)
+    told = judge(state(137), LIMITS, full, was_away=False)
+    assert (told.kind, len(told.warnings)) == (OutcomeKind.FINISHED, 1)
+    untold = judge(state(137), LIMITS, full, was_away=False, tells_oom=False)
+    assert untold.kind is OutcomeKind.OUT_OF_MEMORY
+    perhaps = judge(state(137), LIMITS, empty, was_away=False, tells_oom=False)
+    assert (perhaps.kind, perhaps.exit_code) == (OutcomeKind.FINISHED, 137)
+    assert "does not say" in perhaps.warnings[0]
+
+
 def test_what_ran_too_long_while_nobody_watched_is_out_of_time():
     late = state(0, FinishedAt="2026-11-25T10:00:31Z")
     assert judge(late, LIMITS, Sample(), was_away=True).kind is OutcomeKind.OUT_OF_TIME
