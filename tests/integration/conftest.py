@@ -59,9 +59,14 @@ def import_busybox(client: docker.DockerClient) -> str:
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(link)
     changes = ["ENV PATH=/bin", "VOLUME /scratch"]
-    answer = client.api.import_image_from_data(
-        archive.getvalue(), repository="sp-plugin-test", tag=IMAGE_TAG, changes=changes
-    )
+    return import_image(client, archive.getvalue(), "sp-plugin-test", IMAGE_TAG, changes)
+
+
+def import_image(
+    client: docker.DockerClient, archive: bytes, name: str, tag: str, changes: list[str]
+) -> str:
+    """The ID of an image made of a root file system; Podman's engine would give it a tag of its own choice."""
+    answer = client.api.import_image_from_data(archive, repository=name, tag=tag, changes=changes)
     made = json.loads(answer.splitlines()[-1])["status"]
-    client.images.get(made).tag("sp-plugin-test", IMAGE_TAG)  # Podman's engine gives it another
-    return client.images.get(IMAGE).id
+    client.images.get(made).tag(name, tag)
+    return client.images.get(f"{name}:{tag}").id

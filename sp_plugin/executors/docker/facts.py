@@ -101,8 +101,9 @@ def read_facts(info: Mapping[str, Any], version: Mapping[str, Any]) -> EngineFac
     is_rootless = _has(security, "rootless")
     mapped = _REMAPPED.search(str(info.get("DockerRootDir") or ""))
     has_offset = _has(security, "userns") and not is_rootless and mapped is not None
+    is_podman = any("podman" in name.casefold() for name in components)
     return EngineFacts(
-        name="podman" if any("podman" in name.casefold() for name in components) else "docker",
+        name="podman" if is_podman else "docker",
         version=str(version.get("Version", "?")),
         storage_driver=str(info.get("Driver") or "?"),
         cgroup_version=2 if str(info.get("CgroupVersion")) == "2" else 1,
@@ -119,7 +120,8 @@ def read_facts(info: Mapping[str, Any], version: Mapping[str, Any]) -> EngineFac
         has_io_rate=not _warned(
             warnings, "read_bps_device", "write_bps_device", "(rbps)", "(wbps)"
         ),
-        lives_on=bool(info.get("LiveRestoreEnabled")),
+        lives_on=is_podman
+        or bool(info.get("LiveRestoreEnabled")),  # Podman's have no daemon above them
         memory_bytes=int(info.get("MemTotal") or 0),
     )
 

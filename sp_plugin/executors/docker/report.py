@@ -53,6 +53,12 @@ def _engine(abilities: Abilities, runtime: str | None) -> Iterator[Finding]:
             "a rootless engine or userns-remap would be safer"
         )
     yield Finding("docker users", ok=True, detail=users)
+    if facts.name == "podman":
+        detail = (
+            "Podman's own filter of system calls lets programs make user namespaces, as Docker's does not: "
+            "set seccomp_profile in its containers.conf to Docker's default profile"
+        )
+        yield Finding("docker system calls", ok=True, detail=detail)
     lives = (
         "runs go on while the engine is restarted"
         if facts.lives_on

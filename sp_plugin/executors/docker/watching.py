@@ -51,6 +51,7 @@ class Watch:
     tells_oom: bool = True  # whether the engine does
     _since: float = field(default_factory=time.monotonic)
     _away_since: float | None = None
+    _verdict: Ending | None = None  # why we kill it: that may fail first, and then succeed unseen
     _is_held: bool = False
     _thaw_at: float | None = None
     _counted_at: float = field(default_factory=time.monotonic)
@@ -89,6 +90,8 @@ class Watch:
         if self._away_since is not None:
             self._away_since, self.was_away = None, True
         if not state["Running"]:
+            if self._verdict is not None:
+                return self._verdict
             if is_ended_by_engine(state) and not self.was_away:
                 # It may have been away between two looks.
                 self.was_away = not await asyncio.to_thread(self.handle.is_start_remembered)
@@ -100,14 +103,16 @@ class Watch:
                 tells_oom=self.tells_oom,
             )
         if (ending := self._must_end()) is not None:
+            self._verdict = ending
             await asyncio.to_thread(self.handle.kill)
             return ending
         if self.space is not None and (excess := await asyncio.to_thread(self.space.excess)):
             # Held still first: a kill takes a moment in which it would write on.
+            self._verdict = Ending(OutcomeKind.OUT_OF_DISK, excess)
             with suppress(APIError):
                 await asyncio.to_thread(self.handle.freeze, excess)
             await asyncio.to_thread(self.handle.kill)
-            return Ending(OutcomeKind.OUT_OF_DISK, excess)
+            return self._verdict
         if not self.streams.is_reading:
             await asyncio.to_thread(self.streams.resume)
         with suppress(APIError):  # it ended a moment ago: the next look tells

