@@ -10,6 +10,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -61,13 +62,12 @@ class ResultKeeper:
         epoch: Epoch,
     ) -> ExecutionResult | FinishedRun:
         """How a run ended, or one that is to be published yet; what it left is on the disk then."""
-        if not _is_little(outcome):
-            return await asyncio.to_thread(
-                self._keep, lease, prepared, outcome, verification, started=started, epoch=epoch
-            )
-        kept = self._keep(
-            lease, prepared, outcome, verification, started=started, epoch=epoch, is_little=True
+        work = partial(
+            self._keep, lease, prepared, outcome, verification, started=started, epoch=epoch
         )
+        if not _is_little(outcome):
+            return await asyncio.to_thread(work)
+        kept = work(is_little=True)
         await asyncio.to_thread(_sync, self._home(lease.execution_id) / "results.car")
         return kept
 

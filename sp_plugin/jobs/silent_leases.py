@@ -11,7 +11,9 @@ from collections.abc import Collection, Mapping
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sp_plugin.executors.base import OutcomeKind
 from sp_plugin.jobs.leases import Leases
+from sp_plugin.jobs.retries import retry_rule
 from sp_plugin.jobs.states import ExecutionState, JobState
 from sp_plugin.jobs.transitions import end_execution, move_job
 from sp_plugin.store.job_tables import executions
@@ -22,6 +24,7 @@ from sp_plugin.store.jobs import (
     add_history,
     execution_of,
     find_execution,
+    find_executions,
     find_job,
     history_item,
 )
@@ -105,9 +108,15 @@ class SilentLeases(Leases):
             state, said = JobState.STOPPED, job.message
         elif job.timed_out:
             state, said = JobState.FAILED, job.message
-        elif job.attempts >= self.rules.max_attempts:
+        elif job.attempts >= await self._most_attempts(connection, job.id):
             state, said = JobState.FAILED, f"{message} in each of {job.attempts} attempts"
         await move_job(connection, job, state, said, now, before=[ended])
+
+    async def _most_attempts(self, connection: AsyncConnection, job_id: str) -> int:
+        """How often a job may be started: an earlier end that allows more, e.g. results that wait for their server, still does."""
+        ends = {item.outcome for item in await find_executions(connection, job_id)}
+        ends -= {None, OutcomeKind.RUNTIME_FAULT.value}  # for these the rules are asked
+        return max([self.rules.max_attempts, *(retry_rule(end).attempts for end in ends if end)])
 
 
 def _may_go_on(execution: ExecutionRecord, node_id: str, token: int) -> bool:

@@ -41,9 +41,8 @@ class OomListener:
 
     def kills(self) -> int:
         """How often the memory was used up so far; the cgroup may be gone."""
-        is_gone = not self._cgroup.exists()
         self._take()
-        if not is_gone:
+        if self._cgroup.exists():  # looked for afterwards: what was told before was no removal
             return self._told
         deadline = time.monotonic() + _REMOVAL_SECONDS
         while (

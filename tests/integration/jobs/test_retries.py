@@ -6,6 +6,7 @@ import pytest
 
 from sp_plugin.jobs.queue import InvalidTransition, QueueRules
 from sp_plugin.jobs.states import DesiredState, ExecutionState, JobState
+from sp_plugin.store.jobs import ExecutionResult
 from tests.integration.jobs.parts import Sidecar
 from tests.integration.jobs.test_queue import BROKEN, Clock, queued
 
@@ -48,6 +49,21 @@ async def test_attempts_end_as_the_outcome_says_not_as_the_queue_does(queue, clo
         await queue.finish(lease, BROKEN, retry=True, most_attempts=5, wait_seconds=1)
     job = await queue.job(job_id)
     assert (job.state, job.message) == (JobState.FAILED, "broke")
+
+
+async def test_a_kill_while_results_wait_for_their_server_does_not_use_up_the_attempts(
+    queue, clock
+):
+    away = ExecutionResult(state=ExecutionState.FAILED, outcome="publish_failed", message="away")
+    waiting = await queued(queue)
+    for _ in range(3):
+        lease = await queue.take("n")
+        await queue.finish(lease, away, retry=True, most_attempts=14, wait_seconds=1)
+        clock.pass_seconds(2)
+    assert (await queue.take("n")).attempt == 4
+    assert await queue.release_node("n") == [waiting]  # it was killed, and is started again
+    job = await queue.job(waiting)
+    assert (job.state, job.attempts) == (JobState.QUEUED, 4)
 
 
 async def test_a_job_that_waits_for_its_next_attempt_can_be_tried_at_once(queue):
