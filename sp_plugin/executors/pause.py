@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
 
 from sp_plugin.jobs.signals import first_of
 
-__all__ = ["Pause", "Stopping", "Stopwatch"]
+__all__ = ["Pause", "Stopping", "Stopwatch", "time_limit"]
+
+
+_LOOK_SECONDS: Final = 0.05
 
 
 class Stopping(Exception):
@@ -108,3 +113,29 @@ class Stopwatch:
         if self.stood <= 0:
             return ()
         return (f"it stood still for {self.stood:.1f} s, which count in no limit",)
+
+
+@asynccontextmanager
+async def time_limit(seconds: float, pause: Pause) -> AsyncIterator[None]:
+    """As `asyncio.timeout`, but the time in which the pause is on does not count.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    loop = asyncio.get_running_loop()
+    watch = Stopwatch(pause, loop.time)
+    timers: list[asyncio.TimerHandle] = []
+
+    def look(limit: asyncio.Timeout) -> None:
+        left = seconds - watch.seconds
+        if left <= 0 and not pause.is_on:
+            limit.reschedule(loop.time())
+        else:
+            timers[:] = [loop.call_later(max(left, _LOOK_SECONDS), look, limit)]
+
+    async with asyncio.timeout(None) as limit:
+        timers.append(loop.call_later(seconds, look, limit))
+        try:
+            yield
+        finally:
+            timers[-1].cancel()

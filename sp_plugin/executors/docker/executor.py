@@ -7,6 +7,7 @@ import functools
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +30,7 @@ from sp_plugin.executors.base import (
     register_executor,
 )
 from sp_plugin.executors.docker.endings import CannotStart, Ending
-from sp_plugin.executors.docker.engine import DockerEngine, remove_container, said
+from sp_plugin.executors.docker.engine import DockerEngine, is_away, remove_container, said
 from sp_plugin.executors.docker.handle import RunningContainer
 from sp_plugin.executors.docker.images import find_image, is_by_digest, may_pull, pull_image
 from sp_plugin.executors.docker.loop_image import release_below
@@ -51,6 +52,9 @@ from sp_plugin.jobs.spec import DockerParams
 __all__ = ["DockerExecutor"]
 
 _SWEEP_SECONDS: Final = 5.0
+_MAY_APPEAR_SECONDS: Final = (
+    120.0  # an engine that is slow may make a container after we stopped waiting for it
+)
 
 log = structlog.get_logger()
 
@@ -71,7 +75,8 @@ class DockerExecutor:
         self._engine = DockerEngine(settings.docker_url)
         self._abilities: Abilities | None = None
         self._probing = asyncio.Lock()
-        self._left: set[str] = set()  # executions whose containers could not be removed yet
+        # executions whose containers could not be removed yet, and until when one may still appear
+        self._left: dict[str, float] = {}
         self._begun: set[str] = set()  # executions of this process
         self._are_leftovers = False  # those of earlier processes could not be removed yet
         self._sweeping: asyncio.Task[None] | None = None
@@ -171,7 +176,7 @@ class DockerExecutor:
 
     async def abandon(self, execution_id: str) -> None:
         """See `OutlivesUs`. An engine that is away is asked again until it answers."""
-        self._left.add(execution_id)
+        self._left[execution_id] = 0.0
         await self._sweep_once()
         if self._left:
             self._sweep_later()
@@ -210,7 +215,8 @@ class DockerExecutor:
             self.running.pop(request.execution_id, None)
             # Shielded: a cancelled task must not leave a container running.
             if not await asyncio.shield(asyncio.to_thread(run.clean_up)):
-                self._left.add(request.execution_id)
+                may_appear = time.monotonic() + _MAY_APPEAR_SECONDS if run.may_appear else 0.0
+                self._left[request.execution_id] = may_appear
                 self._sweep_later()
         return await asyncio.to_thread(run.outcome, await self._title())
 
@@ -286,6 +292,7 @@ class DockerExecutor:
             message = f"the image {image_id} is not on this host; load or pull it first"
             raise CannotStart(OutcomeKind.IMAGE_MISSING, message) from error
         except (APIError, requests.RequestException) as error:
+            run.may_appear = is_away(error)  # only its answer may be lost
             message = f"the container cannot be created: {said(error)}"
             raise CannotStart(OutcomeKind.RUNTIME_FAULT, message) from error
 
@@ -337,7 +344,8 @@ class DockerExecutor:
             for execution_id in tuple(self._left):
                 question = functools.partial(remove, execution_id)
                 await asyncio.to_thread(self._engine.ask, question)
-                self._left.discard(execution_id)
+                if self._left[execution_id] <= time.monotonic():
+                    del self._left[execution_id]
         except EngineUnavailable as error:
             log.warning("containers_not_removed", error=str(error))
 

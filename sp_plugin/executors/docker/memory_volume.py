@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import tarfile
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from docker.errors import APIError, DockerException, NotFound
 from docker.types import LogConfig, Mount
 
 from sp_plugin.executors.base import MIB, ExecutionRequest
-from sp_plugin.executors.docker.engine import DockerEngine, remove_container, said
+from sp_plugin.executors.docker.engine import DockerEngine, is_away, remove_container, said
 from sp_plugin.executors.docker.holder import holder_image
 from sp_plugin.executors.docker.spaces import SpaceKind, SpaceUnavailable, fullness
 from sp_plugin.executors.docker.spec import LABEL, LABEL_OWNER, LABEL_ROLE, labels_of, plain_ulimits
@@ -34,6 +35,7 @@ __all__ = ["MemoryVolume", "remove_volumes"]
 _HELD: Final = "/held"
 _MAX_DEPTH: Final = 64
 _SPARE_INODES: Final = 16
+_COLLECT_SECONDS, _PAUSE_SECONDS = 60.0, 0.5
 
 
 @dataclass(slots=True)
@@ -84,19 +86,40 @@ class MemoryVolume:
         return None
 
     def collect(self) -> None:
-        """See `OutputSpace`."""
+        """See `OutputSpace`. An engine that breaks off or is away is asked again for a while: a run's whole work is in there."""
+        until = time.monotonic() + _COLLECT_SECONDS
+        while True:
+            try:
+                return self._collect_once()
+            except SpaceUnavailable as error:
+                if not error.may_pass or time.monotonic() > until:
+                    raise
+            time.sleep(_PAUSE_SECONDS)
+
+    def _collect_once(self) -> None:
         reader = _ArchiveReader(self.request)
         try:
+            self._probe()
             holder = self.engine.client.containers.get(self._name())
             for number, output in enumerate(self.request.outputs):
                 chunks, _ = holder.get_archive(f"{_HELD}/{number}")
                 reader.read(chunks, self.request.result_dir / output.name)
         except (DockerException, requests.RequestException, tarfile.TarError, OSError) as error:
             reader.undo()
-            raise SpaceUnavailable(f"its outputs cannot be read: {said(error)}") from error
-        except OutputRefused:
+            is_engine = isinstance(error, DockerException | requests.RequestException)
+            raise SpaceUnavailable(
+                f"its outputs cannot be read: {said(error)}", may_pass=is_engine and is_away(error)
+            ) from error
+        except (OutputRefused, SpaceUnavailable):
             reader.undo()
             raise
+
+    def _probe(self) -> None:
+        try:
+            self.engine.probe()
+        except OSError as error:
+            message = f"its outputs cannot be read: the engine is away ({said(error)})"
+            raise SpaceUnavailable(message, may_pass=True) from error
 
     def release(self) -> None:
         """See `OutputSpace`."""

@@ -48,6 +48,7 @@ class ContainerRun:
         self.ending = Ending(OutcomeKind.RUNTIME_FAULT, "it did not begin")
         self.is_abandoned = False  # nobody will ask for its outcome
         self.tells_oom = True  # whether its engine does
+        self.may_appear = False  # a container that nobody told us of
         self._stopwatch = Stopwatch(pause)
         self._earlier = 0.0  # seconds it ran before this process watched it
         self._files: dict[str, CappedFile] = {}
@@ -155,7 +156,7 @@ class ContainerRun:
 
     def clean_up(self) -> bool:
         """End what runs, take what it printed, remove it; whether nothing of it is left at the engine."""
-        removed = True
+        removed = not self.may_appear
         if self._handle is not None and self._streams is not None:
             with suppress(DockerException, requests.RequestException, OSError):
                 self._handle.kill()

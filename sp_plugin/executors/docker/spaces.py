@@ -52,7 +52,11 @@ class SpaceKind(StrEnum):
 
 
 class SpaceUnavailable(Exception):
-    """The space cannot be made or read now; the message says why."""
+    """The space cannot be made or read now; the message says why, `may_pass` whether asking again soon may help."""
+
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 class OutputSpace(Protocol):
