@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from deals.blocks import BadBlock, BlockStore, MissingBlock, UnknownHash
+from deals.blocks import BadBlock, MissingBlock, UnknownHash
 from deals.car import CarError
 from deals.denylist import Denied, DenyingBlocks, Denylist
 from deals.indexed_blocks import IndexedBlocks, IndexPlace
@@ -20,6 +20,7 @@ from sp_plugin.executors.pause import Pause, Stopping
 from sp_plugin.inputs.base import HeldVolume, InputMissing, InputSealed
 from sp_plugin.known_pieces import KnownPiece, with_root
 from sp_plugin.piece_content import index_place
+from sp_plugin.standing_blocks import StandingBlocks
 from sp_plugin.store.sub_pieces import SubPieceRepository
 
 __all__ = ["PieceVolumes"]
@@ -29,25 +30,6 @@ _THREADS: Final = 64
 _UNREADABLE: Final = (
     CarError, UnixFsError, MissingBlock, BadBlock, UnknownHash, VolumeError, Denied,
 )  # fmt: skip
-
-
-class _StandingBlocks:
-    """A `BlockStore` that gives no block while the pause is on."""
-
-    def __init__(self, blocks: BlockStore, pause: Pause) -> None:
-        self._blocks = blocks
-        self._pause = pause
-
-    def get(self, cid: Cid) -> bytes:
-        """See `BlockStore.get`."""
-        self._pause.stand()
-        return self._blocks.get(cid)
-
-    def get_many(self, cids: Iterable[Cid]) -> Iterator[tuple[Cid, bytes]]:
-        """See `BlockStore.get_many`."""
-        for found in self._blocks.get_many(cids):
-            self._pause.stand()
-            yield found
 
 
 class PieceVolumes:
@@ -134,7 +116,7 @@ class PieceVolumes:
         limits = self._make_room()
         try:
             with IndexedBlocks(reader, place) as indexed:
-                blocks = DenyingBlocks(_StandingBlocks(indexed, self.pause), denylist)
+                blocks = DenyingBlocks(StandingBlocks(indexed, self.pause), denylist)
                 return make_volume(blocks, root, names, self._cache, limits)
         except VolumeTooLarge as error:
             if limits.max_bytes >= VolumeLimits().max_bytes:

@@ -187,7 +187,9 @@ def open_workshop(
         )
         if name not in switched_off
     }
-    fetching = open_fetching(config, data.volumes, make_room=make_room, denylist=denylist)
+    fetching = open_fetching(
+        config, data.volumes, make_room=make_room, denylist=denylist, pause=hold.pause
+    )
     context = InputContext(
         library=library,
         allowed_directories=config.jobs.allowed_local_directories,

@@ -20,6 +20,7 @@ import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from sp_plugin.executors.pause import Pause, time_limit
 from sp_plugin.fetching.addresses import why_not_public
 from sp_plugin.fetching.places import HostPattern, PrivatePlace, host_is_allowed, is_ip_literal
 
@@ -206,6 +207,7 @@ class Session:
     _rules: FetchRules
     _client: aiohttp.ClientSession
     _resolver: _CheckedResolver
+    pause: Pause
 
     @property
     def seconds(self) -> float:
@@ -234,7 +236,7 @@ class Session:
         most = self._rules.max_bytes if max_bytes is None else max_bytes
         seconds = self._rules.timeout_seconds if seconds is None else seconds
         try:
-            async with asyncio.timeout(seconds):
+            async with time_limit(seconds, self.pause):
                 at = checked_url(url)
                 for _ in range(self._rules.max_redirects + 1):
                     response = await self._ask(at, accept, hosts)
@@ -269,11 +271,15 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Fetcher:
-    """Fetches by rules. `resolve` gives a name's addresses, `make_socket` the socket for one of them."""
+    """Fetches by rules. `resolve` gives a name's addresses, `make_socket` the socket for one of them.
+
+    While `pause` is on, who writes large bodies to the disk stands still, and their time does.
+    """
 
     rules: FetchRules = field(default_factory=FetchRules)
     resolve: Resolve = resolve_name
     make_socket: MakeSocket = _make_socket
+    pause: Pause = field(default_factory=Pause)
 
     @asynccontextmanager
     async def session(self, *private: PrivatePlace) -> AsyncIterator[Session]:
@@ -302,7 +308,7 @@ class Fetcher:
             max_line_size=_MAX_HEADER,
             max_field_size=_MAX_HEADER,
         ) as client:
-            yield Session(rules, client, resolver)
+            yield Session(rules, client, resolver, self.pause)
 
 
 def _with_private(rules: FetchRules, private: tuple[PrivatePlace, ...]) -> FetchRules:

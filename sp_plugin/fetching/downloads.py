@@ -20,6 +20,7 @@ import structlog
 from deals.denylist import Denied, Denylist
 from deals.volumes import VolumeLimits, find_volume, keep_file
 from lotus_client.cid import RAW, SHA2_256, Cid
+from sp_plugin.executors.pause import time_limit
 from sp_plugin.fetching.client import (
     Answer,
     Fetcher,
@@ -111,7 +112,7 @@ class Downloads:
         """The download, tried again after each of the pauses; all tries together take no longer than one may."""
         seconds = self._fetcher.rules.timeout_seconds
         try:
-            async with self._turns, asyncio.timeout(seconds):
+            async with self._turns, time_limit(seconds, self._fetcher.pause):
                 for pause in pauses:
                     try:
                         return await self._fetch(url, cid)
@@ -153,6 +154,7 @@ class Downloads:
         """The CID of the body, written as it comes; the disk is looked at while it grows."""
         digest, since = hashlib.sha256(), 0
         async for chunk in answer.chunks():
+            await self._fetcher.pause.wait_off()  # what is not read is not sent either
             digest.update(chunk)
             await asyncio.to_thread(file.write, chunk)
             since += len(chunk)

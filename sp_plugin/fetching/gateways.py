@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +30,10 @@ from deals.unixfs import UnixFsError
 from deals.volumes import Volume, VolumeError, VolumeLimits, find_volume
 from deals.volumes import materialise as make_volume
 from lotus_client.cid import IDENTITY, Cid
+from sp_plugin.executors.pause import Stopping, Stopwatch
 from sp_plugin.fetching.client import Fetcher, FetchFailed, FetchRefused, Session
 from sp_plugin.fetching.places import PrivatePlace
+from sp_plugin.standing_blocks import StandingBlocks
 
 __all__ = ["FromGateway", "Gateways"]
 
@@ -40,6 +42,7 @@ _RAW: Final = "application/vnd.ipld.raw"
 # Places of blocks are kept in memory, some 400 bytes each.
 _LIMITS: Final = CarLimits(max_blocks=1 << 17)
 _MOST_SINGLE: Final = 10_000  # blocks asked for one by one
+_THREADS: Final = 16
 _BLOCK_SECONDS: Final = 60.0  # gateways search the network for a block that they do not have
 
 _UNUSABLE: Final = (
@@ -74,6 +77,8 @@ class Gateways:
         self._cache = cache_dir
         self._make_room = make_room
         self._denylist = denylist
+        # of their own, since they may stand for minutes while others need one for a moment
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="gateways")
 
     def __bool__(self) -> bool:
         return bool(self._urls)
@@ -155,10 +160,13 @@ class Gateways:
                     denylist, limits = self._denylist(), VolumeLimits(max_bytes=most)
 
                     def make() -> Volume:
-                        blocks = DenyingBlocks(_GatewayBlocks(car, single, why), denylist)
-                        return make_volume(blocks, root, names, self._cache, limits)
+                        blocks = StandingBlocks(_GatewayBlocks(car, single, why), session.pause)
+                        denying = DenyingBlocks(blocks, denylist)
+                        return make_volume(denying, root, names, self._cache, limits)
 
-                    return await asyncio.to_thread(make)
+                    return await asyncio.get_running_loop().run_in_executor(self._threads, make)
+        except Stopping as error:
+            raise FetchFailed(str(error)) from error
         finally:
             await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
 
@@ -185,6 +193,7 @@ async def _save_car(
             if answer.content_type != _CAR:
                 return f"it answers {answer.content_type[:60]} when asked for a CAR"
             async for chunk in answer.chunks():
+                await session.pause.wait_off()
                 await asyncio.to_thread(car.write, chunk)
     except FetchFailed as error:
         return str(error)
@@ -218,13 +227,13 @@ class _SingleBlocks:
         self._session = session
         self._url = url
         self._loop = loop
-        self._until = time.monotonic() + session.seconds
+        self._watch = Stopwatch(session.pause)
         self._blocks_left = _MOST_SINGLE
         self._bytes_left = most_bytes + (1 << 20)
 
     def get(self, cid: Cid) -> bytes:
         """See `BlockStore.get`; FetchRefused and FetchFailed besides."""
-        if time.monotonic() > self._until:
+        if self._watch.seconds > self._session.seconds:
             raise FetchFailed("its blocks came too slowly one by one")
         if self._blocks_left <= 0 or self._bytes_left <= 0:
             raise FetchRefused(

@@ -10,6 +10,7 @@ from deals.denylist import Denylist
 from deals.volumes import VolumeLimits
 from sp_plugin.config import Config
 from sp_plugin.config.transfers import FetchConfig
+from sp_plugin.executors.pause import Pause
 from sp_plugin.fetching.client import Fetcher, FetchRules
 from sp_plugin.fetching.downloads import Downloads
 from sp_plugin.fetching.gateways import Gateways
@@ -41,10 +42,11 @@ def open_fetching(
     *,
     make_room: Callable[[], VolumeLimits],
     denylist: Callable[[], Denylist],
+    pause: Pause,
 ) -> Fetching:
-    """Downloads if `urlDownload` is an allowed source, gateways if there are any."""
+    """Downloads if `urlDownload` is an allowed source, gateways if there are any; both stand still while `pause` is on."""
     fetch = config.jobs.fetch
-    fetcher = Fetcher(fetch_rules(fetch))
+    fetcher = Fetcher(fetch_rules(fetch), pause=pause)
     allowed = {source.casefold() for source in config.policy.allowed_sources}
     downloads = gateways = None
     if "urldownload" in allowed:

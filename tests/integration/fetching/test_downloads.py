@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from pydantic import ValidationError
 from deals.denylist import Denylist, parse_denylist
 from deals.volumes import VolumeLimits, clean_cache, remove_volume
 from sp_plugin.errors import RefusedByPolicy
+from sp_plugin.fetching.client import FetchFailed
 from sp_plugin.fetching.downloads import Downloads, cid_of_sha256
 from sp_plugin.fetching.places import HostPattern
 from sp_plugin.inputs.base import InputAway, InputContext, InputMissing
 from sp_plugin.inputs.url_download import UrlDownloadParams, UrlDownloadSource, file_name_of
-from tests.integration.fetching.web import Net, endless, sends, serving
+from tests.integration.fetching.web import Handler, Net, endless, sends, serving
 
 DATA = b"day,mm\n1,2\n"
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -240,3 +242,47 @@ async def test_a_cached_file_that_is_removed_during_a_run_stays_with_the_run(tmp
         for path in home.iterdir():
             path.unlink()
     assert (volume.host_path / "d").read_bytes() == DATA
+
+
+def large(sent: list[int], chunks: int = 640) -> Handler:
+    """A body of 40 MiB, more than sockets hold; `sent` has a number for each chunk that went out."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for number in range(chunks):
+            await response.write(bytes(1 << 16))
+            sent.append(number)
+        return response
+
+    return handler
+
+
+async def test_a_download_stands_still_while_runs_do_and_its_time_does(tmp_path: Path):
+    net, sent = Net(), list[int]()
+    async with serving(net, d=large(sent)) as url:
+        source = downloads(net, tmp_path / "cache", rules={"timeout_seconds": 3.0})
+        net.pause.turn(on=True)
+        fetching = asyncio.create_task(source.pin(f"{url}/d/zeros"))
+        await asyncio.sleep(2)
+        before = len(sent)
+        await asyncio.sleep(2)  # longer than it may take in all
+        assert len(sent) == before < 640
+        assert not fetching.done()
+        net.pause.turn(on=False)
+        found = await fetching
+    assert found.size == 40 << 20
+    assert found.cid.digest == hashlib.sha256(bytes(40 << 20)).digest()
+
+
+async def test_a_download_that_stood_still_is_ended_when_its_own_time_is_over(tmp_path: Path):
+    net = Net()
+    async with serving(net, d=endless(b"slow", pause=0.05)) as url:
+        source = downloads(net, tmp_path / "cache", rules={"timeout_seconds": 1.0})
+        net.pause.turn(on=True)
+        fetching = asyncio.create_task(source.pin(f"{url}/d/endless"))
+        await asyncio.sleep(1.5)
+        assert not fetching.done()
+        net.pause.turn(on=False)
+        with pytest.raises(FetchFailed, match="took more than 1 seconds"):
+            await asyncio.wait_for(fetching, 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from deals.denylist import parse_denylist
 from deals.unixfs_write import pack_car
 from lotus_client.cid import DAG_PB, RAW, Cid
 from lotus_client.varint import encode_uvarint
+from sp_plugin.fetching.client import FetchFailed
 from sp_plugin.fetching.gateways import Gateways
 from sp_plugin.inputs.base import InputContext, InputMissing
 from sp_plugin.inputs.ipfs import IpfsParams, IpfsSource
@@ -281,3 +283,35 @@ async def test_without_gateways_the_message_says_what_could_be_set(dag: Dag):
     context = InputContext(library=Nothing())  # type: ignore[arg-type]
     with pytest.raises(InputMissing, match=r"jobs\.fetch\.gateways names no gateway"):
         await SOURCE.identify(IpfsParams.model_validate({"CID": str(dag.root)}), context)
+
+
+@pytest.mark.parametrize("as_car", [True, False])
+async def test_a_gateway_is_read_no_further_while_runs_stand_still(
+    tmp_path: Path, dag: Dag, as_car: bool
+):
+    gateway = Gateway(dag.car if as_car else None, dag.blocks)
+    net = Net()
+    async with serving(net, ipfs=gateway) as url:
+        source = Gateways([url], net.fetcher(timeout_seconds=1.0), tmp_path / "cache")
+        net.pause.turn(on=True)
+        reading = asyncio.create_task(source.materialise(dag.root, ()))
+        await asyncio.sleep(1.5)  # longer than it may take in all
+        assert not reading.done()
+        assert gateway.seen == [f"car {dag.root}"]
+        net.pause.turn(on=False)
+        found = await asyncio.wait_for(reading, 10)
+    assert (found.volume.path / "large.bin").read_bytes() == dag.large
+
+
+async def test_a_gateway_that_is_read_when_the_sidecar_stops_may_be_asked_again(
+    tmp_path: Path, dag: Dag
+):
+    net = Net()
+    async with serving(net, ipfs=Gateway(None, dag.blocks)) as url:
+        source = Gateways([url], net.fetcher(), tmp_path / "cache")
+        net.pause.turn(on=True)
+        reading = asyncio.create_task(source.materialise(dag.root, ()))
+        await asyncio.sleep(0.5)
+        net.pause.close()
+        with pytest.raises(FetchFailed, match="stopping"):
+            await asyncio.wait_for(reading, 10)

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from sp_plugin.executors.pause import Pause
 from sp_plugin.fetching.client import Fetcher, FetchRules
 
 PUBLIC = "93.184.215.14"  # what the names of the fake resolver look like
@@ -26,6 +27,7 @@ class Net:
         self.asked: list[str] = []
         self.dialled: list[str] = []
         self.port = 0
+        self.pause = Pause()
 
     async def resolve(self, host: str, port: int) -> Sequence[str]:
         self.asked.append(host)
@@ -39,7 +41,7 @@ class Net:
 
     def fetcher(self, **rules: Any) -> Fetcher:
         rules.setdefault("timeout_seconds", 20.0)
-        return Fetcher(FetchRules(**rules), self.resolve, self.make_socket)
+        return Fetcher(FetchRules(**rules), self.resolve, self.make_socket, self.pause)
 
 
 class _LedHome(socket.socket):
