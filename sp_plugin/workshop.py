@@ -260,12 +260,20 @@ def executor_settings(
         owner=owner,
         pause=pause or Pause(),
         docker_url=docker.socket,
-        docker=DockerOptions(
-            runtime=docker.runtime,
-            pull_from=docker.pull_from,
-            pull_bytes=docker.pull_bytes,
-            io_bytes_per_second=docker.io_bytes_per_second,
-        ),
+        docker=_docker_options(docker),
+    )
+
+
+def _docker_options(docker: DockerLimits) -> DockerOptions:
+    """As configured; a runtime of which nothing is said is taken for one with a kernel of its own."""
+    memory, pids = docker.runtime_memory_bytes, docker.runtime_pids
+    return DockerOptions(
+        runtime=docker.runtime,
+        runtime_memory_bytes=(64 * _MIB if docker.runtime else 0) if memory is None else memory,
+        runtime_processes=(64 if docker.runtime else 0) if pids is None else pids,
+        pull_from=docker.pull_from,
+        pull_bytes=docker.pull_bytes,
+        io_bytes_per_second=docker.io_bytes_per_second,
     )
 
 

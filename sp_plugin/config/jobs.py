@@ -69,6 +69,14 @@ class DockerLimits(Section):
     runtime: Text | None = Field(
         default=None, description="the engine's runtime for jobs, e.g. runsc; null: its default"
     )
+    runtime_memory_bytes: Count | None = Field(
+        default=None,
+        description="what the runtime itself needs in each container, added to a job's memory; null: 64 MiB with a runtime, else 0",
+    )
+    runtime_pids: Count | None = Field(
+        default=None,
+        description="the same for its processes and threads; null: 64 with a runtime, else 0",
+    )
     pull_from: tuple[Text, ...] = Field(
         default=(),
         description="repositories, or what their names begin with, that images are pulled from, by digest only; none: nothing is pulled",

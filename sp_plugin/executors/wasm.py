@@ -344,6 +344,6 @@ def _plan(
         "memory_bytes": min(-(-limits.memory_bytes // _PAGE) * _PAGE, _MAX_MEMORY),
         "cpu_seconds": limits.cpu_seconds,
         "fuel": limits.fuel,
-        # also room for the cut marker
-        "file_bytes": max(limits.output_bytes, limits.stream_bytes + 4096),
+        # also room for the cut marker; one more than allowed, by which a file that was cut is known
+        "file_bytes": max(limits.output_bytes + 1, limits.stream_bytes + 4096),
     }

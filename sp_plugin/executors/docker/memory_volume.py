@@ -140,7 +140,9 @@ class MemoryVolume:
         limits = self.request.limits
         uid, gid = self.user
         # in pages, since Podman takes `size` for a quota of its own (Linux Documentation/filesystems/tmpfs.rst)
-        blocks = max(1, -(-limits.output_bytes // os.sysconf("SC_PAGE_SIZE")))
+        blocks = (
+            limits.output_bytes // os.sysconf("SC_PAGE_SIZE") + 1
+        )  # also the byte by which too much is known
         inodes = limits.output_files + _SPARE_INODES
         options = (
             f"nr_blocks={blocks},nr_inodes={inodes},mode=0700,uid={uid},gid={gid},nosuid,nodev"

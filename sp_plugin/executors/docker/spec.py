@@ -114,9 +114,9 @@ def _hardening(place: Place) -> dict[str, Any]:
 
 
 def _limits(limits: ExecutionLimits, place: Place) -> dict[str, Any]:
-    memory = limits.memory_bytes + place.output_memory
+    memory = limits.memory_bytes + place.output_memory + place.options.runtime_memory_bytes
     return {
-        "pids_limit": limits.processes,
+        "pids_limit": limits.processes + place.options.runtime_processes,
         "mem_limit": memory,
         "memswap_limit": memory,  # equal: no swap
         "cpu_shares": _CPU_SHARES,
@@ -145,9 +145,12 @@ def plain_ulimits(facts: EngineFacts) -> list[Ulimit]:
 
 
 def _ulimits(limits: ExecutionLimits, facts: EngineFacts) -> list[Ulimit]:
+    file_bytes = (
+        limits.output_bytes + 1
+    )  # one more than allowed, by which a file that was cut is known
     ulimits = [
         *plain_ulimits(facts),
-        Ulimit(name="fsize", soft=limits.output_bytes, hard=limits.output_bytes),
+        Ulimit(name="fsize", soft=file_bytes, hard=file_bytes),
         Ulimit(name="memlock", soft=64 << 10, hard=64 << 10),
         Ulimit(name="msgqueue", soft=0, hard=0),
     ]

@@ -101,6 +101,14 @@ async def test_more_than_is_allowed_is_out_of_disk(executor, image, tmp_path):
     assert outcome.kind is OutcomeKind.OUT_OF_DISK, (outcome.message, outcome.stderr.head)
 
 
+async def test_one_file_that_was_cut_is_no_result(executor, image, tmp_path):
+    """Its program may go on as if all were written, and end with 0."""
+    text = "dd if=/dev/zero of=/out/all bs=65536 count=100; exit 0"
+    outcome, _ = await run(executor, image, tmp_path, text, "out")
+    assert outcome.kind is OutcomeKind.OUT_OF_DISK, (outcome.message, outcome.stderr.head)
+    assert f"{LIMITS.output_bytes} bytes" in outcome.message
+
+
 async def test_links_out_of_the_outputs_are_refused(executor, image, tmp_path):
     text = "busybox ln -s /etc/passwd /out/passwd"
     outcome, results = await run(executor, image, tmp_path, text, "out")

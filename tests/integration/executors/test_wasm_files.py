@@ -147,6 +147,35 @@ async def test_too_many_outputs_end_a_run_early(executor, tmp_path, flag, limits
     assert outcome.usage.wall_seconds < 10
 
 
+@clang
+@needs_clang
+@pytest.mark.parametrize(
+    ("blocks", "kind"),
+    [(63, OutcomeKind.FINISHED), (64, OutcomeKind.FINISHED), (65, OutcomeKind.OUT_OF_DISK)],
+)
+async def test_one_file_that_was_cut_is_no_result(executor, tmp_path, blocks, kind):
+    """Its program goes on as if all were written, and ends with 0."""
+    program = """
+    #include <stdio.h>
+    static char block[65536];
+    int main(void) {
+        FILE *f = fopen("/out/all", "w");
+        for (int i = 0; i < BLOCKS; i++) fwrite(block, 1, sizeof block, f);
+        fclose(f);
+    }
+    """
+    request = request_for(
+        compile_c(tmp_path, program, f"-DBLOCKS={blocks}"),
+        tmp_path,
+        outputs=(OutputVolume("out", "/out"),),
+        limits=ExecutionLimits(
+            memory_bytes=16 << 20, wall_seconds=20, output_bytes=4 << 20, stream_bytes=65536
+        ),
+    )
+    outcome = await executor.run(request)
+    assert outcome.kind is kind, outcome.message
+
+
 async def test_two_inputs_at_one_place_are_refused(executor, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -40,7 +40,7 @@ def test_a_container_has_no_powers_no_network_and_hard_limits():
     assert (spec["mem_limit"], spec["memswap_limit"]) == (1 << 20, 1 << 20)
     assert (spec["pids_limit"], spec["nano_cpus"]) == (7, 250_000_000)
     limits = {limit["Name"]: limit["Hard"] for limit in spec["ulimits"]}
-    assert limits == {"core": 0, "nofile": 1024, "fsize": 5000, "memlock": 65536, "msgqueue": 0}
+    assert limits == {"core": 0, "nofile": 1024, "fsize": 5001, "memlock": 65536, "msgqueue": 0}
     assert spec["labels"]["sp-plugin.token"] == "3"
 
 
@@ -60,6 +60,14 @@ def test_the_runtime_reaches_the_engine_as_it_was_configured():
     place = replace(PLACE, options=DockerOptions(runtime="runsc"))
     spec = container_spec(REQUEST, PROGRAM, (), place)
     assert HostConfig(version="1.41", runtime=spec["runtime"])["Runtime"] == "runsc"
+
+
+def test_what_a_runtime_takes_itself_is_added_to_what_a_job_may():
+    options = DockerOptions(runtime="runsc", runtime_memory_bytes=7000, runtime_processes=60)
+    spec = container_spec(REQUEST, PROGRAM, (), replace(PLACE, options=options))
+    plain = container_spec(REQUEST, PROGRAM, (), PLACE)
+    assert spec["mem_limit"] == spec["memswap_limit"] == plain["mem_limit"] + 7000
+    assert spec["pids_limit"] == plain["pids_limit"] + 60
 
 
 def test_disk_bandwidth_is_bounded_where_the_engine_can_and_the_disk_is_known():

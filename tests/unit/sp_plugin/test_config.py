@@ -20,6 +20,7 @@ from sp_plugin.config.loading import models_in
 from sp_plugin.config.notes import config_notes
 from sp_plugin.config.yaml_lines import read_yaml
 from sp_plugin.errors import ConfigError
+from sp_plugin.workshop import executor_settings
 
 GOOD = """\
 data_dir: /tmp/sp
@@ -297,3 +298,18 @@ def test_a_wide_door_for_downloads_is_noted():
     )
     assert any(note.startswith("jobs.fetch.allowed_private 10.0.0.0/8: ") for note in notes)
     assert not any("jobs.fetch" in note for note in config_notes(parse_config(GOOD)))
+
+
+@pytest.mark.parametrize(
+    ("docker", "memory", "processes"),
+    [
+        ("{}", 0, 0),
+        ("{runtime: runsc}", 64 << 20, 64),
+        ("{runtime: runsc, runtime_memory_bytes: 0, runtime_pids: 5}", 0, 5),
+    ],
+)
+def test_a_runtime_is_given_what_it_takes_itself(docker, memory, processes, tmp_path):
+    config = parse_config(f"{GOOD}\njobs: {{docker: {docker}}}\n")
+    settings = executor_settings(config, cache_dir=tmp_path, runs_dir=None, owner="us")
+    given = settings.docker
+    assert (given.runtime_memory_bytes, given.runtime_processes) == (memory, processes)
