@@ -242,6 +242,10 @@ class Admission:
         except BadInput as error:
             await self._queue.refuse(job.id, str(error))
             return
+        except Away as error:  # looked at again at the next step; the other jobs go on
+            if str(error) != job.message:
+                await self._queue.set_message(job.id, str(error))
+            return
         await self._queue.set_bundle(job.id, bundle.digest().hex(), bundle.to_json())
 
     async def _judge(self, read: ReadJob, nonce: str) -> tuple[PolicyDecision, Bundle]:

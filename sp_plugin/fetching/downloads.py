@@ -83,9 +83,14 @@ class Downloads:
 
         Raises:
             FetchRefused: it may not be fetched, is too large, or is on a denylist.
-            FetchFailed: it cannot be had now.
+            FetchFailed: it cannot be had now, also because runs stand still: somebody waits for the answer.
         """
         self.check(url)
+        if self._fetcher.pause.is_on:
+            raise FetchFailed(
+                f"{url} is not downloaded while this host proves its sectors, some minutes at a time; "
+                "with the file's SHA256 in the job nothing needs to be downloaded to hand it in"
+            )
         return await self._tried(url, None, self._pauses[:1])
 
     async def get(self, url: str, cid: Cid) -> Download:

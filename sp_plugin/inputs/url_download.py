@@ -71,6 +71,7 @@ class UrlDownloadSource:
 
         Raises:
             RefusedByPolicy: this provider downloads nothing.
+            InputAway: its server does not give it now.
         """
         if context.downloads is None:
             raise RefusedByPolicy(
@@ -79,8 +80,10 @@ class UrlDownloadSource:
         try:
             context.downloads.check(params.url)
             cid = _stated(params, context) or (await context.downloads.pin(params.url)).cid
-        except (FetchRefused, FetchFailed) as error:
+        except FetchRefused as error:
             raise InputMissing(str(error)) from error
+        except FetchFailed as error:
+            raise InputAway(str(error)) from error
         return InputIdentity(_KIND, cid, params.url)
 
     async def materialise(

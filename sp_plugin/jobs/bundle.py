@@ -202,13 +202,13 @@ async def identify_inputs(
     """What each input of a task is, in its order.
 
     Raises:
-        InputMissing: one is not here; the message names its target.
+        InputMissing, InputAway: one is not here, or not now; the message names its target.
     """
     found = []
     for item in task.inputs:
         try:
             identity = await _source(item).identify(_params(item, kinds), context)
-        except InputMissing as error:
+        except (InputMissing, InputAway) as error:
             raise type(error)(f"input {item.target}: {error}") from error
         found.append(
             BundleInput(

@@ -11,15 +11,12 @@ import pytest
 
 from sp_plugin.executors.base import (
     DockerOptions,
-    DockerProgram,
-    ExecutionLimits,
-    ExecutionRequest,
     ExecutorSettings,
     OutcomeKind,
-    OutputVolume,
 )
 from sp_plugin.executors.docker import DockerExecutor
 from sp_plugin.executors.docker.report import report
+from tests.containers import script_request
 from tests.docker_engines import OwnEngine
 from tests.integration.executors.test_docker_restarts import image_at
 
@@ -51,20 +48,6 @@ def engine_with(home):
         engine.close()
 
 
-def request_for(image: str, home: Path, text: str) -> ExecutionRequest:
-    result_dir = home / "runs/e-1/results"
-    result_dir.mkdir(parents=True)
-    return ExecutionRequest(
-        execution_id="e-1",
-        job_id="j-1",
-        program=DockerProgram(image, ("/bin/sh", "-c")),
-        arguments=(text,),
-        outputs=(OutputVolume("out", "/out"),),
-        result_dir=result_dir,
-        limits=ExecutionLimits(memory_bytes=64 << 20, wall_seconds=30, output_bytes=4 << 20),
-    )
-
-
 async def test_the_configured_runtime_is_what_starts_containers(engine_with, home):
     """gVisor's runsc has runc's command line; here a script notes it and runs runc."""
     script = home / "runsc"
@@ -78,7 +61,7 @@ async def test_the_configured_runtime_is_what_starts_containers(engine_with, hom
         docker=DockerOptions(runtime="runsc"),
     )
     executor = DockerExecutor(settings)
-    outcome = await executor.run(request_for(image_at(engine), home, "echo hello > /out/x"))
+    outcome = await executor.run(script_request(image_at(engine), home, "echo hello > /out/x"))
     findings = {found.name: found for found in await report(executor, "runsc", None)}
     await executor.close()
     assert (outcome.kind, outcome.exit_code) == (OutcomeKind.FINISHED, 0), outcome.message
@@ -98,7 +81,7 @@ async def test_a_runtime_that_is_not_there_runs_nothing_and_doctor_says_so(engin
         docker=DockerOptions(runtime="runsc"),
     )
     executor = DockerExecutor(settings)
-    outcome = await executor.run(request_for(image_at(engine), home, "true"))
+    outcome = await executor.run(script_request(image_at(engine), home, "true"))
     findings = {found.name: found for found in await report(executor, "runsc", None)}
     await executor.close()
     assert outcome.kind is OutcomeKind.RUNTIME_FAULT
@@ -116,7 +99,7 @@ async def test_an_engine_that_remaps_users_is_seen_and_its_outputs_are_ours(engi
     abilities = await executor.abilities()
     assert abilities.facts.id_offset == 200000, abilities.facts
     text = "id -u; echo hello > /out/x; cat /proc/self/uid_map"
-    outcome = await executor.run(request_for(image_at(engine), home, text))
+    outcome = await executor.run(script_request(image_at(engine), home, text))
     findings = {found.name: found for found in await report(executor, None, None)}
     await executor.close()
     assert (outcome.kind, outcome.exit_code) == (OutcomeKind.FINISHED, 0), outcome.message

@@ -8,21 +8,20 @@ import os
 import shutil
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from sp_plugin.executors.base import (
     DockerOptions,
-    DockerProgram,
     ExecutionLimits,
-    ExecutionRequest,
     ExecutorSettings,
     InputVolume,
     OutcomeKind,
-    OutputVolume,
 )
 from sp_plugin.executors.docker import DockerExecutor
+from tests.containers import script_request
 from tests.docker_engines import OwnEngine
 from tests.integration.executors.test_docker_restarts import image_at
 
@@ -68,23 +67,7 @@ async def executor(engine, tmp_path):
 
 @pytest.fixture
 def request_for(engine, tmp_path):
-    image = image_at(engine)
-
-    def make(text: str, **changes) -> ExecutionRequest:
-        result_dir = tmp_path / "runs/e-1/results"
-        result_dir.mkdir(parents=True)
-        made = ExecutionRequest(
-            execution_id="e-1",
-            job_id="j-1",
-            program=DockerProgram(image, ("/bin/sh", "-c")),
-            arguments=(text,),
-            outputs=(OutputVolume("out", "/out"),),
-            result_dir=result_dir,
-            limits=LIMITS,
-        )
-        return replace(made, **changes)
-
-    return make
+    return partial(script_request, image_at(engine), tmp_path, limits=LIMITS)
 
 
 async def test_a_job_reads_inputs_and_writes_outputs_in_a_kernel_of_its_own(

@@ -7,23 +7,19 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import docker
 import pytest
 
 from sp_plugin.executors.base import (
-    DockerProgram,
     ExecutionLimits,
-    ExecutionRequest,
     ExecutorSettings,
     OutcomeKind,
-    OutputVolume,
 )
 from sp_plugin.executors.docker import DockerExecutor
 from sp_plugin.executors.docker.spaces import SpaceKind
+from tests.containers import left_at_engine, script_request
 from tests.lossy_engine import LossyProxy
 
 pytestmark = pytest.mark.docker
-LIMITS = ExecutionLimits(memory_bytes=32 << 20, wall_seconds=30, output_bytes=1 << 20)
 
 
 @pytest.fixture
@@ -49,36 +45,10 @@ async def executor(proxy, tmp_path):
     await executor.close()
 
 
-def request_for(image: str, tmp_path: Path, text: str, **changes) -> ExecutionRequest:
-    result_dir = tmp_path / "runs/e-1/results"
-    result_dir.mkdir(parents=True)
-    made = ExecutionRequest(
-        execution_id="e-1",
-        job_id="j-1",
-        program=DockerProgram(image, ("/bin/sh", "-c")),
-        arguments=(text,),
-        outputs=(OutputVolume("out", "/out"),),
-        result_dir=result_dir,
-        limits=LIMITS,
-    )
-    return replace(made, **changes)
-
-
-def left_behind(tmp_path: Path) -> list[str]:
-    client = docker.from_env()
-    owner = {"label": f"sp-plugin.owner={tmp_path}"}
-    containers = client.containers.list(all=True, filters=owner, ignore_removed=True)
-    names = [found.name for found in containers]
-    names += [found.name for found in client.volumes.list(filters=owner)]
-    client.close()
-    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    return names + [line for line in mounts if str(tmp_path) in line]
-
-
 async def is_clean(tmp_path: Path) -> bool:
     """What could not be removed at once is removed some seconds later."""
     for _ in range(60):
-        if not await asyncio.to_thread(left_behind, tmp_path):
+        if not await asyncio.to_thread(left_at_engine, str(tmp_path)):
             return True
         await asyncio.sleep(0.25)
     return False
@@ -107,12 +77,12 @@ async def test_a_run_whose_answer_is_lost_ends_as_it_did_or_as_a_fault(
     request_line, executor, proxy, image, tmp_path
 ):
     proxy.lose(request_line)
-    outcome = await executor.run(request_for(image, tmp_path, "echo hello > /out/a; sleep 0.3"))
+    outcome = await executor.run(script_request(image, tmp_path, "echo hello > /out/a; sleep 0.3"))
     assert outcome.kind in (OutcomeKind.FINISHED, OutcomeKind.RUNTIME_FAULT)
     if outcome.kind is OutcomeKind.FINISHED:
         assert outcome.exit_code == 0
         assert (tmp_path / "runs/e-1/results/out/a").read_text() == "hello\n"
-    assert await is_clean(tmp_path), left_behind(tmp_path)
+    assert await is_clean(tmp_path), left_at_engine(str(tmp_path))
     assert proxy.lost == 1
 
 
@@ -122,9 +92,9 @@ async def test_an_answer_about_a_memory_volume_may_be_lost_too(
 ):
     await only_memory_volumes(executor)
     proxy.lose(request_line)
-    outcome = await executor.run(request_for(image, tmp_path, "echo hello > /out/a"))
+    outcome = await executor.run(script_request(image, tmp_path, "echo hello > /out/a"))
     assert outcome.kind in (OutcomeKind.FINISHED, OutcomeKind.RUNTIME_FAULT)
-    assert await is_clean(tmp_path), left_behind(tmp_path)
+    assert await is_clean(tmp_path), left_at_engine(str(tmp_path))
     assert proxy.lost == 1
 
 
@@ -133,7 +103,7 @@ async def test_outputs_are_asked_for_again_before_a_whole_run_is_lost(
 ):
     await only_memory_volumes(executor)
     proxy.lose("GET .*/archive", losses=2)
-    outcome = await executor.run(request_for(image, tmp_path, "echo hello > /out/a"))
+    outcome = await executor.run(script_request(image, tmp_path, "echo hello > /out/a"))
     assert (outcome.kind, outcome.exit_code) == (OutcomeKind.FINISHED, 0), outcome.message
     assert (tmp_path / "runs/e-1/results/out/a").read_text() == "hello\n"
     assert proxy.lost == 2
@@ -142,11 +112,11 @@ async def test_outputs_are_asked_for_again_before_a_whole_run_is_lost(
 async def test_a_kill_whose_answer_is_lost_keeps_its_reason(executor, proxy, image, tmp_path):
     """The container is found ended with 137 then, which a program may also end with."""
     proxy.lose("POST .*/kill")
-    limits = replace(LIMITS, wall_seconds=1)
-    outcome = await executor.run(request_for(image, tmp_path, "sleep 1000", limits=limits))
+    limits = ExecutionLimits(memory_bytes=64 << 20, wall_seconds=1)
+    outcome = await executor.run(script_request(image, tmp_path, "sleep 1000", limits=limits))
     assert outcome.kind is OutcomeKind.OUT_OF_TIME, outcome.message
     assert proxy.lost == 1
-    assert await is_clean(tmp_path), left_behind(tmp_path)
+    assert await is_clean(tmp_path), left_at_engine(str(tmp_path))
 
 
 async def test_a_cancelled_run_whose_kill_is_not_answered_was_cancelled(
@@ -154,8 +124,10 @@ async def test_a_cancelled_run_whose_kill_is_not_answered_was_cancelled(
 ):
     cancel = asyncio.Event()
     proxy.lose("POST .*/kill")
-    running = asyncio.create_task(executor.run(request_for(image, tmp_path, "sleep 1000"), cancel))
+    running = asyncio.create_task(
+        executor.run(script_request(image, tmp_path, "sleep 1000"), cancel)
+    )
     await asyncio.sleep(1)
     cancel.set()
     assert (await running).kind is OutcomeKind.CANCELLED
-    assert await is_clean(tmp_path), left_behind(tmp_path)
+    assert await is_clean(tmp_path), left_at_engine(str(tmp_path))

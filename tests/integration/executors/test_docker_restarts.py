@@ -13,14 +13,13 @@ from pathlib import Path
 import pytest
 
 from sp_plugin.executors.base import (
-    DockerProgram,
     ExecutionLimits,
     ExecutionRequest,
     ExecutorSettings,
     OutcomeKind,
-    OutputVolume,
 )
 from sp_plugin.executors.docker import DockerExecutor
+from tests.containers import script_request
 from tests.docker_engines import OwnEngine
 from tests.integration.conftest import import_busybox
 
@@ -63,18 +62,8 @@ def executor_at(url: str, home: Path) -> DockerExecutor:
 
 
 def count_to(number: int, image: str, home: Path) -> ExecutionRequest:
-    result_dir = home / "runs/e-1/results"
-    result_dir.mkdir(parents=True)
-    return ExecutionRequest(
-        execution_id="e-1",
-        job_id="j-1",
-        token=7,
-        program=DockerProgram(image, ("/bin/sh", "-c")),
-        arguments=(COUNT.format(n=number),),
-        outputs=(OutputVolume("out", "/out"),),
-        result_dir=result_dir,
-        limits=ExecutionLimits(memory_bytes=64 << 20, wall_seconds=120, output_bytes=8 << 20),
-    )
+    limits = ExecutionLimits(memory_bytes=64 << 20, wall_seconds=120, output_bytes=8 << 20)
+    return script_request(image, home, COUNT.format(n=number), token=7, limits=limits)
 
 
 def image_at(engine: OwnEngine) -> str:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import replace
-from pathlib import Path
 
-import docker
 import pytest
 
 from sp_plugin.executors.base import (
-    DockerProgram,
     ExecutionLimits,
-    ExecutionRequest,
     ExecutorSettings,
     OutcomeKind,
     OutputVolume,
 )
 from sp_plugin.executors.docker import DockerExecutor
 from sp_plugin.executors.docker.spaces import SpaceKind
+from tests.containers import left_at_engine, script_request
 
 pytestmark = [
     pytest.mark.docker,
@@ -42,34 +39,19 @@ async def executor(request, tmp_path):
     executor._abilities = replace(abilities, why_not=others)
     yield executor
     await executor.close()
-    assert left_behind(tmp_path) == []
-
-
-def left_behind(tmp_path: Path) -> list[str]:
-    client = docker.from_env()
-    owner = {"label": f"sp-plugin.owner={tmp_path}"}
-    names = [
-        found.name for found in client.containers.list(all=True, filters=owner, ignore_removed=True)
-    ]
-    names += [found.name for found in client.volumes.list(filters=owner)]
-    client.close()
-    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    return names + [line for line in mounts if str(tmp_path) in line]
+    assert left_at_engine(str(tmp_path)) == []
 
 
 async def run(executor, image, tmp_path, text, *outputs, limits=LIMITS):
-    result_dir = tmp_path / "runs/e-1/results"
-    result_dir.mkdir(parents=True)
-    request = ExecutionRequest(
+    request = script_request(
+        image,
+        tmp_path,
+        text,
         execution_id=f"e-{tmp_path.name}",
-        job_id="j-1",
-        program=DockerProgram(image, ("/bin/sh", "-c")),
-        arguments=(text,),
-        result_dir=result_dir,
         outputs=tuple(OutputVolume(name, f"/{name}") for name in outputs),
         limits=limits,
     )
-    return await executor.run(request), result_dir
+    return await executor.run(request), request.result_dir
 
 
 async def test_files_and_directories_of_all_outputs_are_collected(executor, image, tmp_path):

@@ -122,7 +122,7 @@ async def test_all_tries_together_take_no_longer_than_one_may(tmp_path: Path):
     net = Net()
     async with serving(net, d=handler) as url:
         slow = Downloads(net.fetcher(timeout_seconds=0.3), tmp_path, pauses=(60.0,))
-        with pytest.raises(InputMissing, match=r"more than 0\.3 seconds"):
+        with pytest.raises(InputAway, match=r"more than 0\.3 seconds"):
             await SOURCE.identify(params(f"{url}/d"), InputContext(downloads=slow))
 
 
@@ -138,7 +138,7 @@ async def test_a_connection_that_breaks_leaves_nothing_behind(tmp_path: Path):
     net = Net()
     async with serving(net, d=handler) as url:
         context = InputContext(downloads=downloads(net, tmp_path / "cache"))
-        with pytest.raises(InputMissing, match="/d: "):
+        with pytest.raises(InputAway, match="/d: "):
             await SOURCE.identify(params(f"{url}/d"), context)
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -263,7 +263,8 @@ async def test_a_download_stands_still_while_runs_do_and_its_time_does(tmp_path:
     async with serving(net, d=large(sent)) as url:
         source = downloads(net, tmp_path / "cache", rules={"timeout_seconds": 3.0})
         net.pause.turn(on=True)
-        fetching = asyncio.create_task(source.pin(f"{url}/d/zeros"))
+        zeros = cid_of_sha256(hashlib.sha256(bytes(40 << 20)).digest())
+        fetching = asyncio.create_task(source.get(f"{url}/d/zeros", zeros))
         await asyncio.sleep(2)
         before = len(sent)
         await asyncio.sleep(2)  # longer than it may take in all
@@ -271,8 +272,7 @@ async def test_a_download_stands_still_while_runs_do_and_its_time_does(tmp_path:
         assert not fetching.done()
         net.pause.turn(on=False)
         found = await fetching
-    assert found.size == 40 << 20
-    assert found.cid.digest == hashlib.sha256(bytes(40 << 20)).digest()
+    assert (found.size, found.cid) == (40 << 20, zeros)
 
 
 async def test_a_download_that_stood_still_is_ended_when_its_own_time_is_over(tmp_path: Path):
@@ -280,9 +280,27 @@ async def test_a_download_that_stood_still_is_ended_when_its_own_time_is_over(tm
     async with serving(net, d=endless(b"slow", pause=0.05)) as url:
         source = downloads(net, tmp_path / "cache", rules={"timeout_seconds": 1.0})
         net.pause.turn(on=True)
-        fetching = asyncio.create_task(source.pin(f"{url}/d/endless"))
+        wanted = cid_of_sha256(bytes(32))
+        fetching = asyncio.create_task(source.get(f"{url}/d/endless", wanted))
         await asyncio.sleep(1.5)
         assert not fetching.done()
         net.pause.turn(on=False)
         with pytest.raises(FetchFailed, match="took more than 1 seconds"):
             await asyncio.wait_for(fetching, 10)
+
+
+async def test_nobody_who_hands_a_job_in_waits_for_the_end_of_a_freeze(tmp_path: Path):
+    net = Net()
+    async with serving(net, d=sends(DATA)) as url:
+        context = InputContext(downloads=downloads(net, tmp_path / "cache"))
+        net.pause.turn(on=True)
+        with pytest.raises(InputAway, match="SHA256"):
+            await SOURCE.identify(params(f"{url}/d/rain.csv"), context)
+        assert net.asked == []
+        assert await SOURCE.identify(params(f"{url}/d/rain.csv", SHA256=SHA), context)
+
+
+async def test_a_server_that_is_away_when_a_job_comes_in_is_no_missing_input(tmp_path: Path):
+    context = InputContext(downloads=downloads(Net(), tmp_path / "cache"))
+    with pytest.raises(InputAway, match="cannot be resolved"):
+        await SOURCE.identify(params("http://data.example/d/rain.csv"), context)

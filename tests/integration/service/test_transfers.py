@@ -20,6 +20,8 @@ from devstack.stack import Devstack
 from lotus_client.cid import Cid
 from sp_plugin.config import load_config
 from sp_plugin.doctor import examine
+from sp_plugin.jobs.kinds import load_kinds
+from sp_plugin.jobs.reading import read_job_values
 from sp_plugin.jobs.records import check_record
 from sp_plugin.publishers.local import kept_archive
 from tests.integration.executors.wasm_programs import program
@@ -51,6 +53,8 @@ class Elsewhere:
             return web.Response(body=self.rain)
         if request.path == "/away":
             return web.Response(status=302, headers={"Location": "http://169.254.169.254/latest"})
+        if request.path == "/busy":
+            return web.Response(status=503)
         if request.path == "/slow":
             self.slow.set()
             await asyncio.sleep(60)
@@ -184,6 +188,30 @@ async def test_what_may_not_be_fetched_or_published_is_refused_when_the_job_come
             found = await submitted(sidecar, wasm_job(HELLO, Publisher=publisher), 403)
             assert said in found["Message"]
     assert elsewhere.asked == ["/away", f"/ipfs/{Cid.of_sha2_256(0x55, b'x')}"]
+
+
+async def test_a_server_that_is_busy_is_asked_again_later_and_holds_no_other_job_up(
+    devnet: Devstack, tmp_path: Path, elsewhere: Elsewhere
+) -> None:
+    async with (
+        running_kubo(FakeKubo()) as kubo,
+        running(config_for(devnet, tmp_path, elsewhere, kubo)) as sidecar,
+    ):
+        busy = source("urlDownload", "/in", URL=f"{elsewhere.url}/busy")
+        found = await submitted(sidecar, wasm_job(HELLO, inputs=[busy]), 503)
+        assert "hand the job in again later" in found["Message"]
+        # one that an earlier release took in and was killed before it knew what the job would do
+        queue, old = sidecar.sidecar.queue, wasm_job(HELLO, inputs=[busy])
+        waiting = await queue.submit(read_job_values(old, load_kinds()).spec.to_wire())
+        other = (await submitted(sidecar, wasm_job(HELLO)))["JobID"]
+        await approve(devnet, sidecar, other, "ada", "ben")
+        await sidecar.until(
+            f"/api/v1/orchestrator/jobs/{other}",
+            lambda answer: answer["Job"]["State"]["StateType"] == "Completed",
+        )
+        async with asyncio.timeout(20):
+            while "HTTP 503" not in (await queue.job(waiting.id)).message:
+                await asyncio.sleep(0.1)
 
 
 async def test_a_provider_that_did_not_allow_downloads_fetches_nothing(
