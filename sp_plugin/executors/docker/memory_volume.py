@@ -25,7 +25,7 @@ from docker.types import LogConfig, Mount
 from sp_plugin.executors.base import MIB, ExecutionRequest
 from sp_plugin.executors.docker.engine import DockerEngine, is_away, remove_container, said
 from sp_plugin.executors.docker.holder import holder_image
-from sp_plugin.executors.docker.spaces import SpaceKind, SpaceUnavailable, fullness
+from sp_plugin.executors.docker.spaces import LEAST_FREE, SpaceKind, SpaceUnavailable, fullness
 from sp_plugin.executors.docker.spec import LABEL, LABEL_OWNER, LABEL_ROLE, labels_of, plain_ulimits
 from sp_plugin.jobs.outputs import OutputRefused, OutputTooLarge
 from sp_plugin.jobs.removal import remove_tree
@@ -53,8 +53,8 @@ class MemoryVolume:
 
     @property
     def memory_bytes(self) -> int:
-        """See `OutputSpace`."""
-        return self.request.limits.output_bytes
+        """See `OutputSpace`. So much more than is allowed that one is full only with too much in it."""
+        return self.request.limits.output_bytes + LEAST_FREE + os.sysconf("SC_PAGE_SIZE")
 
     def make(self) -> None:
         """New volumes, and a running holder.
@@ -140,9 +140,7 @@ class MemoryVolume:
         limits = self.request.limits
         uid, gid = self.user
         # in pages, since Podman takes `size` for a quota of its own (Linux Documentation/filesystems/tmpfs.rst)
-        blocks = (
-            limits.output_bytes // os.sysconf("SC_PAGE_SIZE") + 1
-        )  # also the byte by which too much is known
+        blocks = self.memory_bytes // os.sysconf("SC_PAGE_SIZE")
         inodes = limits.output_files + _SPARE_INODES
         options = (
             f"nr_blocks={blocks},nr_inodes={inodes},mode=0700,uid={uid},gid={gid},nosuid,nodev"

@@ -25,6 +25,7 @@ from sp_plugin.jobs.outputs import check_outputs
 from sp_plugin.jobs.removal import remove_tree
 
 __all__ = [
+    "LEAST_FREE",
     "OutputSpace",
     "SpaceKind",
     "SpaceUnavailable",
@@ -35,7 +36,7 @@ __all__ = [
     "output_mounts",
 ]
 
-_LEAST_FREE: Final = 64 << 10  # below that nothing useful can be written
+LEAST_FREE: Final = 64 << 10  # below that nothing useful can be written
 
 
 class SpaceKind(StrEnum):
@@ -155,7 +156,7 @@ def output_mounts(request: ExecutionRequest, directories: Mapping[str, Path]) ->
 def fullness(place: Path) -> str | None:
     """Whether a file system of limited size is full, in words; None if something still fits."""
     found = os.statvfs(place)
-    if found.f_bavail * found.f_frsize < _LEAST_FREE:
+    if found.f_bavail * found.f_frsize < LEAST_FREE:
         return "its outputs fill all the space it was given"
     if found.f_files and not found.f_ffree:
         return "its outputs are as many files and directories as it was given"

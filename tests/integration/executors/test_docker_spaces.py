@@ -71,7 +71,8 @@ async def test_files_and_directories_of_all_outputs_are_collected(executor, imag
 
 
 async def test_as_much_as_is_allowed_fits(executor, image, tmp_path):
-    text = "dd if=/dev/zero of=/out/all bs=65536 count=48 2>/dev/null"
+    # and is looked at for a while before it ends
+    text = "dd if=/dev/zero of=/out/all bs=65536 count=48 2>/dev/null; sleep 1.5"
     outcome, results = await run(executor, image, tmp_path, text, "out")
     assert (outcome.kind, outcome.exit_code) == (OutcomeKind.FINISHED, 0), outcome.message
     assert (results / "out/all").stat().st_size == LIMITS.output_bytes

@@ -209,9 +209,10 @@ async def test_a_server_that_is_busy_is_asked_again_later_and_holds_no_other_job
             f"/api/v1/orchestrator/jobs/{other}",
             lambda answer: answer["Job"]["State"]["StateType"] == "Completed",
         )
-        async with asyncio.timeout(20):
-            while "HTTP 503" not in (await queue.job(waiting.id)).message:
-                await asyncio.sleep(0.1)
+        await sidecar.until(
+            f"/api/v1/orchestrator/jobs/{waiting.id}",
+            lambda answer: "HTTP 503" in answer["Job"]["State"]["Message"],
+        )
 
 
 async def test_a_provider_that_did_not_allow_downloads_fetches_nothing(
