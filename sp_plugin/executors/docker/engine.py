@@ -15,7 +15,7 @@ import requests
 from docker.errors import APIError, DockerException, NotFound
 
 from sp_plugin.executors.base import EngineUnavailable
-from sp_plugin.executors.docker.facts import EngineFacts, read_facts
+from sp_plugin.executors.docker.facts import EngineFacts, is_podman, read_facts
 
 __all__ = [
     "REQUEST_SECONDS",
@@ -29,6 +29,7 @@ __all__ = [
 
 REQUEST_SECONDS: Final = 30
 _API_VERSION: Final = "1.41"  # Docker 20.10 and later, Podman 4 and later
+_LIBPOD_INFO: Final = "/v4.0.0/libpod/info"  # not among docker-py's
 _ROOTFUL: Final = "unix:///var/run/docker.sock"
 _SERVER_ERROR: Final = 500
 _T = TypeVar("_T")
@@ -68,9 +69,17 @@ class DockerEngine:
             EngineUnavailable: no engine answers.
         """
         if self._facts is None:
-            client = self.client
-            self._facts = self.ask(lambda: read_facts(client.info(), client.version()))
+            self._facts = self.ask(self._read_facts)
         return self._facts
+
+    def _read_facts(self) -> EngineFacts:
+        client = self.client
+        info, version = client.info(), client.version()
+        libpod = None
+        if is_podman(version):
+            answer = client.api.get(client.api.base_url + _LIBPOD_INFO, timeout=REQUEST_SECONDS)
+            libpod = answer.json() if answer.ok else None
+        return read_facts(info, version, libpod)
 
     def ask(self, question: Callable[[], _T]) -> _T:
         """The answer; what the engine refuses or leaves unanswered becomes one kind of error.

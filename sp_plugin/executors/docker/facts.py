@@ -1,7 +1,9 @@
 """What an engine says of itself: which limits it can set, whether its root is the host's, which log it keeps.
 
 Field names are those of `GET /info` and `GET /version`, Docker Engine API v1.41 (moby api/swagger.yaml); the warnings are
-those of moby daemon/info_unix.go. Podman's compatible socket answers in the same shape.
+those of moby daemon/info_unix.go. Podman's compatible socket answers in the same shape, with `Rootless` besides, but looks
+for limits of CPU time where only cgroup version 1 has them: its own `GET /libpod/info` names the controllers (podman
+libpod/define/info.go).
 """
 
 from __future__ import annotations
@@ -11,14 +13,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["EngineFacts", "read_facts"]
+__all__ = ["EngineFacts", "is_podman", "read_facts"]
 
 _NOBODY: Final = 65534
 _REMAPPED: Final = re.compile(r"/(\d+)\.(\d+)/?$")  # the data root of an engine with userns-remap
-_LIMITS: Final = {
-    "MemoryLimit": "memory",
-    "CpuCfsQuota": "CPU time",
-    "PidsLimit": "the number of processes",
+_LIMITS: Final = {  # what says that it can be limited, for Docker and in Podman's words, and what that is
+    ("MemoryLimit", "memory"): "memory",
+    ("CpuCfsQuota", "cpu"): "CPU time",
+    ("PidsLimit", "pids"): "the number of processes",
 }
 
 
@@ -92,18 +94,27 @@ class EngineFacts:
         return inside + (self.id_offset or 0)
 
 
-def read_facts(info: Mapping[str, Any], version: Mapping[str, Any]) -> EngineFacts:
-    """The facts in the answers to `/info` and `/version`; what is not there is taken for not possible."""
+def is_podman(version: Mapping[str, Any]) -> bool:
+    """Whether the answer to `/version` is Podman's."""
+    components = [str(item.get("Name", "")) for item in version.get("Components") or ()]
+    return any("podman" in name.casefold() for name in components)
+
+
+def read_facts(
+    info: Mapping[str, Any], version: Mapping[str, Any], libpod: Mapping[str, Any] | None = None
+) -> EngineFacts:
+    """The facts in the answers to `/info` and `/version`, and Podman's own `/libpod/info` where there is one.
+
+    What is not there is taken for not possible.
+    """
     security = [str(item) for item in info.get("SecurityOptions") or ()]
     warnings = [str(item) for item in info.get("Warnings") or ()]
-    components = [str(item.get("Name", "")) for item in version.get("Components") or ()]
     drivers = (info.get("Plugins") or {}).get("Log") or ()
-    is_rootless = _has(security, "rootless")
+    is_rootless = _has(security, "rootless") or bool(info.get("Rootless"))
     mapped = _REMAPPED.search(str(info.get("DockerRootDir") or ""))
     has_offset = _has(security, "userns") and not is_rootless and mapped is not None
-    is_podman = any("podman" in name.casefold() for name in components)
     return EngineFacts(
-        name="podman" if is_podman else "docker",
+        name="podman" if is_podman(version) else "docker",
         version=str(version.get("Version", "?")),
         storage_driver=str(info.get("Driver") or "?"),
         cgroup_version=2 if str(info.get("CgroupVersion")) == "2" else 1,
@@ -115,15 +126,22 @@ def read_facts(info: Mapping[str, Any], version: Mapping[str, Any]) -> EngineFac
         ),
         log_driver="local" if "local" in drivers else "json-file",
         runtimes=frozenset(info.get("Runtimes") or ()),
-        cannot_limit=tuple(what for key, what in _LIMITS.items() if not info.get(key)),
+        cannot_limit=_cannot_limit(info, libpod),
         has_io_weight=not _warned(warnings, "blkio weight", "io.weight"),
         has_io_rate=not _warned(
             warnings, "read_bps_device", "write_bps_device", "(rbps)", "(wbps)"
         ),
-        lives_on=is_podman
+        lives_on=is_podman(version)
         or bool(info.get("LiveRestoreEnabled")),  # Podman's have no daemon above them
         memory_bytes=int(info.get("MemTotal") or 0),
     )
+
+
+def _cannot_limit(info: Mapping[str, Any], libpod: Mapping[str, Any] | None) -> tuple[str, ...]:
+    controllers = (libpod or {}).get("host", {}).get("cgroupControllers")
+    if controllers is None:
+        return tuple(what for (key, _), what in _LIMITS.items() if not info.get(key))
+    return tuple(what for (_, name), what in _LIMITS.items() if name not in controllers)
 
 
 def _has(security: Iterable[str], name: str) -> bool:

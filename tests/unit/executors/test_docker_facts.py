@@ -53,6 +53,26 @@ def test_podman_is_recognised_and_logs_where_it_can():
     assert (facts.title, facts.log_driver) == ("podman 4.3.1", "json-file")
 
 
+# Parts of what Podman 4.3.1 says without root on cgroup version 2 with all controllers delegated.
+PODMAN = {"Version": "4.3.1", "Components": [{"Name": "Podman Engine"}]}
+ROOTLESS_PODMAN = INFO | {"CgroupVersion": "2", "CpuCfsQuota": False, "Rootless": True}
+
+
+def test_podman_without_root_can_limit_what_its_controllers_can():
+    libpod = {"host": {"cgroupControllers": ["cpuset", "cpu", "io", "memory", "pids"]}}
+    facts = read_facts(ROOTLESS_PODMAN, PODMAN, libpod)
+    assert (facts.is_rootless, facts.why_unfit()) == (True, None)
+    libpod = {"host": {"cgroupControllers": ["memory", "pids"]}}  # systemd's own delegation
+    assert "CPU time" in (read_facts(ROOTLESS_PODMAN, PODMAN, libpod).why_unfit() or "")
+    libpod = {"host": {"cgroupControllers": []}}  # cgroup version 1
+    unfit = read_facts(ROOTLESS_PODMAN, PODMAN, libpod).why_unfit() or ""
+    assert "memory, CPU time, the number of processes" in unfit
+
+
+def test_an_older_podman_is_believed_as_docker_is():
+    assert "CPU time" in (read_facts(ROOTLESS_PODMAN, PODMAN).why_unfit() or "")
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
