@@ -154,6 +154,6 @@ def _time(text: Any) -> datetime | None:
 def start_failed(words: str) -> Ending:
     """The ending of a container that the engine would not start, for its reason."""
     missing = ("executable file not found", "no such file or directory", "permission denied")
-    if any(word in words for word in missing):
+    if any(word in words.casefold() for word in missing):  # crun writes capitals
         return Ending(OutcomeKind.INVALID_PROGRAM, f"the image cannot be started: {words}")
     return Ending(OutcomeKind.RUNTIME_FAULT, f"the container cannot be started: {words}")

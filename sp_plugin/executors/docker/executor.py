@@ -228,6 +228,7 @@ class DockerExecutor:
         if request.limits.gpus and (reason := abilities.facts.why_no_gpus()):
             raise CannotStart(OutcomeKind.RUNTIME_FAULT, reason)
         run.tells_oom = abilities.facts.tells_oom
+        run.hears_oom = abilities.facts.needs_listener
         if request.inputs and abilities.files_problem:
             raise CannotStart(OutcomeKind.RUNTIME_FAULT, abilities.files_problem)
         if request.is_resumed:

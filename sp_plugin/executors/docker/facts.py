@@ -73,7 +73,12 @@ class EngineFacts:
     @property
     def tells_oom(self) -> bool:
         """Whether it says of every container if a process of it was killed for memory."""
-        return self.name != "podman" or self.cgroup_version == 2
+        return self.name != "podman"
+
+    @property
+    def needs_listener(self) -> bool:
+        """Whether the kernel is to be heard about that: Docker reads a counter of version 2 that may be gone already."""
+        return not self.tells_oom or self.cgroup_version == 2
 
     def why_no_gpus(self) -> str | None:
         """Why no job gets a GPU here, whatever the policy; None if one may."""

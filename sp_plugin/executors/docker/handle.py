@@ -15,7 +15,7 @@ from docker.errors import APIError, NotFound
 
 from sp_plugin.executors.docker.endings import Sample
 from sp_plugin.executors.docker.engine import REQUEST_SECONDS, remove_container
-from sp_plugin.executors.docker.oom_listener import OomListener
+from sp_plugin.executors.docker.oom_listener import OomListener, listen
 from sp_plugin.executors.docker.pipes import Pipes, open_pipes, parent_of
 
 __all__ = ["RunningContainer", "oom_kills"]
@@ -82,7 +82,7 @@ class RunningContainer:
     def _listen(self, pid: int) -> None:
         if self._hears_oom and self._listener is None:
             directory = memory_cgroup(pid, self.id)
-            self._listener = None if directory is None else OomListener.of(directory)
+            self._listener = None if directory is None else listen(directory)
 
     def last_words(self) -> dict[str, bytes]:
         """What it printed and no engine read, because it was away when the program ended; by stream, once."""

@@ -48,6 +48,7 @@ class ContainerRun:
         self.ending = Ending(OutcomeKind.RUNTIME_FAULT, "it did not begin")
         self.is_abandoned = False  # nobody will ask for its outcome
         self.tells_oom = True  # whether its engine does
+        self.hears_oom = False  # whether the kernel is listened to besides
         self.may_appear = False  # a container that nobody told us of
         self._stopwatch = Stopwatch(pause)
         self._earlier = 0.0  # seconds it ran before this process watched it
@@ -113,7 +114,7 @@ class ContainerRun:
 
     def handle_of(self, container: Any, engine: DockerEngine) -> RunningContainer:
         """The handle of its container, new or found."""
-        self._handle = RunningContainer(container, engine.probe, hears_oom=not self.tells_oom)
+        self._handle = RunningContainer(container, engine.probe, hears_oom=self.hears_oom)
         limit, is_resumed = self.request.limits.stream_bytes, self.request.is_resumed
         for name in _NAMES:
             self._files[name] = CappedFile(

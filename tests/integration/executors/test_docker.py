@@ -78,7 +78,7 @@ async def test_a_container_reads_inputs_and_writes_outputs_without_powers(
     outcome = await executor.run(request)
     assert (outcome.kind, outcome.exit_code) == (OutcomeKind.FINISHED, 130), outcome.message
     said = (tmp_path / "results/stdout").read_text().splitlines()
-    user = str(os.getuid() or 65534)
+    user = str((await executor.abilities()).facts.user(os.getuid(), os.getgid())[0])
     assert said[:3] == ["alpha", user, "hello"]
     assert "Read-only file system" in said[3]
     assert "Read-only file system" in said[4]

@@ -85,4 +85,6 @@ def test_how_long_a_container_ran_is_read_from_gos_times(started, ended, seconds
 def test_an_image_that_cannot_start_is_told_from_an_engine_that_cannot():
     missing = 'exec: "/bin/none": stat /bin/none: no such file or directory: unknown'
     assert start_failed(missing).kind is OutcomeKind.INVALID_PROGRAM
+    words = "crun: executable file `x` not found in $PATH: No such file or directory: OCI runtime attempted"
+    assert start_failed(words).kind is OutcomeKind.INVALID_PROGRAM
     assert start_failed("cgroup is busy").kind is OutcomeKind.RUNTIME_FAULT
