@@ -127,6 +127,10 @@ async def test_outputs_without_end_are_out_of_disk(executor, hostile, tmp_path, 
 
 async def test_a_sparse_terabyte_cannot_be_made(executor, hostile, tmp_path):
     outcome = await run(executor, hostile, tmp_path, "sparse")
+    if outcome.exit_code == 1:  # Podman without root sets no limit of a file's size
+        assert (await executor.abilities()).facts.is_rootless
+        assert outcome.kind is OutcomeKind.OUT_OF_DISK
+        return
     assert (outcome.kind, outcome.exit_code) == (OutcomeKind.FINISHED, 0), outcome.stdout.head
 
 
