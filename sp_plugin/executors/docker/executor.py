@@ -52,9 +52,8 @@ from sp_plugin.jobs.spec import DockerParams
 __all__ = ["DockerExecutor"]
 
 _SWEEP_SECONDS: Final = 5.0
-_MAY_APPEAR_SECONDS: Final = (
-    120.0  # an engine that is slow may make a container after we stopped waiting for it
-)
+# An engine that is slow may make a container after we stopped waiting for it.
+_MAY_APPEAR_SECONDS: Final = 120.0
 
 log = structlog.get_logger()
 
@@ -345,8 +344,8 @@ class DockerExecutor:
             for execution_id in tuple(self._left):
                 question = functools.partial(remove, execution_id)
                 await asyncio.to_thread(self._engine.ask, question)
-                if self._left[execution_id] <= time.monotonic():
-                    del self._left[execution_id]
+                if self._left.get(execution_id, 0.0) <= time.monotonic():
+                    self._left.pop(execution_id, None)
         except EngineUnavailable as error:
             log.warning("containers_not_removed", error=str(error))
 

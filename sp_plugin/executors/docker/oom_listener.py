@@ -50,7 +50,12 @@ class EventsListener:
         self._highest = 0
         self._file = os.open(events, os.O_RDONLY | os.O_CLOEXEC)
         self._stop = os.eventfd(0, os.EFD_CLOEXEC)
-        self._read()  # a change is one since it was read
+        try:
+            self._read()  # a change is one since it was read
+        except OSError:
+            os.close(self._stop)
+            os.close(self._file)
+            raise
         self._thread = threading.Thread(target=self._follow, name="oom-listener", daemon=True)
         self._thread.start()
 

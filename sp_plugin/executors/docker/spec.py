@@ -145,9 +145,8 @@ def plain_ulimits(facts: EngineFacts) -> list[Ulimit]:
 
 
 def _ulimits(limits: ExecutionLimits, facts: EngineFacts) -> list[Ulimit]:
-    file_bytes = (
-        limits.output_bytes + 1
-    )  # one more than allowed, by which a file that was cut is known
+    # One more than allowed, by which a file that was cut is known.
+    file_bytes = limits.output_bytes + 1
     ulimits = [
         *plain_ulimits(facts),
         Ulimit(name="fsize", soft=file_bytes, hard=file_bytes),
