@@ -88,7 +88,7 @@ class Downloads:
         self.check(url)
         if self._fetcher.pause.is_on:
             raise FetchFailed(
-                f"{url} is not downloaded while this host proves its sectors, some minutes at a time; "
+                f"{url} is not downloaded while jobs stand still on this host, where proving goes first; "
                 "with the file's SHA256 in the job nothing needs to be downloaded to hand it in"
             )
         return await self._tried(url, None, self._pauses[:1])

@@ -143,8 +143,9 @@ def read_facts(
 
 
 def _cannot_limit(info: Mapping[str, Any], libpod: Mapping[str, Any] | None) -> tuple[str, ...]:
-    controllers = (libpod or {}).get("host", {}).get("cgroupControllers")
-    if controllers is None:
+    host = libpod.get("host") if isinstance(libpod, Mapping) else None
+    controllers = host.get("cgroupControllers") if isinstance(host, Mapping) else None
+    if not isinstance(controllers, list):
         return tuple(what for (key, _), what in _LIMITS.items() if not info.get(key))
     return tuple(what for (_, name), what in _LIMITS.items() if name not in controllers)
 

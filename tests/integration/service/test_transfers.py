@@ -108,6 +108,14 @@ async def submitted(sidecar: SidecarAtWork, job: dict[str, Any], status: int = 2
     return await sidecar.call("PUT", "/api/v1/orchestrator/jobs", status, Job=job)
 
 
+async def ended(sidecar: SidecarAtWork, job_id: str) -> Any:
+    """The job with its executions, once it is over."""
+    return await sidecar.until(
+        f"/api/v1/orchestrator/jobs/{job_id}?include=executions",
+        lambda answer: answer["Job"]["State"]["StateType"] in ("Completed", "Failed"),
+    )
+
+
 async def test_a_job_reads_a_url_and_a_gateway_and_its_results_are_pinned(
     devnet: Devstack, tmp_path: Path, elsewhere: Elsewhere
 ) -> None:
@@ -131,10 +139,7 @@ async def test_a_job_reads_a_url_and_a_gateway_and_its_results_are_pinned(
             # what the server gives now is another thing: the run gets what was approved
             elsewhere.rain = b"changed"
             await approve(devnet, sidecar, job_id, "ada", "ben")
-            done = await sidecar.until(
-                f"/api/v1/orchestrator/jobs/{job_id}?include=executions",
-                lambda answer: answer["Job"]["State"]["StateType"] in ("Completed", "Failed"),
-            )
+            done = await ended(sidecar, job_id)
             assert done["Job"]["State"]["StateType"] == "Completed", done["Job"]["State"]
             (execution,) = done["Executions"]["Items"]
             assert execution["PublishedResult"]["Type"] == "ipfs"
@@ -205,10 +210,7 @@ async def test_a_server_that_is_busy_is_asked_again_later_and_holds_no_other_job
         waiting = await queue.submit(read_job_values(old, load_kinds()).spec.to_wire())
         other = (await submitted(sidecar, wasm_job(HELLO)))["JobID"]
         await approve(devnet, sidecar, other, "ada", "ben")
-        await sidecar.until(
-            f"/api/v1/orchestrator/jobs/{other}",
-            lambda answer: answer["Job"]["State"]["StateType"] == "Completed",
-        )
+        assert (await ended(sidecar, other))["Job"]["State"]["StateType"] == "Completed"
         await sidecar.until(
             f"/api/v1/orchestrator/jobs/{waiting.id}",
             lambda answer: "HTTP 503" in answer["Job"]["State"]["Message"],
@@ -246,10 +248,7 @@ async def test_a_module_may_come_by_url_and_is_signed_by_its_digest(
         bundle = (await sidecar.call("GET", f"/api/v1/sp/jobs/{job_id}/bundle"))["bundle"]
         assert bundle["module_sha256"] == hashlib.sha256(elsewhere.module).hexdigest()
         await approve(devnet, sidecar, job_id, "ada", "ben")
-        done = await sidecar.until(
-            f"/api/v1/orchestrator/jobs/{job_id}?include=executions",
-            lambda answer: answer["Job"]["State"]["StateType"] in ("Completed", "Failed"),
-        )
+        done = await ended(sidecar, job_id)
         (execution,) = done["Executions"]["Items"]
         assert execution["RunOutput"]["Stdout"] == "hello\n"
     assert elsewhere.asked == ["/hello.wasm"]  # once, at its submission

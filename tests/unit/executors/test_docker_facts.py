@@ -69,8 +69,11 @@ def test_podman_without_root_can_limit_what_its_controllers_can():
     assert "memory, CPU time, the number of processes" in unfit
 
 
-def test_an_older_podman_is_believed_as_docker_is():
-    assert "CPU time" in (read_facts(ROOTLESS_PODMAN, PODMAN).why_unfit() or "")
+@pytest.mark.parametrize(
+    "libpod", [None, {}, [], {"host": None}, {"host": {"cgroupControllers": 5}}]
+)
+def test_a_podman_that_does_not_name_its_controllers_is_believed_as_docker_is(libpod):
+    assert "CPU time" in (read_facts(ROOTLESS_PODMAN, PODMAN, libpod).why_unfit() or "")
 
 
 @pytest.mark.parametrize(
